@@ -1,0 +1,54 @@
+# minitf: `make run` starts the app, `make test` runs the tests. Both set themselves up first.
+
+PYTHON ?= python3
+# Another index for PyTorch's CPU build; see the README.
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SEED_RUN ?= seed
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test check format train eval bench plot clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: install ## start the app
+	@$(BIN)/minitf $(ARGS)
+
+install: $(VENV)/.installed ## set up .venv
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one, as in: make run PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "minitf needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name another, as in: make run PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Setting up $(VENV) (once; PyTorch is large) ..." >&2
+	@$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch,:)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Adding what the tests need ..." >&2
+	@$(PIP) --editable '.[dev,plot]'
+	@touch $@
+
+test: $(VENV)/.installed-dev ## run the tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.installed-dev ## format, lint, types, import rules, tests with coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered $(ARGS)
+
+format: $(VENV)/.installed-dev ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and what it made
+	rm -rf $(VENV) out build dist *.egg-info

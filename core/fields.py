@@ -1,0 +1,84 @@
+"""What a field of a config knows about itself, and the checks that all configs share."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any, TypeVar
+
+from core.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def setting(
+    default: T,
+    text: str,
+    *,
+    unit: str = "",
+    choices: tuple[str, ...] = (),
+    is_flag: bool = True,
+) -> T:
+    """A dataclass field that knows how to explain itself."""
+    about = {"help": text, "unit": unit, "choices": choices, "is_flag": is_flag}
+    return field(default=default, metadata=about)  # type: ignore[return-value]
+
+
+def flag_fields(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """`(section, field)` of every field that is a flag; section is "" in a flat config."""
+    for item in dataclasses.fields(config):
+        if item.metadata:
+            if item.metadata["is_flag"]:
+                yield "", item
+        else:
+            part = getattr(config, item.name)
+            yield from ((item.name, f) for _, f in flag_fields(part))
+
+
+def default(config: Any, name: str) -> Any:
+    """What the field is when nobody says otherwise."""
+    return next(f.default for f in dataclasses.fields(config) if f.name == name)
+
+
+def check_types(config: Any) -> None:
+    """Refuse wrong types; widen int to float where a float is meant."""
+    for item in dataclasses.fields(config):
+        value, wanted = getattr(config, item.name), type(item.default)
+        if wanted is float and type(value) is int:
+            object.__setattr__(config, item.name, float(value))
+        elif type(value) is not wanted:
+            raise ConfigError(
+                f"{item.name}={value!r} is not {_TYPE_WORDS[wanted]}.",
+                hint=f"The default is {item.default!r}.",
+            )
+        elif wanted is float and not math.isfinite(value):
+            raise ConfigError(
+                f"{item.name}={value} is not a finite number.",
+                hint=f"The default is {item.default!r}.",
+            )
+
+
+def at_least(config: Any, least: int, *names: str) -> None:
+    """Refuse values below `least`."""
+    for name in names:
+        value = getattr(config, name)
+        if value < least:
+            raise ConfigError(
+                f"{name}={value:g} is below {least}, the least that makes sense.",
+                hint=f"The default is {default(config, name)}.",
+            )
+
+
+def in_choices(config: Any) -> None:
+    """Refuse values outside a field's choices."""
+    for item in dataclasses.fields(config):
+        choices, value = item.metadata["choices"], getattr(config, item.name)
+        if choices and value not in choices:
+            raise ConfigError(
+                f"{item.name}={value!r} is not one of {', '.join(choices)}.",
+                hint=did_you_mean(value, choices),
+            )

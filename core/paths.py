@@ -1,0 +1,49 @@
+"""Where minitf keeps things. Nothing is created by asking.
+
+    data_dir()/runs/<run>/      trained models
+    data_dir()/settings.toml    the app's settings
+    cache_dir()/tokens/         token ids, by content hash
+    cache_dir()/tokenizers/     trained tokenizers, by content hash
+
+`MINITF_HOME` moves all of it under one folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_dir() -> Path:
+    """Folder of runs and settings."""
+    home = _home()
+    if home is not None:
+        return home
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("minitf", appauthor=False))
+
+
+def cache_dir() -> Path:
+    """Folder of what can be computed again."""
+    home = _home()
+    if home is not None:
+        return home / "cache"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("minitf", appauthor=False))
+
+
+def runs_dir() -> Path:
+    """Folder that holds one folder a run."""
+    return data_dir() / "runs"
+
+
+def log_dir() -> Path:
+    """Folder of the app's own log files."""
+    return data_dir() / "logs"
+
+
+def _home() -> Path | None:
+    home = os.environ.get("MINITF_HOME")
+    return Path(home).expanduser().absolute() if home else None

@@ -1,0 +1,9 @@
+"""`minitf` and `python -m minitf_tui`."""
+
+
+def main() -> None:
+    """Run the command line."""
+
+
+if __name__ == "__main__":
+    main()
