@@ -25,7 +25,7 @@ def setting(
 ) -> T:
     """A dataclass field that knows how to explain itself."""
     about = {"help": text, "unit": unit, "choices": choices, "is_flag": is_flag}
-    return field(default=default, metadata=about)  # type: ignore[return-value]
+    return field(default=default, metadata=about)
 
 
 def flag_fields(config: Any) -> Iterator[tuple[str, dataclasses.Field[Any]]]:
@@ -55,7 +55,7 @@ def check_types(config: Any) -> None:
                 f"{item.name}={value!r} is not {_TYPE_WORDS[wanted]}.",
                 hint=f"The default is {item.default!r}.",
             )
-        elif wanted is float and not math.isfinite(value):
+        elif isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(
                 f"{item.name}={value} is not a finite number.",
                 hint=f"The default is {item.default!r}.",

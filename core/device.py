@@ -1,0 +1,107 @@
+"""Where tensors live, in what type matrix products run, and on how many threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.errors import DeviceError
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A choice that was made and can be kept: plain strings and numbers."""
+
+    type: str
+    """"cpu", "cuda" or "mps"."""
+    dtype: str
+    """"float32" or "bfloat16": of matrix products. Weights are float32."""
+    threads: int
+
+    def tensor(self, ids: NDArray[np.int64]) -> Tensor:
+        """Token ids on this device, int64."""
+        return torch.from_numpy(np.ascontiguousarray(ids)).to(self.type)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Matrix products inside the block run in `dtype`."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.type, dtype=torch.bfloat16)
+
+
+def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -> Device:
+    """Resolve "auto", check that the choice exists here, and set torch's threads.
+
+    The defaults depend on the machine alone and not on its load: float32 on a CPU with one
+    thread a core, so that two runs of one config compute the same numbers.
+
+    Raises:
+        DeviceError: this machine has no such device, or it has no such dtype.
+    """
+    available = _available()
+    if device == "auto":
+        device = available[0]
+    elif device not in available:
+        raise DeviceError(
+            f"This machine has no {device!r} that PyTorch can use.",
+            hint=f"Available: {', '.join(available)}.",
+        )
+    if dtype == "auto":
+        has_fast_bfloat16 = device == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = "bfloat16" if has_fast_bfloat16 else "float32"
+    if threads > MAX_THREADS:
+        raise DeviceError(
+            f"threads={threads} is above {MAX_THREADS}.", hint="0 takes one thread a core."
+        )
+    threads = threads or _cores()
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    return Device(device, dtype, threads)
+
+
+def environment(device: Device) -> dict[str, Any]:
+    """What a figure depends on beside the code."""
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name()
+    return {
+        "device": device.type,
+        "device_name": name,
+        "dtype": device.dtype,
+        "threads": device.threads,
+        "cores": _cores(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done what it was asked; CPUs always have."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def _available() -> list[str]:
+    found = ["cuda"] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

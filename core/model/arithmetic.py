@@ -1,0 +1,71 @@
+"""Parameters, FLOPs and bytes of a model, from its config alone.
+
+Pure arithmetic, no torch, so that a form can show the figures while its user types. Tests
+hold them against counted tensors.
+
+Sources: FLOPs of a training token, arXiv:2001.08361 §2.1 (2 per weight forward, twice that
+backward, plus attention); optimiser states, arXiv:1910.02054 §3.1.
+"""
+
+from __future__ import annotations
+
+from core.config import ModelConfig
+
+FLOAT32_BYTES = 4
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Trainable numbers, a tied head counted once."""
+    d, bias = config.d_model, config.bias
+    norm = d if config.norm == "rmsnorm" or not bias else 2 * d
+    norms = 2 * config.n_layers + (config.norm_place == "pre")
+    embedding = config.vocab_size * d * (1 if config.tied_head else 2)
+    table = config.max_seq_len * d if config.positions == "learned" else 0
+    return embedding + table + norms * norm + config.n_layers * _block_parameters(config)
+
+
+def _block_parameters(config: ModelConfig) -> int:
+    """Of one block, its norms over d_model left out."""
+    d, hidden, bias = config.d_model, config.hidden_dim, config.bias
+    kv = config.kv_heads * config.head_dim
+    attention = 2 * d * d + 2 * d * kv + bias * (2 * d + 2 * kv)
+    attention += 2 * config.head_dim * config.qk_norm
+    n_up = 2 if config.activation == "swiglu" else 1
+    return attention + (n_up + 1) * d * hidden + bias * (n_up * hidden + d)
+
+
+def flops_per_token(config: ModelConfig, context: int) -> int:
+    """Floating-point operations of one token's forward pass, at the mean depth of a
+    `context`-token window. Multiply and add count apart; norms and softmax are left out."""
+    d, kv = config.d_model, config.kv_heads * config.head_dim
+    n_up = 2 if config.activation == "swiglu" else 1
+    matrices = config.n_layers * (2 * d * d + 2 * d * kv + (n_up + 1) * d * config.hidden_dim)
+    mean_depth = (context + 1) / 2
+    attention = 4 * config.n_layers * d * mean_depth
+    return round(2 * (matrices + d * config.vocab_size) + attention)
+
+
+def training_flops_per_token(config: ModelConfig, context: int) -> int:
+    """Forward and backward."""
+    return 3 * flops_per_token(config, context)
+
+
+def kv_bytes_per_token(config: ModelConfig, bytes_per_number: int = FLOAT32_BYTES) -> int:
+    """Keys and values that a cache holds for one position."""
+    return 2 * config.n_layers * config.kv_heads * config.head_dim * bytes_per_number
+
+
+def training_bytes(config: ModelConfig, batch_size: int, context: int) -> int:
+    """Memory of a training step in float32: weights, gradients, two AdamW moments, and the
+    activations kept for the backward pass. An estimate: the last part depends on kernels."""
+    states = 4 * count_parameters(config)
+    return FLOAT32_BYTES * (states + batch_size * context * _activations_per_token(config))
+
+
+def _activations_per_token(config: ModelConfig) -> int:
+    d, kv = config.d_model, config.kv_heads * config.head_dim
+    n_wide = {"swiglu": 4, "relu": 2}.get(config.activation, 3)
+    rotated = (d + kv) if config.positions == "rope" else 0
+    block = 6 * d + 2 * kv + rotated + n_wide * config.hidden_dim
+    # Logits, their log-softmax and their gradient are each a full row of the vocabulary.
+    return config.n_layers * block + 2 * d + 3 * config.vocab_size

@@ -1,0 +1,94 @@
+"""Causal self-attention with grouped key/value heads.
+
+Shape suffixes, one letter per axis, in order:
+    B batch · T new positions · S all positions held (S >= T)
+    D d_model · N n_heads · K n_kv_heads · H head_dim
+
+Invariant: a position sees itself and earlier ones, never a later one, whatever the split
+of a sequence into calls.
+
+Sources: scaled dot-product attention, arXiv:1706.03762 §3.2.1; one key/value head for all,
+arXiv:1911.02150; for groups, arXiv:2305.13245; normalised queries and keys,
+arXiv:2010.04245, here as RMS norm before the rotation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import ModelConfig
+from core.model.kv_cache import LayerCache
+from core.model.norm import EPSILON
+from core.model.positions import rotate
+
+Rotation = tuple[Tensor, Tensor]
+"""(cos_TH, sin_TH) of the new positions."""
+
+
+class CausalSelfAttention(nn.Module):
+    """Each position gathers from itself and from earlier positions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.n_kv_heads = config.kv_heads
+        self.head_dim = config.head_dim
+        self.dropout = config.dropout
+        kv_dim = config.kv_heads * config.head_dim
+        self.q_proj = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        self.k_proj = nn.Linear(config.d_model, kv_dim, bias=config.bias)
+        self.v_proj = nn.Linear(config.d_model, kv_dim, bias=config.bias)
+        self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        self.q_norm = nn.RMSNorm(config.head_dim, eps=EPSILON) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(config.head_dim, eps=EPSILON) if config.qk_norm else None
+
+    def forward(
+        self, x_BTD: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """Mix information across positions.
+
+        Args:
+            x_BTD: the T new positions.
+            rotation: their cosines and sines; None without rotary positions.
+            cache: what earlier calls saw; it is extended in place. None in training.
+
+        Returns:
+            Tensor of shape (B, T, D), to be added to the residual stream.
+        """
+        q_BNTH = self._split_heads(self.q_proj(x_BTD), self.n_heads)
+        k_BKSH = self._split_heads(self.k_proj(x_BTD), self.n_kv_heads)
+        v_BKSH = self._split_heads(self.v_proj(x_BTD), self.n_kv_heads)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BNTH, k_BKSH = self.q_norm(q_BNTH), self.k_norm(k_BKSH)
+        if rotation is not None:
+            q_BNTH, k_BKSH = rotate(q_BNTH, *rotation), rotate(k_BKSH, *rotation)
+        if cache is not None:
+            k_BKSH, v_BKSH = cache.extend(k_BKSH, v_BKSH)
+        y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH)
+        return self.o_proj(y_BNTH.transpose(1, 2).flatten(2))
+
+    def _attend(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor) -> Tensor:
+        n_new, n_all = q_BNTH.size(2), k_BKSH.size(2)
+        # is_causal lines the mask up with position 0, which is wrong once S > T.
+        mask = None if n_new in (1, n_all) else causal_mask(n_new, n_all, q_BNTH.device)
+        return F.scaled_dot_product_attention(
+            q_BNTH,
+            k_BKSH,
+            v_BKSH,
+            attn_mask=mask,
+            is_causal=n_new == n_all > 1,
+            dropout_p=self.dropout if self.training else 0.0,
+            enable_gqa=self.n_kv_heads != self.n_heads,
+        )
+
+    def _split_heads(self, x: Tensor, n_heads: int) -> Tensor:
+        """(B, T, n_heads * H) -> (B, n_heads, T, H)."""
+        return x.unflatten(-1, (n_heads, self.head_dim)).transpose(1, 2)
+
+
+def causal_mask(n_new: int, n_all: int, device: torch.device) -> Tensor:
+    """Boolean (T, S) mask, True where the i-th new position may look."""
+    seen_by_first = n_all - n_new
+    return torch.ones(n_new, n_all, dtype=torch.bool, device=device).tril(seen_by_first)

@@ -1,0 +1,61 @@
+"""The part of a block that works on each position alone.
+
+Shape suffixes: B batch · T positions · D d_model · F d_ff.
+
+Sources: two layers with ReLU, arXiv:1706.03762 §3.3; GELU, arXiv:1606.08415; squared ReLU,
+arXiv:2109.08668 §3; SwiGLU, arXiv:2002.05202.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import ModelConfig
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """relu(x)²."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "relu2": squared_relu,
+}
+
+
+class FeedForward(nn.Module):
+    """Widen, bend, narrow."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.activate = ACTIVATIONS[config.activation]
+        self.up_proj = nn.Linear(config.d_model, config.hidden_dim, bias=config.bias)
+        self.down_proj = nn.Linear(config.hidden_dim, config.d_model, bias=config.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Shape (B, T, D), to be added to the residual stream."""
+        return self.down_proj(self.activate(self.up_proj(x_BTD)))
+
+
+class GatedFeedForward(nn.Module):
+    """SwiGLU: one projection opens the gate for the other."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.d_model, config.hidden_dim, bias=config.bias)
+        self.up_proj = nn.Linear(config.d_model, config.hidden_dim, bias=config.bias)
+        self.down_proj = nn.Linear(config.hidden_dim, config.d_model, bias=config.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Shape (B, T, D), to be added to the residual stream."""
+        return self.down_proj(F.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+
+
+def make_feed_forward(config: ModelConfig) -> nn.Module:
+    """The feed-forward that the config names."""
+    return (GatedFeedForward if config.activation == "swiglu" else FeedForward)(config)

@@ -1,0 +1,140 @@
+"""Weights and training state on disk, whole or not at all.
+
+    checkpoints/step-00000500/  model.safetensors   weights, by parameter name
+                                state.safetensors   optimiser moments, by parameter name
+                                state.json          step, times, last validation
+
+Safetensors hold numbers only: loading a checkpoint runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from core.errors import CheckpointError
+from core.store.files import new_folder, remove_folder, write_synced
+from core.store.run import FORMAT, Run
+
+KEPT_CHECKPOINTS = 2
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def save_checkpoint(
+    run: Run,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any],
+) -> Path:
+    """Keep everything that training needs to go on from `step`, then drop old checkpoints
+    but the last two and the best."""
+    path = run.checkpoint_path(step)
+    if not path.exists():
+        text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
+        with new_folder(path) as folder:
+            _save_tensors(folder / "model.safetensors", _weights(model))
+            _save_tensors(folder / "state.safetensors", _moments(model, optimizer))
+            write_synced(folder / "state.json", text.encode())
+    _prune(run)
+    return path
+
+
+def load_weights(run: Run, step: int, model: nn.Module) -> None:
+    """Fill `model` with a checkpoint's weights.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another model.
+    """
+    tensors = _load_tensors(run, step, "model.safetensors")
+    own = _weights(model)
+    _check_same_tensors(run, step, tensors, own)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def load_moments(run: Run, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Fill `optimizer` with a checkpoint's moments; without effect at step 0.
+
+    Raises:
+        CheckpointError: they are missing, damaged or of another model.
+    """
+    tensors = _load_tensors(run, step, "state.safetensors")
+    if not tensors:
+        return
+    for name, parameter in model.named_parameters():
+        try:
+            moments = {key: tensors[f"{name}.{key}"] for key in _MOMENTS}
+        except KeyError as error:
+            raise _damaged(run, step, f"{error.args[0]} is missing") from error
+        if moments["exp_avg"].shape != parameter.shape:
+            raise _damaged(run, step, f"{name} has another shape")
+        on_device = {k: moments[k].to(parameter.device) for k in _MOMENTS}
+        # A fused CPU optimiser keeps its step count beside the moments, in float32.
+        optimizer.state[parameter] = {k: v.clone() for k, v in on_device.items()}
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters by name; a shared one once."""
+    return {name: p.detach() for name, p in model.named_parameters()}
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+    with path.open("r+b") as file:
+        import os
+
+        os.fsync(file.fileno())
+
+
+def _load_tensors(run: Run, step: int, name: str) -> dict[str, Tensor]:
+    path = run.checkpoint_path(step) / name
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(run, step, f"{name}: {error}") from error
+
+
+def _check_same_tensors(
+    run: Run, step: int, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> None:
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise _damaged(run, step, f"{missing[0]} is missing")
+    if extra := sorted(found.keys() - wanted.keys()):
+        raise _damaged(run, step, f"{extra[0]} is not part of the model")
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise _damaged(
+                run, step, f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+            )
+
+
+def _prune(run: Run) -> None:
+    steps = run.checkpoint_steps()
+    kept = {*steps[-KEPT_CHECKPOINTS:], run.best_step()}
+    for step in steps:
+        if step not in kept:
+            remove_folder(run.checkpoint_path(step))
+
+
+def _damaged(run: Run, step: int, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint at step {step} of {run.name} does not fit: {what}.",
+        hint=f"Use another one: {run.name}@STEP.",
+    )

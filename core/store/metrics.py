@@ -1,0 +1,117 @@
+"""metrics.jsonl: one event a line, append-only, readable while it grows.
+
+Invariant: a line is written and flushed whole, so only the last one can be torn, by a kill;
+it is dropped when reading and cut off before appending. A resumed run appends a `Resumed`
+line; what had been written after that step was lost with the process and is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+FORMAT = 1
+FILE_NAME = "metrics.jsonl"
+_TAIL_BYTES = 1 << 16
+
+
+class MetricsWriter:
+    """Appends events to a run's metrics."""
+
+    def __init__(self, run_path: Path) -> None:
+        path = run_path / FILE_NAME
+        is_new = not path.exists()
+        self._file = path.open("ab")
+        if is_new:
+            self._append({"format": FORMAT})
+        else:
+            self._file.truncate(_end_of_last_line(path))
+
+    def write(self, event: Any) -> None:
+        """Append a dataclass, under its class name."""
+        self._append({"event": type(event).__name__} | asdict(event))
+
+    def resumed(self, step: int) -> None:
+        """Mark that training goes on from `step`."""
+        self._append({"event": "Resumed", "step": step})
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(_finite(line), ensure_ascii=False, allow_nan=False)
+        # A model may emit half a surrogate pair, which UTF-8 has no bytes for.
+        self._file.write(text.encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def read_metrics(run_path: Path) -> list[dict[str, Any]]:
+    """The run's events as they would be had it never been interrupted, oldest first."""
+    try:
+        data = (run_path / FILE_NAME).read_bytes()
+    except FileNotFoundError:
+        return []
+    return _events(data)
+
+
+def read_last_metrics(run_path: Path) -> list[dict[str, Any]]:
+    """The newest events, enough to tell how a run stands; cheap for a long run."""
+    try:
+        with (run_path / FILE_NAME).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read()
+    except FileNotFoundError:
+        return []
+    if size > _TAIL_BYTES:
+        data = data[data.find(b"\n") + 1 :]
+    return _events(data)
+
+
+def _events(data: bytes) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    for line in data.split(b"\n")[:-1]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(event, dict) or "event" not in event:
+            continue
+        if event["event"] == "Resumed":
+            kept = [e for e in kept if _is_before(e, event["step"])]
+        kept.append(event)
+    return kept
+
+
+def _is_before(event: dict[str, Any], resumed_step: int) -> bool:
+    if event["event"] in ("RunFinished", "Diverged"):
+        return False
+    return int(event.get("step", 0)) <= resumed_step
+
+
+def _end_of_last_line(path: Path) -> int:
+    return path.read_bytes().rfind(b"\n") + 1
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: such numbers become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value

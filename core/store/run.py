@@ -1,0 +1,226 @@
+"""The run folder, and how a run is named on the command line.
+
+    <data dir>/runs/<run>/   run.toml        config and provenance
+                             tokenizer.json
+                             metrics.jsonl
+                             checkpoints/step-00000500/
+                             evaluations/*.json  benchmarks/*.json
+                             lock            the operating system's, held while training
+
+A folder without a readable run.toml is not a run. Never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core import paths
+from core.config import RunConfig
+from core.errors import CheckpointError, ConfigError, RunError
+from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
+
+FORMAT = 1
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+RESERVED_NAMES = ("last", "best")
+_CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run on disk."""
+
+    path: Path
+    config: RunConfig
+    provenance: Mapping[str, Any]
+    """Versions, corpus sha256, device, dtype, threads, parameters, creation time."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Of the run's own tokenizer.json."""
+        return self.path / "tokenizer.json"
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Where the checkpoint of that step is, or would be."""
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
+    def checkpoint_steps(self) -> list[int]:
+        """Steps that have a whole checkpoint, ascending."""
+        folder = self.path / "checkpoints"
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        return sorted(int(m[1]) for m in map(_CHECKPOINT_NAME.fullmatch, names) if m)
+
+    def checkpoint_state(self, step: int) -> dict[str, Any]:
+        """What a checkpoint says of itself: step, times, validation.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
+        path = self.checkpoint_path(step) / "state.json"
+        try:
+            state: dict[str, Any] = json.loads(path.read_bytes())
+            if state["format"] != FORMAT or state["step"] != step:
+                raise ValueError("wrong format or step")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"The checkpoint at step {step} of {self.name} is damaged: {error}.",
+                hint=f"Use another one: {self.name}@STEP.",
+            ) from error
+        return state
+
+    def best_step(self) -> int | None:
+        """Step of the checkpoint with the lowest validation loss."""
+        losses = {step: loss for step, loss, _ in self._validated()}
+        return min(losses, key=losses.__getitem__) if losses else None
+
+    def best_validation(self) -> tuple[float, float] | None:
+        """`(loss, bits_per_byte)` of the best checkpoint."""
+        return min(((loss, bits) for _, loss, bits in self._validated()), default=None)
+
+    def _validated(self) -> Iterator[tuple[int, float, float]]:
+        for step in self.checkpoint_steps():
+            try:
+                validation = self.checkpoint_state(step)["validation"]
+            except (CheckpointError, KeyError):
+                continue
+            if validation:
+                yield step, float(validation["loss"]), float(validation["bits_per_byte"])
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run; a second trainer on it gets a RunError."""
+        return locked(self.path / "lock", f"The run {self.name}")
+
+    def save_report(self, kind: str, report: Mapping[str, Any]) -> Path:
+        """Keep an evaluation or benchmark as JSON under `kind`; returns its path."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        path = self.path / kind / f"{stamp}-{time.monotonic_ns():020d}.json"
+        text = json.dumps({"format": FORMAT} | dict(report), indent=1, ensure_ascii=False)
+        write_atomically(path, text.encode())
+        return path
+
+    def reports(self, kind: str) -> list[dict[str, Any]]:
+        """What `save_report` kept, oldest first; damaged files are left out."""
+        found = []
+        for path in sorted((self.path / kind).glob("*.json")):
+            try:
+                found.append(json.loads(path.read_bytes()))
+            except (OSError, ValueError):
+                continue
+        return found
+
+
+def create_run(
+    name: str | None, config: RunConfig, provenance: Mapping[str, Any], tokenizer_json: str
+) -> Run:
+    """Make the folder. Without a name it is called after its corpus and counted.
+
+    Raises:
+        RunError: the name is taken or not a name.
+    """
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    text = _run_toml(config, {"created": created, **provenance})
+    for candidate in [name] if name else _free_names(config.text.corpus):
+        if name:
+            check_new_name(candidate)
+        path = paths.runs_dir() / candidate
+        try:
+            with new_folder(path) as folder:
+                write_synced(folder / "run.toml", text)
+                write_synced(folder / "tokenizer.json", tokenizer_json.encode())
+        except OSError:
+            if path.exists():  # somebody was faster
+                continue
+            raise
+        return open_run(path)
+    raise _taken(str(name))
+
+
+def change_budget(run: Run, *, steps: int, seconds: float) -> Run:
+    """The run with another budget, on disk too: the one thing about it that may change."""
+    config = run.config.with_changes(steps=steps, seconds=seconds)
+    write_atomically(run.path / "run.toml", _run_toml(config, run.provenance))
+    return replace(run, config=config)
+
+
+def check_new_name(name: str) -> None:
+    """Refuse a name that is taken, reserved, or not a name.
+
+    Raises:
+        RunError: it is.
+    """
+    if not NAME_PATTERN.fullmatch(name) or name in RESERVED_NAMES:
+        raise RunError(
+            f"{name!r} cannot name a run.",
+            hint="Use a-z, 0-9, '.', '_' and '-', at most 64; last and best are taken.",
+        )
+    if (paths.runs_dir() / name).exists():
+        raise _taken(name)
+
+
+def open_run(path: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        RunError: it is not one, or its run.toml is damaged.
+    """
+    import tomllib
+
+    try:
+        tables = tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))
+        if tables.pop("format") != FORMAT:
+            raise ValueError("made by another version of minitf")
+        provenance = tables.pop("provenance")
+        config = RunConfig.from_dict(tables)
+        if not isinstance(provenance, dict):
+            raise ValueError("no provenance")
+    except (OSError, ValueError, KeyError, ConfigError) as error:
+        raise RunError(
+            f"The run {path.name!r} cannot be read: {error}.",
+            hint="Restore its run.toml, or delete the folder.",
+        ) from error
+    return Run(path, config, provenance)
+
+
+def delete_run(run: Run) -> None:
+    """Remove the folder.
+
+    Raises:
+        RunError: a trainer works on it.
+    """
+    with run.lock():
+        pass
+    remove_folder(run.path)
+
+
+def _run_toml(config: RunConfig, provenance: Mapping[str, Any]) -> bytes:
+    import tomli_w
+
+    tables = {"format": FORMAT, **config.to_dict(), "provenance": dict(provenance)}
+    return tomli_w.dumps(tables).encode("utf-8", "backslashreplace")
+
+
+def _free_names(corpus: str) -> Iterator[str]:
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(corpus).stem.lower()).strip("-")[:40] or "run"
+    taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
+    for n in range(1, 1_000_000):
+        if f"{stem}-{n}" not in taken:
+            yield f"{stem}-{n}"
+
+
+def _taken(name: str) -> RunError:
+    return RunError(
+        f"A run named {name!r} exists already.",
+        hint=f"Choose another name, go on with --resume {name}, or: minitf runs rm {name} --yes",
+    )

@@ -1,0 +1,78 @@
+"""How each run stands, for a list. Never imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import RunError
+from core.store.metrics import read_last_metrics
+from core.store.find import all_runs
+from core.store.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One line of the list of runs."""
+
+    name: str
+    path: str
+    created: str
+    """ISO 8601, UTC."""
+    state: str
+    """"new", "running", "stopped", "finished" or "diverged"."""
+    step: int
+    steps: int
+    """Budget; 0 is no limit."""
+    seconds: float
+    """Budget; 0 is no limit."""
+    val_loss: float | None
+    """Best so far, nats per token."""
+    bits_per_byte: float | None
+    n_params: int
+    corpus: str
+    tokenizer: str
+    size_bytes: int
+
+
+def list_runs() -> list[RunSummary]:
+    """Every run, the one that was worked on last first."""
+    return [summarise(run) for run in all_runs()]
+
+
+def summarise(run: Run) -> RunSummary:
+    """How one run stands."""
+    events = read_last_metrics(run.path)
+    best = run.best_validation()
+    steps = [int(e["step"]) for e in events if e["event"] == "StepCompleted"]
+    text, train = run.config.text, run.config.train
+    return RunSummary(
+        name=run.name,
+        path=str(run.path),
+        created=str(run.provenance.get("created", "")),
+        state=_state(run, events),
+        step=steps[-1] if steps else max(run.checkpoint_steps(), default=0),
+        steps=train.steps,
+        seconds=train.seconds,
+        val_loss=best[0] if best else None,
+        bits_per_byte=best[1] if best else None,
+        n_params=int(run.provenance.get("n_params", 0)),
+        corpus=text.corpus,
+        tokenizer=text.tokenizer,
+        size_bytes=sum(p.stat().st_size for p in run.path.rglob("*") if p.is_file()),
+    )
+
+
+def _state(run: Run, events: list[dict[str, Any]]) -> str:
+    try:
+        with run.lock():
+            pass
+    except RunError:
+        return "running"
+    last = events[-1] if events else {"event": "Created"}
+    if last["event"] == "Created":
+        return "new"
+    if last["event"] == "Diverged":
+        return "diverged"
+    is_finished = last["event"] == "RunFinished" and last.get("reason") == "budget"
+    return "finished" if is_finished else "stopped"

@@ -1,0 +1,240 @@
+"""Text to token ids and back: characters, bytes, or byte-level BPE.
+
+Invariants: in byte and bpe tokenizers ids 0-255 are the bytes themselves, so that any bytes
+round-trip; `decode_bytes(encode(x)) == x` in UTF-8. There are no special tokens: every
+string is text.
+
+All three are kept as a Hugging Face `tokenizer.json`. BPE is trained and applied by the
+`tokenizers` library; for characters and bytes a table look-up is faster, and tests hold it
+against the library's reading of the same file.
+
+Sources: byte-level BPE, Radford et al. 2019 (GPT-2) §2.2; BPE, arXiv:1508.07909.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import TokenizerError
+from core.text import tokenizer_json
+
+Ids = NDArray[np.int64]
+
+_ESCAPED_BYTES = re.compile("([\udc80-\udcff]+)")
+_ISOLATED_NEWLINE = re.compile(r"(?<=\S)\n(?=\S)")
+_CHUNK_CHARS = 1 << 16
+
+
+class Tokenizer(ABC):
+    """Turns text into ids in [0, vocab_size) and back."""
+
+    kind: str
+    """"char", "byte" or "bpe"."""
+
+    def __init__(self, token_bytes: Sequence[bytes]) -> None:
+        self._token_bytes = list(token_bytes)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return len(self._token_bytes)
+
+    def encode(self, text: str | bytes) -> Ids:
+        """Ids of a text, int64 of shape (n,).
+
+        Bytes that are not UTF-8 become single byte tokens.
+
+        Raises:
+            TokenizerError: the tokenizer has no token for part of the text.
+        """
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        parts = _ESCAPED_BYTES.split(text)
+        ids = [
+            self._encode_bytes(part.encode("utf-8", "surrogateescape"))
+            if i % 2
+            else self._encode_text(part)
+            for i, part in enumerate(parts)
+            if part
+        ]
+        return np.concatenate(ids) if ids else np.empty(0, np.int64)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes that `ids` stand for."""
+        return b"".join(self._token_bytes[i] for i in ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def count_bytes(self, ids: NDArray[Any]) -> int:
+        """Bytes that `ids` stand for."""
+        lengths = np.array([len(b) for b in self._token_bytes], np.int64)
+        return int(lengths[ids].sum())
+
+    @abstractmethod
+    def to_json(self) -> str:
+        """The tokenizer as a Hugging Face `tokenizer.json`."""
+
+    @abstractmethod
+    def _encode_text(self, text: str) -> Ids: ...
+
+    @abstractmethod
+    def _encode_bytes(self, data: bytes) -> Ids: ...
+
+
+class CharTokenizer(Tokenizer):
+    """One id a character, in code point order. Knows only the characters it was made from."""
+
+    kind = "char"
+
+    def __init__(self, characters: Iterable[str]) -> None:
+        self.characters = sorted(set(characters))
+        super().__init__([c.encode() for c in self.characters])
+        self._codes = np.array([ord(c) for c in self.characters], np.int64)
+
+    def _encode_text(self, text: str) -> Ids:
+        try:
+            codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+        except UnicodeEncodeError as error:
+            raise _not_unicode(text, error) from error
+        if not len(self._codes):
+            raise self._unseen(text, 0)
+        ids = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        unseen = np.flatnonzero(self._codes[ids] != codes)
+        if len(unseen):
+            raise self._unseen(text, int(unseen[0]))
+        return ids
+
+    def _encode_bytes(self, data: bytes) -> Ids:
+        raise TokenizerError(
+            f"The byte 0x{data[0]:02x} is not UTF-8, and this tokenizer knows characters only.",
+            hint="Train with tokenizer=byte or bpe to read any bytes.",
+        )
+
+    def _unseen(self, text: str, place: int) -> TokenizerError:
+        return TokenizerError(
+            f"The character {text[place]!r} (U+{ord(text[place]):04X}, at {place}) is not among"
+            f" the {self.vocab_size} that this char tokenizer has seen.",
+            hint="Leave it out, or train with tokenizer=byte or bpe.",
+        )
+
+    def to_json(self) -> str:
+        """See `Tokenizer.to_json`."""
+        return tokenizer_json.for_characters(self.characters)
+
+
+class ByteTokenizer(Tokenizer):
+    """One id a byte: the simplest tokenizer that knows everything."""
+
+    kind = "byte"
+
+    def __init__(self) -> None:
+        super().__init__([bytes([b]) for b in range(256)])
+
+    def _encode_text(self, text: str) -> Ids:
+        try:
+            return self._encode_bytes(text.encode())
+        except UnicodeEncodeError as error:
+            raise _not_unicode(text, error) from error
+
+    def _encode_bytes(self, data: bytes) -> Ids:
+        return np.frombuffer(data, np.uint8).astype(np.int64)
+
+    def to_json(self) -> str:
+        """See `Tokenizer.to_json`."""
+        return tokenizer_json.for_merges([])
+
+
+class BpeTokenizer(Tokenizer):
+    """Bytes, and frequent sequences of them inside words."""
+
+    kind = "bpe"
+
+    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
+        """`merges` in order of rank, in the byte alphabet of GPT-2."""
+        from tokenizers import Tokenizer as Engine
+
+        self.merges = list(merges)
+        super().__init__(tokenizer_json.token_bytes(self.merges))
+        self._engine = Engine.from_str(self.to_json())
+
+    def _encode_text(self, text: str) -> Ids:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise _not_unicode(text, error) from error
+        encoded = self._engine.encode_batch_fast(chunks(text), add_special_tokens=False)
+        return np.concatenate([np.array(e.ids, np.int64) for e in encoded])
+
+    def _encode_bytes(self, data: bytes) -> Ids:
+        return np.frombuffer(data, np.uint8).astype(np.int64)
+
+    def to_json(self) -> str:
+        """See `Tokenizer.to_json`."""
+        return tokenizer_json.for_merges(self.merges)
+
+
+def train_bpe(text: str, vocab_size: int) -> BpeTokenizer:
+    """Learn merges from `text` until there are `vocab_size` tokens, or nothing to merge.
+
+    Raises:
+        TokenizerError: `vocab_size` is below 257.
+    """
+    if vocab_size <= 256:
+        raise TokenizerError(
+            f"vocab_size={vocab_size} leaves no room for merges beside 256 bytes.",
+            hint="Try vocab_size=1024.",
+        )
+    return BpeTokenizer(tokenizer_json.learn_merges(chunks(text), vocab_size))
+
+
+def load_tokenizer(source: str) -> Tokenizer:
+    """Read a `tokenizer.json` that one of ours wrote.
+
+    Raises:
+        TokenizerError: it is not one.
+    """
+    try:
+        tables = json.loads(source)
+        vocab, merges = tables["model"]["vocab"], tables["model"]["merges"]
+        has_bytes = (tables["pre_tokenizer"] or {}).get("type") == "ByteLevel"
+        if merges:
+            loaded: Tokenizer = BpeTokenizer([(left, right) for left, right in merges])
+        else:
+            loaded = ByteTokenizer() if has_bytes else CharTokenizer(vocab)
+        if loaded.vocab_size != len(vocab):
+            raise ValueError(f"{len(vocab)} tokens, {loaded.vocab_size} expected")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TokenizerError(
+            f"The tokenizer file is damaged or not ours: {error}.",
+            hint="Train the run again, or restore its tokenizer.json.",
+        ) from error
+    return loaded
+
+
+def chunks(text: str) -> list[str]:
+    """Cut a text into pieces of 64 KB or more whose tokens, one after another, are those of
+    the whole: a single newline between two non-blanks is a pre-token of its own."""
+    pieces, start = [], 0
+    while len(text) - start > _CHUNK_CHARS:
+        found = _ISOLATED_NEWLINE.search(text, start + _CHUNK_CHARS)
+        if found is None:
+            break
+        pieces.append(text[start : found.end()])
+        start = found.end()
+    return [*pieces, text[start:]]
+
+
+def _not_unicode(text: str, error: UnicodeEncodeError) -> TokenizerError:
+    return TokenizerError(
+        f"The text holds a lone surrogate, U+{ord(text[error.start]):04X} at {error.start}.",
+        hint="Give the text as UTF-8 bytes.",
+    )
