@@ -1,0 +1,71 @@
+"""Help texts, laid out from the commands' own tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+
+from minitf_tui.cli.arguments import Command, Flag
+
+WIDTH = 80
+COLUMN = 26
+_HEADINGS = {"": "Flags", "model": "Model", "text": "Text", "train": "Train", "eval": "Eval"}
+_INTRO = "minitf: train small transformers in the terminal, and look inside them."
+_OUTRO = """\
+RUN is a name, a path, last (the default) or best; NAME@STEP is one checkpoint.
+minitf alone opens the app, or trains the quick preset where there is no terminal.
+MINITF_HOME=FOLDER keeps all data there.  minitf COMMAND --help tells the rest."""
+
+
+def overview(commands: Mapping[str, str]) -> str:
+    """What `minitf --help` prints; fits a screen."""
+    rows = [_row(f"minitf {name}", about) for name, about in commands.items()]
+    rest = [_row("--no-autostart", "open the app, and let it wait for you")]
+    rest += [_row("--version", "print the version"), _row("--help", "print this")]
+    return "\n".join([_INTRO, "", "Commands:", *rows, "", "Flags:", *rest, "", _OUTRO])
+
+
+def page(command: Command) -> str:
+    """What `minitf COMMAND --help` prints."""
+    form = " ".join(["minitf", command.name, *command.operands, "[FLAGS]"])
+    lines = [f"Usage: {form}", "", command.about]
+    groups = dict.fromkeys(flag.group for flag in command.flags)
+    for group in groups:
+        lines += ["", f"{_HEADINGS.get(group, group.title())}:"]
+        lines += [_row(_left(flag), _right(flag)) for flag in command.flags if flag.group == group]
+        if not group:
+            lines.append(_row("--help", "print this"))
+    if command.notes:
+        lines += ["", *command.notes]
+    return "\n".join(lines)
+
+
+def _left(flag: Flag) -> str:
+    if flag.kind is bool:
+        return f"--[no-]{flag.name}" if flag.is_setting_switch else f"--{flag.name}"
+    return f"--{flag.name} {flag.value_name}"
+
+
+def _right(flag: Flag) -> str:
+    words = flag.help
+    if flag.choices:
+        words += f": {', '.join(flag.choices)}"
+    facts = [flag.unit] if flag.unit else []
+    if flag.default is not None and flag.default != "":
+        facts.append(f"default {_shown(flag.default)}")
+    return f"{words} ({'; '.join(facts)})" if facts else words
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _row(left: str, right: str) -> str:
+    indent = " " * COLUMN
+    first = f"  {left}".ljust(COLUMN)
+    if len(first) > COLUMN or not first.endswith(" "):
+        first = f"{first}\n{indent}"
+    body = textwrap.fill(right, WIDTH - COLUMN, break_on_hyphens=False)
+    return first + body.replace("\n", f"\n{indent}")

@@ -1,0 +1,109 @@
+"""The way in: find the command, run it, turn what goes wrong into words and an exit code.
+
+Exit codes: 0 done, 1 our fault or a diverged run, 2 a mistake in what was asked,
+130 and 143 stopped by a signal after saving, 141 nobody reads stdout any more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from core.errors import MinitfError
+from minitf_tui.cli import output
+from minitf_tui.cli.running import FAULT, MISTAKE, SUCCESS
+
+COMMANDS = {
+    "train": ("minitf_tui.cli.train", "train a model on a text"),
+    "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
+    "generate": ("minitf_tui.cli.generate", "let a model write"),
+    "bench": ("minitf_tui.cli.bench", "time its KV cache"),
+    "plot": ("minitf_tui.cli.plot", "draw losses or latencies into a file"),
+    "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),
+    "app": ("minitf_tui.cli.app", "open the app"),
+}
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what `words` ask (default: those of the process) and return the exit code."""
+    try:
+        return _dispatch(list(sys.argv[1:] if words is None else words))
+    except MinitfError as error:
+        _explain(error)
+        return MISTAKE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except Exception as error:
+        _explain(error)
+        return FAULT
+
+
+def _dispatch(words: list[str]) -> int:
+    name = words[0] if words else ""
+    if not name:
+        from minitf_tui.cli import app
+
+        return app.start()
+    if name in ("--help", "-h", "help"):
+        return _help(words[1:2] if name == "help" else [])
+    if name == "--version":
+        from minitf_tui import __version__
+
+        output.say(f"minitf {__version__}")
+        return SUCCESS
+    if name == "--no-autostart":
+        name, words = "app", ["app", *words]
+    if name not in COMMANDS:
+        raise _unknown(name)
+    before_end = words[1 : words.index("--")] if "--" in words else words[1:]
+    if "--help" in before_end or "-h" in before_end:
+        return _help([name])
+    from minitf_tui.cli.arguments import parse
+
+    module = importlib.import_module(COMMANDS[name][0])
+    return int(module.execute(parse(module.COMMAND, words[1:])))
+
+
+def _help(names: Sequence[str]) -> int:
+    from minitf_tui.cli import help as texts
+
+    if not names:
+        output.say(texts.overview({name: about for name, (_, about) in COMMANDS.items()}))
+        return SUCCESS
+    if names[0] not in COMMANDS:
+        raise _unknown(names[0])
+    output.say(texts.page(importlib.import_module(COMMANDS[names[0]][0]).COMMAND))
+    return SUCCESS
+
+
+def _unknown(word: str) -> MinitfError:
+    from minitf_tui.cli.arguments import UsageError, nearest
+    from minitf_tui.problems import quoted
+
+    is_flag = word.startswith("-")
+    known = ("--help", "--version", "--no-autostart") if is_flag else tuple(COMMANDS)
+    kind = "flag" if is_flag else "command"
+    hint = nearest(word, known) or f"Commands: {', '.join(COMMANDS)}."
+    return UsageError(f"minitf has no {kind} {quoted(word)}.", hint=hint)
+
+
+def _explain(error: Exception) -> None:
+    from minitf_tui.problems import explain
+
+    output.tell(f"minitf: {explain(error)}")
+
+
+def _silence_stdout() -> None:
+    """Python flushes stdout once more while it exits; let that go nowhere."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        return

@@ -1,0 +1,88 @@
+"""One line on stderr that says how far a job is. Without a terminal there are plain lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from minitf_tui.cli.output import is_terminal, write
+
+INTERVAL_S = 0.1
+BAR_WIDTH = 20
+
+
+class ProgressLine:
+    """A line that is overwritten, at most ten times a second.
+
+    A stream that breaks is dropped in silence: a training run outlives its terminal.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        columns: int | None = None,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._columns = columns
+        self._shown_at = float("-inf")
+        self._is_dirty = False
+        self.is_live = is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
+
+    def show(self, text: str, *, now: bool = False) -> None:
+        """Replace the line, unless it was replaced a moment ago."""
+        if not self.is_live or (not now and self._clock() - self._shown_at < INTERVAL_S):
+            return
+        self._shown_at = self._clock()
+        self._is_dirty = True
+        self._write(f"\r{text[: self._width()]}\x1b[K")
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self.clear()
+        self._write(text + "\n")
+
+    def stage(self, text: str) -> None:
+        """Something that takes a moment begins."""
+        if self.is_live:
+            self.show(f"{text} ...", now=True)
+        else:
+            self.note(f"{text} ...")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_dirty:
+            self._is_dirty = False
+            self._write("\r\x1b[K")
+
+    def bar(self, share: float) -> str:
+        """A bar of fixed width, in characters the stream can show."""
+        full, empty = "█░" if self._has_blocks() else "#."
+        filled = round(min(max(share, 0.0), 1.0) * BAR_WIDTH)
+        return full * filled + empty * (BAR_WIDTH - filled)
+
+    def _has_blocks(self) -> bool:
+        try:
+            "█░".encode(getattr(self._stream, "encoding", None) or "ascii")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def _width(self) -> int:
+        if self._columns is not None:
+            return self._columns - 1
+        try:
+            return max(os.get_terminal_size(self._stream.fileno()).columns, 21) - 1
+        except (OSError, ValueError):
+            return 79
+
+    def _write(self, text: str) -> None:
+        try:
+            write(self._stream, text)
+        except (OSError, ValueError):
+            self.is_live, self._is_dirty = False, False

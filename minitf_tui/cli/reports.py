@@ -1,0 +1,126 @@
+"""Results as a person reads them: short, aligned, with units. Numbers in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core.events import Benchmark, EvaluationCompleted, Generation, SampleCompleted, TrainResult
+from minitf_tui import format as fmt
+from minitf_tui.problems import escape
+
+Row = tuple[str, str]
+
+
+def training(result: TrainResult) -> str:
+    """How far a run came, how well it does, what it cost and where it is."""
+    speed = result.tokens / result.train_s if result.train_s > 0 else None
+    spent = (
+        ("train", result.train_s),
+        ("validate", result.eval_s),
+        ("sample", result.sample_s),
+        ("save", result.save_s),
+        ("set up", result.setup_s),
+    )
+    rows = [
+        ("validation loss", f"{fmt.loss(result.val_loss)} nats per token"),
+        ("perplexity", fmt.perplexity(result.val_perplexity)),
+        ("bits per byte", fmt.loss(result.bits_per_byte)),
+        ("speed", fmt.rate(speed)),
+        ("trained", f"{fmt.plural(result.steps, 'step')}, {fmt.count(result.tokens)} tokens"),
+        ("model", f"{fmt.count(result.params)} parameters, context {result.context}"),
+        ("time", ", ".join(f"{what} {fmt.seconds(s)}" for what, s in spent)),
+        ("kept in", escape(result.path)),
+    ]
+    return titled(f"Run {escape(result.run)}", rows)
+
+
+def sample(event: SampleCompleted, text: str) -> str:
+    """What the model writes; `text` is already safe to print."""
+    lines = "\n".join(f"  | {line}" for line in text.strip("\n").splitlines())
+    return f"Sample after step {event.step}:\n{lines}"
+
+
+def next_commands(run: str) -> str:
+    """What to type after a training run."""
+    rows = [
+        (f"minitf generate {run}", "let it write"),
+        (f"minitf eval {run}", "score it"),
+        (f"minitf bench {run}", "time its KV cache"),
+    ]
+    return titled("Next", rows)
+
+
+def evaluation(event: EvaluationCompleted) -> str:
+    """The score of a text, with the protocol beside it."""
+    result = event.result
+    low, high = result.loss_ci95
+    rows = [
+        ("loss", f"{fmt.loss(result.loss)} nats per token"),
+        ("95 % interval", f"{fmt.loss(low)} to {fmt.loss(high)}"),
+        ("perplexity", fmt.perplexity(result.perplexity)),
+        ("bits per byte", fmt.loss(result.bits_per_byte)),
+        ("first choice", fmt.percent(result.top1)),
+        ("in best five", fmt.percent(result.top5)),
+        ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
+        ("protocol", f"stride {result.stride}, context {result.context}"),
+    ]
+    return titled(f"{escape(event.run)} at step {event.step}, {escape(event.text)}", rows)
+
+
+def generation(result: Generation) -> str:
+    """One line about how a text was written."""
+    return (
+        f"{fmt.plural(len(result.tokens), 'token')} after {result.prompt_tokens} of prompt: "
+        f"first one after {fmt.milliseconds(result.ttft_ms)}, then {fmt.rate(result.tokens_per_s)}"
+    )
+
+
+def benchmark(result: Benchmark) -> str:
+    """The cells as a table, the speed-up and the proof."""
+    names = {"none": "no cache", "static": "KV cache"}
+    head = ("phase", "cache", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
+    table = [
+        (
+            cell.phase,
+            names.get(cell.cache, cell.cache),
+            str(cell.tokens),
+            fmt.mean_sd(cell.mean_ms, cell.sd_ms),
+            fmt.mean_sd(cell.median_ms, cell.sd_ms).partition(" ")[0],
+            fmt.count(cell.tokens_per_s),
+        )
+        for cell in sorted(result.cells, key=lambda cell: (cell.phase != "prefill", cell.cache))
+    ]
+    proof = result.proof
+    held = max((cell.cache_bytes for cell in result.cells), default=0)
+    rows = [
+        ("speed-up", f"{fmt.times(result.speedup)} in decode"),
+        ("same tokens", f"{proof.identical_tokens} of {proof.of}, {proof.near_ties} near ties"),
+        ("logits differ", f"by at most {proof.max_logit_diff:.1e}"),
+        ("cache", fmt.size_bytes(held)),
+    ]
+    return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
+
+
+def titled(title: str, rows: Iterable[Row]) -> str:
+    """A title over aligned pairs."""
+    return f"{title}\n{pairs(rows)}"
+
+
+def pairs(rows: Iterable[Row]) -> str:
+    """Two columns, indented."""
+    rows = list(rows)
+    width = max((len(left) for left, _ in rows), default=0)
+    return "\n".join(f"  {left.ljust(width)}  {right}" for left, right in rows)
+
+
+def columns(rows: Sequence[Sequence[str]], *, left: int) -> str:
+    """A table: the first `left` columns to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""Pull a session to its end, and let signals end it early but well.
+
+The first SIGINT, SIGTERM or SIGHUP asks the session to stop: it saves and finishes. A
+second one goes at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+from core.events import Event
+
+SUCCESS, FAULT, MISTAKE = 0, 1, 2
+STOPPED_BY = 128
+"""Added to a signal's number, as shells do."""
+
+
+class Session(Protocol):
+    """A job of core: a generator of events that can be asked to stop."""
+
+    def run(self) -> Generator[Event, None, None]: ...
+
+    def stop(self) -> None: ...
+
+
+class Interruption:
+    """Whether and by what a session was asked to stop."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self.signal is not None:
+            signal.signal(number, signal.SIG_DFL)  # a third one needs no Python at all
+            raise KeyboardInterrupt
+        self.signal = number
+        self._stop()
+
+    @property
+    def exit_code(self) -> int:
+        """What the program ends with."""
+        return SUCCESS if self.signal is None else STOPPED_BY + self.signal
+
+
+def drive(session: Session, listen: Callable[[Any], None]) -> Interruption:
+    """Hand every event of `session` to `listen`; how it was interrupted, if it was."""
+    interruption = Interruption(session.stop)
+    with _handling(interruption), closing(session.run()) as events:
+        try:
+            for event in events:
+                listen(event)
+        except KeyboardInterrupt:
+            interruption.signal = interruption.signal or signal.SIGINT
+    return interruption
+
+
+@contextmanager
+def _handling(interruption: Interruption) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # else: nohup
+        numbers.append(hangup)
+    before = {number: signal.signal(number, interruption) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

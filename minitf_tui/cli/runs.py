@@ -1,0 +1,140 @@
+"""`minitf runs`: list what was trained, show one run, remove one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from core.config import write_toml
+from minitf_tui import format as fmt
+from minitf_tui.cli import output, reports
+from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, UsageError, nearest
+from minitf_tui.cli.running import SUCCESS
+from minitf_tui.problems import escape, quoted
+
+if TYPE_CHECKING:
+    from core.store.run import RunSummary
+
+ACTIONS = ("list", "show", "rm")
+
+COMMAND = Command(
+    name="runs",
+    about="List the runs (list, the default), show one (show) or remove one (rm RUN --yes).",
+    operands=("[list|show|rm]", "[RUN]"),
+    flags=(Flag("yes", bool, "really remove the run"), JSON),
+)
+
+
+def execute(arguments: Arguments) -> int:
+    """Do what the first word says."""
+    action = arguments.operands[0] if arguments.operands else "list"
+    run = arguments.operands[1] if len(arguments.operands) > 1 else None
+    if action not in ACTIONS:
+        hint = nearest(action, ACTIONS) or f"There are {', '.join(ACTIONS)}."
+        raise UsageError(f"minitf runs cannot {quoted(action)}.", hint=hint)
+    if arguments.get("yes") and action != "rm":
+        raise UsageError("--yes goes with minitf runs rm only.")
+    as_json = bool(arguments.get("json"))
+    if action == "list":
+        if run is not None:
+            raise UsageError(
+                f"minitf runs list takes no run: {quoted(run)}.", hint="Try minitf runs show RUN."
+            )
+        return _list(as_json)
+    if action == "show":
+        return _show(run or "last", as_json)
+    return _remove(run, as_json, is_sure=bool(arguments.get("yes")))
+
+
+def _list(as_json: bool) -> int:
+    from core.store.run import list_runs
+
+    summaries = list_runs()
+    if as_json:
+        output.say_json({"runs": [dataclasses.asdict(summary) for summary in summaries]})
+    elif summaries:
+        output.say(_table(summaries))
+    else:
+        output.say("There are no runs yet. minitf train makes one.")
+    return SUCCESS
+
+
+def _table(summaries: list[RunSummary]) -> str:
+    head = ("run", "state", "text", "step", "loss", "bits/byte", "params", "size", "made")
+    rows = [
+        (
+            escape(s.name),
+            s.state,
+            escape(_short(s.corpus)),
+            fmt.whole(s.step),
+            fmt.loss(s.val_loss),
+            fmt.loss(s.bits_per_byte),
+            fmt.count(s.n_params),
+            fmt.size_bytes(s.size_bytes),
+            escape(_moment(s.created)),
+        )
+        for s in summaries
+    ]
+    return reports.columns([head, *rows], left=3)
+
+
+def _show(spec: str, as_json: bool) -> int:
+    from core.store.run import find_run, list_runs
+
+    found = find_run(spec)
+    run = found.run
+    summary = next((s for s in list_runs() if s.name == run.name), None)
+    about = {"name": run.name, "path": str(run.path)} if summary is None else output.plain(summary)
+    if as_json:
+        output.say_json(
+            {**about, "config": run.config.to_dict(), "provenance": output.plain(run.provenance)}
+        )
+        return SUCCESS
+    rows = [(name.replace("_", " "), _value(name, value)) for name, value in about.items()]
+    output.say(reports.titled(f"Run {escape(run.name)}", rows))
+    output.say("\n" + write_toml(run.config).rstrip())
+    return SUCCESS
+
+
+def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:
+    from core.store.run import delete_run, find_run
+
+    if spec is None:
+        raise UsageError("minitf runs rm needs a RUN.", hint="minitf runs lists them.")
+    if "@" in spec:
+        raise UsageError(
+            f"{quoted(spec)} is a checkpoint; only whole runs are removed.",
+            hint="Leave out the @ and what follows.",
+        )
+    run = find_run(spec).run
+    if not is_sure:
+        raise UsageError(
+            f"Nothing was removed: {escape(run.name)} would be gone for good.",
+            hint=f"To remove it: minitf runs rm {escape(run.name)} --yes",
+        )
+    delete_run(run)
+    if as_json:
+        output.say_json({"removed": run.name, "path": str(run.path)})
+    else:
+        output.say(f"Removed {escape(run.name)}.")
+    return SUCCESS
+
+
+def _value(name: str, value: object) -> str:
+    if value is None:
+        return fmt.NONE
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        shown = {"size_bytes": fmt.size_bytes, "n_params": fmt.count, "seconds": fmt.seconds}
+        if name in shown:
+            return shown[name](value)
+        return fmt.whole(value) if isinstance(value, int) else fmt.loss(value)
+    return escape(str(value))
+
+
+def _short(corpus: str) -> str:
+    name = corpus.rpartition("/")[2] or corpus
+    return name if len(name) <= 20 else f"{name[:17]}..."
+
+
+def _moment(created: str) -> str:
+    return created[:16].replace("T", " ")

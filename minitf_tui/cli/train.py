@@ -1,0 +1,232 @@
+"""`minitf train`: from a text to a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.config import RunConfig, read_toml
+from core.events import (
+    CheckpointSaved,
+    Diverged,
+    Event,
+    RunFinished,
+    RunStarted,
+    SampleCompleted,
+    SetupProgressed,
+    StepCompleted,
+    ValidationCompleted,
+)
+from core.presets import PRESETS, preset
+from minitf_tui import format as fmt
+from minitf_tui.cli import output, reports
+from minitf_tui.cli.arguments import (
+    JSON,
+    METRICS,
+    Arguments,
+    Command,
+    Flag,
+    UsageError,
+    field_names,
+    flags_of,
+)
+from minitf_tui.cli.progress import ProgressLine
+from minitf_tui.cli.running import FAULT, drive
+from minitf_tui.problems import escape
+
+if TYPE_CHECKING:
+    from minitf_tui.cli.running import Session
+
+DEFAULT_PRESET = "quick"
+BUDGET = ("steps", "seconds")
+_BESIDE_RESUME = ("resume", "json", "metrics", *BUDGET)
+
+COMMAND = Command(
+    name="train",
+    about="Train a model on a text; the run can be stopped with Ctrl-C and resumed later.",
+    operands=(),
+    flags=(
+        Flag(
+            "preset",
+            str,
+            "settings to start from",
+            choices=tuple(PRESETS),
+            default=DEFAULT_PRESET,
+        ),
+        Flag("config", Path, "TOML file with settings, on top of the preset"),
+        Flag("name", str, "name of the new run; made up when left out", metavar="NAME"),
+        Flag(
+            "resume", str, "go on with a run; only --steps or --seconds may change", metavar="RUN"
+        ),
+        JSON,
+        METRICS,
+        *flags_of(preset(DEFAULT_PRESET)),
+    ),
+    notes=(
+        f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config",
+        "over the preset. --steps lifts a limit in seconds, and the other way round.",
+    ),
+)
+
+
+def execute(arguments: Arguments) -> int:
+    """Train, report, and return the exit code."""
+    if "metrics" in arguments.values:
+        output.read_metrics_file(arguments.values["metrics"])
+    session = _session(arguments)
+    listener = TrainListener(ProgressLine())
+    try:
+        interruption = drive(session, listener)
+    finally:
+        listener.line.clear()
+    if listener.diverged is not None:
+        output.tell(_divergence(listener.diverged))
+        return FAULT
+    if listener.finished is not None:
+        output.keep_metrics(arguments.get("metrics"), "train", listener.finished.result)
+        if arguments.get("json"):
+            output.say_json(listener.finished.result)
+        else:
+            output.say(listener.report())
+    return interruption.exit_code
+
+
+def config_of(arguments: Arguments) -> RunConfig:
+    """Preset, then file, then flags.
+
+    Raises:
+        MinitfError: a value or the file is not usable.
+    """
+    config = preset(arguments.get("preset", DEFAULT_PRESET))
+    path: Path | None = arguments.get("config")
+    if path is not None:
+        config = read_toml(_text_of(path), config, source=escape(str(path)))
+    return config.with_changes(**arguments.among(field_names(config)))
+
+
+def _session(arguments: Arguments) -> Session:
+    from core import recipes
+
+    if "resume" not in arguments.values:
+        return recipes.training(config_of(arguments), name=arguments.get("name"))
+    for key in arguments.values:
+        if key not in _BESIDE_RESUME:
+            flag = COMMAND.flag(key)
+            raise UsageError(
+                f"--{flag.name} cannot change when a run is resumed.",
+                hint="Only --steps or --seconds may; for other settings start a new run.",
+            )
+    budget: dict[str, Any] = arguments.among(BUDGET)
+    return recipes.resuming(arguments.values["resume"], **budget)
+
+
+def _text_of(path: Path) -> str:
+    shown = escape(str(path))
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UsageError(f"The config file {shown} cannot be read: {reason}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"The config file {shown} is not UTF-8 at byte {error.start}.",
+            hint="TOML files are UTF-8 text.",
+        ) from None
+
+
+def _divergence(event: Diverged) -> str:
+    kept = event.checkpoint_step
+    rest = "" if kept is None else f"The checkpoint of step {kept} stays. "
+    return (
+        f"minitf: Training ended at step {event.step}: {escape(event.what)}.\n"
+        f"{rest}Try a lower --lr, or --grad-clip 1."
+    )
+
+
+class TrainListener:
+    """Turns events of training into progress, and keeps what the closing report needs."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self.line = line
+        self.started: RunStarted | None = None
+        self.sample: SampleCompleted | None = None
+        self.diverged: Diverged | None = None
+        self.finished: RunFinished | None = None
+        self._val_loss: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take note of `event`."""
+        match event:
+            case StepCompleted():
+                self.line.show(self._step(event))
+            case ValidationCompleted():
+                self._val_loss = event.loss
+                if not self.line.is_live:
+                    self.line.note(_validation(event))
+            case SetupProgressed():
+                self.line.stage(event.stage)
+            case RunStarted():
+                self.started = event
+                self.line.note(_start(event))
+            case SampleCompleted():
+                self.sample = event
+            case CheckpointSaved():
+                pass
+            case Diverged():
+                self.diverged = event
+            case RunFinished():
+                self.finished = event
+
+    def report(self) -> str:
+        """The closing words of a run that ended well."""
+        assert self.finished is not None
+        result = self.finished.result
+        parts = [reports.training(result)]
+        if self.finished.reason == "finished already":
+            parts.insert(0, "This run is finished already; give more --steps to go on.")
+        elif self.finished.reason == "stopped":
+            parts.insert(0, f"Stopped and saved. Go on with: minitf train --resume {result.run}")
+        if self.sample is not None:
+            whole = output.safe(self.sample.prompt + self.sample.text)
+            parts.append(reports.sample(self.sample, whole))
+        parts.append(reports.next_commands(result.run))
+        return "\n\n".join(parts)
+
+    def _step(self, event: StepCompleted) -> str:
+        share, left = self._budget(event)
+        parts = [self.line.bar(share), f"step {event.step}", f"loss {fmt.loss(event.loss)}"]
+        if self._val_loss is not None:
+            parts.append(f"val {fmt.loss(self._val_loss)}")
+        parts.append(fmt.rate(event.tokens_per_s))
+        if left is not None:
+            parts.append(f"{fmt.seconds(left)} left")
+        return "  ".join(parts)
+
+    def _budget(self, event: StepCompleted) -> tuple[float, float | None]:
+        """How much of the budget is spent, as a share, and the seconds that are left."""
+        shares = []
+        if self.started is not None and self.started.steps:
+            shares.append(event.step / self.started.steps)
+        if self.started is not None and self.started.seconds:
+            shares.append(event.train_s / self.started.seconds)
+        share = min(max(shares, default=0.0), 1.0)
+        return share, event.train_s * (1 / share - 1) if share > 0 else None
+
+
+def _start(event: RunStarted) -> str:
+    limits = [fmt.plural(event.steps, "step")] if event.steps else []
+    limits += [f"{fmt.seconds(event.seconds)} of training"] if event.seconds else []
+    since = f" from step {event.step}" if event.step else ""
+    return (
+        f"Run {escape(event.run)}: {fmt.count(event.n_params)} parameters, "
+        f"{fmt.count(event.train_tokens)} tokens to learn from, on {escape(event.device)} in "
+        f"{escape(event.dtype)}; {' or '.join(limits) or 'no limit'}{since}"
+    )
+
+
+def _validation(event: ValidationCompleted) -> str:
+    return (
+        f"step {event.step}: validation loss {fmt.loss(event.loss)}, "
+        f"perplexity {fmt.perplexity(event.perplexity)}, "
+        f"{fmt.seconds(event.train_s)} of training"
+    )
