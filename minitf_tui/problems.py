@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from core import paths
@@ -58,6 +57,8 @@ def log_file() -> Path:
 
 def record(error: BaseException) -> Path | None:
     """Append the traceback to the log file; None when that cannot be done."""
+    import traceback  # not needed by a program that works
+
     path = log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,7 @@ COMMAND = Command(
 
 def execute(arguments: Arguments) -> int:
     """Draw the picture and say where it is."""
-    from core.store.run import find_run
+    from core.store.find import find_run
 
     kind = arguments.get("kind", "loss")
     out: Path = arguments.get("out", Path(f"plot_{kind}.png"))
@@ -80,18 +79,9 @@ def _losses(run: Run) -> list[dict[str, Any]]:
 
 
 def _newest_benchmark(run: Run) -> list[dict[str, Any]]:
-    """The cells of the newest benchmark that can be read."""
-    files = sorted(
-        (run.path / "benchmarks").glob("*.json"),
-        key=lambda path: (path.stat().st_mtime_ns, path.name),
-        reverse=True,
-    )
-    for path in files:
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        cells = kept.get("cells") or kept.get("result", {}).get("cells")
+    """The cells of the newest benchmark."""
+    for report in reversed(run.reports("benchmarks")):
+        cells = report.get("cells") or report.get("result", {}).get("cells")
         if cells:
             return list(cells)
     raise RunError(

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from core.events import Event
+if TYPE_CHECKING:
+    from core.events import Event
 
 SUCCESS, FAULT, MISTAKE = 0, 1, 2
 STOPPED_BY = 128

@@ -13,7 +13,8 @@ from minitf_tui.cli.running import SUCCESS
 from minitf_tui.problems import escape, quoted
 
 if TYPE_CHECKING:
-    from core.store.run import RunSummary
+    from core.store.run import Run
+    from core.store.summary import RunSummary
 
 ACTIONS = ("list", "show", "rm")
 
@@ -47,7 +48,7 @@ def execute(arguments: Arguments) -> int:
 
 
 def _list(as_json: bool) -> int:
-    from core.store.run import list_runs
+    from core.store.summary import list_runs
 
     summaries = list_runs()
     if as_json:
@@ -79,12 +80,10 @@ def _table(summaries: list[RunSummary]) -> str:
 
 
 def _show(spec: str, as_json: bool) -> int:
-    from core.store.run import find_run, list_runs
+    from core.store.summary import summarise
 
-    found = find_run(spec)
-    run = found.run
-    summary = next((s for s in list_runs() if s.name == run.name), None)
-    about = {"name": run.name, "path": str(run.path)} if summary is None else output.plain(summary)
+    run = _named(spec)
+    about = output.plain(summarise(run))
     if as_json:
         output.say_json(
             {**about, "config": run.config.to_dict(), "provenance": output.plain(run.provenance)}
@@ -97,7 +96,7 @@ def _show(spec: str, as_json: bool) -> int:
 
 
 def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:
-    from core.store.run import delete_run, find_run
+    from core.store.run import delete_run
 
     if spec is None:
         raise UsageError("minitf runs rm needs a RUN.", hint="minitf runs lists them.")
@@ -106,7 +105,7 @@ def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:
             f"{quoted(spec)} is a checkpoint; only whole runs are removed.",
             hint="Leave out the @ and what follows.",
         )
-    run = find_run(spec).run
+    run = _named(spec)
     if not is_sure:
         raise UsageError(
             f"Nothing was removed: {escape(run.name)} would be gone for good.",
@@ -118,6 +117,13 @@ def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:
     else:
         output.say(f"Removed {escape(run.name)}.")
     return SUCCESS
+
+
+def _named(spec: str) -> Run:
+    """The run of that name, also one without a checkpoint; else what RUN means elsewhere."""
+    from core.store.find import all_runs, find_run
+
+    return next((run for run in all_runs() if run.name == spec), None) or find_run(spec).run
 
 
 def _value(name: str, value: object) -> str:
