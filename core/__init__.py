@@ -1,0 +1,55 @@
+"""minitf's engine: train, evaluate, benchmark and sample small transformers.
+
+    import core
+
+    result = core.train("quick", corpus="book.txt", seconds=30)
+    print(core.generate(result.run, "Once upon").text)
+
+Names are resolved when they are first used: `import core` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "train": "core.api",
+    "resume": "core.api",
+    "evaluate": "core.api",
+    "generate": "core.api",
+    "benchmark": "core.api",
+    "estimate": "core.recipes",
+    "list_runs": "core.store.summary",
+    "preset": "core.presets",
+    "RunConfig": "core.config",
+    "ModelConfig": "core.config",
+    "TextConfig": "core.config",
+    "TrainConfig": "core.config",
+    "EvalConfig": "core.config",
+    "SamplingConfig": "core.config",
+    "BenchConfig": "core.config",
+    "TrainResult": "core.events",
+    "Evaluation": "core.events",
+    "Generation": "core.events",
+    "Benchmark": "core.events",
+    "MinitfError": "core.errors",
+    "Transformer": "core.model.transformer",
+    "KVCache": "core.model.kv_cache",
+}
+
+__all__ = [  # noqa: PLE0604, RUF022 (the table above is the one place where names are listed)
+    *_HOMES
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

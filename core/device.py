@@ -16,6 +16,8 @@ from torch import Tensor
 from core.errors import DeviceError
 
 MAX_THREADS = 1024
+MAX_AUTO_THREADS = 8
+_TORCH_THREADS = torch.get_num_threads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -
         raise DeviceError(
             f"threads={threads} is above {MAX_THREADS}.", hint="0 takes one thread a core."
         )
-    threads = threads or _cores()
+    threads = threads or _default_threads()
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     return Device(device, dtype, threads)
@@ -79,7 +81,7 @@ def environment(device: Device) -> dict[str, Any]:
         "device_name": name,
         "dtype": device.dtype,
         "threads": device.threads,
-        "cores": _cores(),
+        "cores": os.cpu_count() or 1,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -101,7 +103,6 @@ def _available() -> list[str]:
     return [*found, "cpu"]
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _default_threads() -> int:
+    """One a core, as PyTorch counts them; small models lose by more than a few."""
+    return min(_TORCH_THREADS, MAX_AUTO_THREADS)

@@ -74,15 +74,18 @@ class Transformer(nn.Module):
         self._make_positions(config)
         init_weights(self, seed=seed)
 
-    def forward(self, ids_BT: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, ids_BT: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    ) -> Tensor:
         """Logits of the token after each of the T given ones.
 
         Args:
             ids_BT: int64 token ids; their positions follow those held by `cache`.
             cache: extended in place; None means that the sequence starts here.
+            last_only: leave out the head's work for all positions but the last.
 
         Returns:
-            Tensor of shape (B, T, V).
+            Tensor of shape (B, T, V), or (B, 1, V).
 
         Raises:
             ConfigError: the sequence is longer than max_seq_len.
@@ -101,6 +104,8 @@ class Transformer(nn.Module):
         rotation = None if self.rope is None else self.rope.rows(start, end)
         for i, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, rotation, None if cache is None else cache.layers[i])
+        if last_only:
+            x_BTD = x_BTD[:, -1:]
         logits_BTV = self.head(self.final_norm(x_BTD))
         if cap := self.config.logit_softcap:
             logits_BTV = cap * torch.tanh(logits_BTV / cap)

@@ -31,12 +31,15 @@ def all_runs() -> list[Run]:
     return sorted(found, key=_worked_on, reverse=True)
 
 
-def find_run(spec: str) -> RunRef:
+def find_run(spec: str, *, needs_checkpoint: bool = True) -> RunRef:
     """The run and checkpoint that `NAME`, a path, `last` or `best`, with `@STEP`, means.
 
     Without `@STEP` it is the newest checkpoint; of `best`, and as `@best`, the one with the
     lowest validation loss. Runs are compared in bits per byte, which is the same order for
     one tokenizer and the fair one for several.
+
+    Args:
+        needs_checkpoint: whether a run that has none yet is an error; else its step is 0.
 
     Raises:
         RunError: there is no such run.
@@ -44,6 +47,8 @@ def find_run(spec: str) -> RunRef:
     """
     name, _, step = spec.rpartition("@") if "@" in spec else (spec, "", "")
     run = _find_by_name(name)
+    if not needs_checkpoint and not run.checkpoint_steps():
+        return RunRef(run, 0)
     if not step:
         step = "best" if name == "best" else "last"
     return RunRef(run, _find_step(run, step))

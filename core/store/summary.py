@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import RunError
-from core.store.metrics import read_last_metrics
 from core.store.find import all_runs
+from core.store.metrics import read_last_metrics
 from core.store.run import Run
 
 

@@ -1,8 +1,8 @@
 """The training loop, as a generator of events.
 
 The loop owns the order of things and nothing else: it does not print, draw, log or save.
-To pause a run, stop pulling. To end it, call `stop` and pull what is left, or close the
-generator from the thread that pulls.
+To pause a run, stop pulling. To end it, let `is_stopping` say so and pull what is left, or
+close the generator from the thread that pulls.
 
 Invariant: step k depends on the weights and moments after step k-1, on the config and on k
 alone. Batches and dropout are drawn from (seed, k), so a resumed run takes the same steps.
@@ -79,6 +79,7 @@ class Trainer:
         device: Device,
         clock: Clock | None = None,
         progress: Progress | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.model, self.optimizer = model, optimizer
         self.progress = progress or Progress()
@@ -87,16 +88,7 @@ class Trainer:
         self._batches, self._probes = batches, probes
         self._config, self._eval_config = config, eval_config
         self._device = device
-        self._is_stopping = False
-
-    def stop(self) -> None:
-        """Ask for an end at the next step boundary. Safe from any thread."""
-        self._is_stopping = True
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether somebody asked for the end."""
-        return self._is_stopping
+        self._is_stopping = is_stopping
 
     @property
     def is_finished(self) -> bool:
@@ -104,11 +96,11 @@ class Trainer:
         return self._spent() >= 1
 
     def run(self) -> Generator[TrainEvent, None, None]:
-        """Train until the budget is spent or `stop` is called. Call once."""
+        """Train until the budget is spent or somebody wants it to stop. Call once."""
         if self.progress.step == 0:
             yield from self._checkpoint(None)
         with self.clock.during("train"):
-            while not self.is_finished and not self._is_stopping and not self.has_diverged:
+            while not self.is_finished and not self._is_stopping() and not self.has_diverged:
                 yield self._take_step()
                 if not self.has_diverged:
                     yield from self._after_step()
@@ -155,15 +147,15 @@ class Trainer:
         step, every = self.progress.step, self._eval_config
         is_last = self.is_finished
         validation = None
-        if _is_due(step, every.eval_interval, is_last) and not self._is_stopping:
+        if _is_due(step, every.eval_interval, is_last) and not self._is_stopping():
             validation = self._validate()
             if validation is not None:
                 yield validation
-        if _is_due(step, every.sample_interval, is_last) and not self._is_stopping:
+        if _is_due(step, every.sample_interval, is_last) and not self._is_stopping():
             yield from self._sample()
         is_best = validation is not None and validation.is_best
         is_due = _is_due(step, self._config.checkpoint_interval, is_last)
-        if is_due or is_best or self._is_stopping:
+        if is_due or is_best or self._is_stopping():
             yield from self._checkpoint(validation)
 
     def _validate(self) -> ValidationCompleted | None:
@@ -206,7 +198,8 @@ class Trainer:
         with self.clock.during("save"):
             broken = _first_not_finite(self.model)
             if broken is None:
-                yield CheckpointDue(step=step, val_loss=validation and validation.loss)
+                loss = None if validation is None else validation.loss
+                yield CheckpointDue(step=step, val_loss=loss)
                 return
         yield self._diverge(step, f"{broken} holds a number that is not finite")
 

@@ -1,0 +1,129 @@
+"""The library in four calls: train, evaluate, generate, benchmark.
+
+Each drives a session of `core.recipes` to its end and returns the result. To watch a job
+while it runs, give `on_event`, or pull the session yourself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core import recipes
+from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.errors import MinitfError
+from core.events import (
+    Benchmark,
+    BenchmarkCompleted,
+    Diverged,
+    Evaluation,
+    EvaluationCompleted,
+    Event,
+    Generation,
+    GenerationFinished,
+    RunFinished,
+    TrainResult,
+)
+from core.presets import preset
+
+OnEvent = Callable[[Event], None]
+
+
+def _ignore(_: Event) -> None:
+    """Listen to nothing."""
+
+
+def train(
+    config: RunConfig | str = "quick",
+    *,
+    name: str | None = None,
+    on_event: OnEvent = _ignore,
+    **changes: Any,
+) -> TrainResult:
+    """Train a new run to the end of its budget.
+
+    Args:
+        config: a config, or the name of a preset.
+        name: of the run; by default it is called after its corpus.
+        changes: fields to replace, named as on the command line: `corpus`, `steps`, `lr`, …
+
+    Raises:
+        MinitfError: something cannot be used; or the run diverged.
+    """
+    base = preset(config) if isinstance(config, str) else config
+    return _finish(recipes.training(base.with_changes(**changes), name=name), on_event)
+
+
+def resume(
+    run: str = "last",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    on_event: OnEvent = _ignore,
+) -> TrainResult:
+    """Go on with a run as if it had never been interrupted; only the budget may change.
+
+    Raises:
+        MinitfError: there is no such run, it is in use, or it diverged.
+    """
+    return _finish(recipes.resuming(run, steps=steps, seconds=seconds), on_event)
+
+
+def evaluate(
+    run: str = "last",
+    *,
+    text: str | Path | None = None,
+    stride: int = 0,
+    on_event: OnEvent = _ignore,
+    **compute: Any,
+) -> Evaluation:
+    """Score the run's validation split, or the file `text`; each token exactly once.
+
+    Args:
+        stride: tokens between two windows; 0 is the context.
+        compute: `device`, `dtype`, `threads`.
+    """
+    session = recipes.evaluation(run, text=text, stride=stride, **compute)
+    return _last(session, on_event, EvaluationCompleted).result
+
+
+def generate(
+    run: str = "last", prompt: str = "", *, on_event: OnEvent = _ignore, **sampling: Any
+) -> Generation:
+    """Continue `prompt`; without one, a piece of held-out text.
+
+    Args:
+        sampling: fields of `SamplingConfig`: `max_new_tokens`, `temperature`, `seed`, …
+    """
+    session = recipes.generation(run, SamplingConfig(prompt=prompt, **sampling))
+    return _last(session, on_event, GenerationFinished).result
+
+
+def benchmark(run: str = "last", *, on_event: OnEvent = _ignore, **bench: Any) -> Benchmark:
+    """Time generation with and without the KV cache, and prove that they agree.
+
+    Args:
+        bench: fields of `BenchConfig`: `n=512, reps=3, warmup=1`, `prompt_tokens`.
+    """
+    session = recipes.benchmarking(run, BenchConfig(**bench))
+    return _last(session, on_event, BenchmarkCompleted).result
+
+
+def _finish(session: recipes.Session, on_event: OnEvent) -> TrainResult:
+    last = _last(session, on_event, RunFinished, Diverged)
+    if isinstance(last, Diverged):
+        raise MinitfError(
+            f"Training ended at step {last.step}: {last.what}.",
+            hint="Try a smaller lr, a longer warm-up, or grad_clip=1.",
+        )
+    return last.result
+
+
+def _last(session: recipes.Session, on_event: OnEvent, *kinds: type[Any]) -> Any:
+    """Drive a session to its end; its last event is of one of `kinds`."""
+    event: Event | None = None
+    for event in session.run():
+        on_event(event)
+    assert isinstance(event, kinds), event
+    return event

@@ -1,0 +1,160 @@
+"""The loss of a text: every token scored exactly once.
+
+A window of `context` tokens moves by `stride`; of each window only the tokens that no
+earlier one scored are counted. With stride = context windows do not overlap; a smaller
+stride gives each token more to look back at and costs more. The first token of a text has
+nothing before it and is not scored.
+
+Shape suffixes: B windows · T positions · V vocab_size.
+
+Source of the protocol: Hugging Face, "Perplexity of fixed-length models".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.device import Device
+from core.errors import DataError
+from core.events import Evaluation, EvaluationProgressed
+from core.measure.statistics import interval_of_mean
+from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
+
+LOGITS_PER_BATCH = 1 << 23
+MIN_BLOCKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Positions `begin` … `end - 1` are read; those from `score_from` on predict a token
+    that is scored here."""
+
+    begin: int
+    score_from: int
+    end: int
+
+
+def windows(n_tokens: int, context: int, stride: int) -> Iterator[Window]:
+    """Cover the `n_tokens - 1` predictions of a text, each exactly once."""
+    scored, begin = 0, 0
+    while scored < n_tokens - 1:
+        end = min(begin + context, n_tokens - 1)
+        yield Window(begin, scored, end)
+        scored, begin = end, begin + stride
+
+
+def evaluate(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    ids: NDArray[Any],
+    *,
+    context: int,
+    stride: int,
+    device: Device,
+) -> Generator[EvaluationProgressed, None, Evaluation]:
+    """Score `ids`; returns the evaluation, and tells how far it is after every batch.
+
+    Raises:
+        DataError: there is nothing to score.
+    """
+    if len(ids) < 2:
+        raise DataError(
+            f"The text is too short to evaluate: {len(ids)} tokens.", hint="Choose a longer text."
+        )
+    model.eval()
+    tally = _Tally()
+    size = max(1, LOGITS_PER_BATCH // (context * tokenizer.vocab_size))
+    for batch in _batches(windows(len(ids), context, stride), size):
+        tally.add(*_score(model, ids, batch, device))
+        yield EvaluationProgressed(tokens=tally.tokens, of=len(ids) - 1, loss=tally.loss)
+    n_bytes = tokenizer.count_bytes(ids[1:])
+    return Evaluation(
+        loss=tally.loss,
+        loss_ci95=tally.interval(context),
+        perplexity=_exp(tally.loss),
+        bits_per_byte=tally.loss * tally.tokens / n_bytes / math.log(2),
+        top1=tally.top1 / tally.tokens,
+        top5=tally.top5 / tally.tokens,
+        tokens=tally.tokens,
+        bytes=n_bytes,
+        stride=stride,
+        context=context,
+    )
+
+
+class _Tally:
+    """Losses of the scored tokens, in the order of the text."""
+
+    def __init__(self) -> None:
+        self.tokens = self.top1 = self.top5 = 0
+        self._sum = 0.0
+        self._losses: list[NDArray[np.float32]] = []
+
+    def add(self, losses: NDArray[np.float32], top1: int, top5: int) -> None:
+        self._losses.append(losses)
+        self._sum += float(losses.sum(dtype=np.float64))
+        self.tokens += len(losses)
+        self.top1 += top1
+        self.top5 += top5
+
+    @property
+    def loss(self) -> float:
+        return self._sum / self.tokens
+
+    def interval(self, context: int) -> tuple[float, float]:
+        """From blocks of `context` neighbouring tokens, shorter ones in a short text."""
+        size = min(context, max(1, self.tokens // MIN_BLOCKS))
+        starts = np.arange(0, self.tokens, size)
+        sums = np.add.reduceat(np.concatenate(self._losses).astype(np.float64), starts)
+        return interval_of_mean(sums, np.diff(starts, append=self.tokens))
+
+
+def _batches(found: Iterator[Window], size: int) -> Iterator[list[Window]]:
+    """Neighbouring windows of one shape, up to `size` of them."""
+
+    def shape(window: Window) -> tuple[int, int]:
+        return window.end - window.begin, window.score_from - window.begin
+
+    for _, alike in groupby(found, shape):
+        rows = list(alike)
+        yield from (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+@torch.inference_mode()
+def _score(
+    model: Transformer, ids: NDArray[Any], batch: list[Window], device: Device
+) -> tuple[NDArray[np.float32], int, int]:
+    """Losses of the scored tokens, and how often one was first or among five."""
+    rows = np.stack([ids[w.begin : w.end + 1] for w in batch]).astype(np.int64)
+    skipped = batch[0].score_from - batch[0].begin
+    inputs = device.tensor(rows[:, :-1])
+    targets_BT = device.tensor(rows[:, 1 + skipped :])
+    with device.autocast():
+        logits_BTV = model(inputs)[:, skipped:].float()
+    losses = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
+    rank_BT = _ranks(logits_BTV, targets_BT)
+    return losses.cpu().numpy(), int((rank_BT < 1).sum()), int((rank_BT < 5).sum())
+
+
+def _ranks(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    """How many tokens were rated above the target; ties go by id, as argmax does."""
+    own_BT1 = logits_BTV.gather(2, targets_BT[..., None])
+    above_BT = (logits_BTV > own_BT1).sum(2)
+    ids_V = torch.arange(logits_BTV.size(2), device=logits_BTV.device)
+    tied_BTV = (logits_BTV == own_BT1) & (ids_V < targets_BT[..., None])
+    return above_BT + tied_BTV.sum(2)
+
+
+def _exp(loss: float) -> float:
+    return math.exp(loss) if loss < 700 else math.inf

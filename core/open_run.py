@@ -1,0 +1,71 @@
+"""A run taken from disk, ready to compute with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from core.device import Device, choose_device
+from core.errors import RunError
+from core.model.transformer import Transformer
+from core.store.checkpoint import load_weights
+from core.store.find import find_run
+from core.store.run import Run
+from core.store.tokens import tokenized_text_of, tokenizer_of
+from core.text.corpus import read_text
+from core.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A model with the weights of one checkpoint, and what it reads with."""
+
+    run: Run
+    step: int
+    model: Transformer
+    tokenizer: Tokenizer
+    device: Device
+
+    def held_out_ids(self) -> NDArray[Any]:
+        """The run's validation split.
+
+        Raises:
+            RunError: the corpus has changed.
+            DataError: it is gone, and so is its copy in the cache.
+        """
+        return tokenized_text_of(self.run).validation_ids
+
+    def ids_of_file(self, path: Path) -> NDArray[Any]:
+        """Any text, in the run's tokens.
+
+        Raises:
+            DataError: it cannot be read.
+            TokenizerError: the run's tokenizer has no token for part of it.
+        """
+        return self.tokenizer.encode(read_text(path))
+
+
+def open_for_use(spec: str, *, device: str, dtype: str, threads: int) -> OpenRun:
+    """Load what `spec` means; see `core.store.find.find_run`.
+
+    Raises:
+        RunError: there is no such run.
+        CheckpointError: it has no such checkpoint, or a damaged one.
+        DeviceError: this machine lacks the device.
+    """
+    ref = find_run(spec)
+    where = choose_device(device, dtype, threads)
+    tokenizer = tokenizer_of(ref.run)
+    config = ref.run.config.model
+    if config.vocab_size != tokenizer.vocab_size:
+        raise RunError(
+            f"The tokenizer of {ref.run.name} has {tokenizer.vocab_size} tokens,"
+            f" its model {config.vocab_size}.",
+            hint="Restore its tokenizer.json or run.toml.",
+        )
+    model = Transformer(config).to(where.type)
+    load_weights(ref.run, ref.step, model)
+    return OpenRun(ref.run, ref.step, model.eval(), tokenizer, where)

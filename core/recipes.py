@@ -1,0 +1,257 @@
+"""The composition root: from a config, or the name of a run, to something that runs.
+
+A `Session` is made at once and costs nothing; all work, and every error, happens while its
+events are pulled. Importing this module imports neither torch nor numpy.
+
+    session = recipes.training(preset("quick"))
+    for event in session.run():
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.errors import ConfigError, DataError
+from core.events import (
+    BenchmarkCompleted,
+    BenchmarkEvent,
+    EvaluationCompleted,
+    EvaluationEvent,
+    Event,
+    GenerationEvent,
+    SetupProgressed,
+    TrainEvent,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.open_run import OpenRun
+
+E = TypeVar("E", bound=Event)
+R = TypeVar("R")
+
+PROMPT_TOKENS = 16
+VALIDATION_SPLIT = "validation split"
+_LOADING = SetupProgressed(stage="loading the run")
+
+
+class Session(Protocol):
+    """A job that tells what it does."""
+
+    def run(self) -> Generator[Event, None, None]:
+        """Do it. Pull from one thread; not pulling is a pause. Call once."""
+        ...
+
+    def stop(self) -> None:
+        """Ask for an early, orderly end. Safe from any thread and from signal handlers."""
+        ...
+
+
+class Job(Generic[E]):
+    """A session made of a generator function, which is given a way to see the wish to stop."""
+
+    def __init__(self, work: Callable[[Callable[[], bool]], Generator[E, None, None]]) -> None:
+        self._work = work
+        self._is_stopping = False
+
+    def run(self) -> Generator[E, None, None]:
+        """See `Session.run`."""
+        return self._work(lambda: self._is_stopping)
+
+    def stop(self) -> None:
+        """See `Session.stop`."""
+        self._is_stopping = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a config will cost, from arithmetic alone."""
+
+    n_params: int
+    flops_per_token: int
+    """Forward and backward."""
+    kv_bytes_per_token: int
+    training_bytes: int
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Figures for a form; never imports torch. The vocabulary is the requested one."""
+    from core.model import arithmetic
+
+    guess = {"byte": 256, "char": 100}.get(config.text.tokenizer, config.text.vocab_size)
+    model = replace(config.model, vocab_size=config.model.vocab_size or guess)
+    context, batch_size = config.train.context, config.train.batch_size
+    return Estimate(
+        n_params=arithmetic.count_parameters(model),
+        flops_per_token=arithmetic.training_flops_per_token(model, context),
+        kv_bytes_per_token=arithmetic.kv_bytes_per_token(model),
+        training_bytes=arithmetic.training_bytes(model, batch_size, context),
+    )
+
+
+def training(config: RunConfig, *, name: str | None = None) -> Job[TrainEvent]:
+    """A new run. Without a name it is called after its corpus."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        from core.launch import launch_new
+
+        yield from launch_new(config, name, is_stopping)
+
+    return Job(work)
+
+
+def resuming(
+    run: str = "last", *, steps: int | None = None, seconds: float | None = None
+) -> Job[TrainEvent]:
+    """Go on with a run, bit for bit; only its budget may change."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        from core.launch import launch_resumed
+
+        yield from launch_resumed(run, steps, seconds, is_stopping)
+
+    return Job(work)
+
+
+def evaluation(
+    run: str = "last",
+    *,
+    text: str | Path | None = None,
+    stride: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Job[EvaluationEvent]:
+    """Score the run's validation split, or the file `text`."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
+        yield _LOADING
+        from core.measure.evaluate import evaluate
+
+        found = _open(run, device, dtype, threads)
+        context = found.run.config.train.context
+        scoring = evaluate(
+            found.model,
+            found.tokenizer,
+            found.held_out_ids() if text is None else found.ids_of_file(Path(text)),
+            context=context,
+            stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
+            device=found.device,
+        )
+        result = yield from until(is_stopping, scoring)
+        if result is not None:
+            source = VALIDATION_SPLIT if text is None else str(text)
+            done = EvaluationCompleted(
+                run=found.run.name, step=found.step, text=source, result=result
+            )
+            found.run.save_report("evaluations", asdict(done))
+            yield done
+
+    return Job(work)
+
+
+def generation(
+    run: str = "last",
+    sampling: SamplingConfig | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Job[GenerationEvent]:
+    """Continue the prompt, or a piece of held-out text."""
+    sampling = sampling or SamplingConfig()
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
+        yield _LOADING
+        from core.infer.generate import generate
+
+        found = _open(run, device, dtype, threads)
+        prompt = (
+            found.tokenizer.encode(sampling.prompt)
+            if sampling.prompt
+            else found.held_out_ids()[:PROMPT_TOKENS]
+        )
+        yield from generate(
+            found.model,
+            found.tokenizer,
+            prompt.tolist(),
+            sampling,
+            found.device,
+            is_stopping=is_stopping,
+        )
+
+    return Job(work)
+
+
+def benchmarking(
+    run: str = "last",
+    bench: BenchConfig | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Job[BenchmarkEvent]:
+    """Time generation with and without the KV cache, and prove that they agree."""
+    bench = bench or BenchConfig()
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[BenchmarkEvent, None, None]:
+        yield _LOADING
+        from core.measure.benchmark import benchmark
+
+        found = _open(run, device, dtype, threads)
+        held_out = _enough(found.held_out_ids(), bench.prompt_tokens)
+        timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
+        result = yield from until(is_stopping, timing)
+        if result is not None:
+            done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)
+            found.run.save_report("benchmarks", asdict(done))
+            yield done
+
+    return Job(work)
+
+
+def until(
+    is_stopping: Callable[[], bool], work: Generator[E, None, R]
+) -> Generator[E, None, R | None]:
+    """Pass on what `work` tells and return its result, or None if it was cut short."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            return None if is_stopping() else end.value
+        yield event
+        if is_stopping():
+            work.close()
+            return None
+
+
+def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:
+    from core.open_run import open_for_use
+
+    return open_for_use(run, device=device, dtype=dtype, threads=threads)
+
+
+def _checked_stride(stride: int, context: int) -> int:
+    if not 1 <= stride <= context:
+        raise ConfigError(
+            f"stride={stride} is not between 1 and context={context}.",
+            hint=f"Try stride={context}, or a smaller one for more to look back at.",
+        )
+    return stride
+
+
+def _enough(held_out: NDArray[Any], prompt_tokens: int) -> list[int]:
+    if len(held_out) < prompt_tokens:
+        raise DataError(
+            f"The held-out text has {len(held_out)} tokens, and prompt_tokens={prompt_tokens}.",
+            hint=f"Try prompt_tokens={len(held_out)}.",
+        )
+    return held_out.tolist()

@@ -1,0 +1,71 @@
+"""Small stand-ins for anybody's tests: a model that costs nothing, a model that says what
+it is told, a run in a folder of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from core.config import EvalConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from core.device import Device
+from core.model.kv_cache import KVCache
+from core.model.transformer import Transformer
+from core.text.tokenizer import ByteTokenizer
+
+CPU = Device("cpu", "float32", 1)
+
+
+def tiny_model_config(**changes: object) -> ModelConfig:
+    """Two layers, 32 wide, 31 tokens, 24 positions."""
+    fields = {"vocab_size": 31, "max_seq_len": 24, "d_model": 32, "n_layers": 2, "n_heads": 4}
+    return ModelConfig(**(fields | changes))  # type: ignore[arg-type]
+
+
+def tiny_model(seed: int = 0, **changes: object) -> Transformer:
+    """A model of `tiny_model_config`, in evaluation mode, with weights large enough that its
+    choices differ from token to token."""
+    model = Transformer(tiny_model_config(**changes), seed=seed).eval()
+    with torch.no_grad():
+        model.embedding.weight.mul_(25)
+    return model
+
+
+def tiny_run_config(corpus: str, **changes: object) -> RunConfig:
+    """A run of a few steps that takes a fraction of a second; reads bytes."""
+    base = RunConfig(
+        model=ModelConfig(max_seq_len=32, d_model=16, n_layers=1, n_heads=2),
+        text=TextConfig(corpus=corpus, tokenizer="byte"),
+        train=TrainConfig(context=16, batch_size=2, steps=4, checkpoint_interval=2, threads=1),
+        eval=EvalConfig(eval_interval=2, sample_interval=4, sample_tokens=8),
+    )
+    return base.with_changes(**changes)
+
+
+def byte_tokenizer() -> ByteTokenizer:
+    """The tokenizer that knows everything."""
+    return ByteTokenizer()
+
+
+class ScriptedModel(Transformer):
+    """Always continues with the token after the newest one in `script`; for tests of what
+    surrounds a model."""
+
+    def __init__(self, script: Sequence[int], *, vocab_size: int, max_seq_len: int = 256) -> None:
+        """Position p is followed by `script[p + 1]`, and after its end by its last token."""
+        config = tiny_model_config(vocab_size=vocab_size, max_seq_len=max_seq_len)
+        super().__init__(config)
+        self._script = list(script)
+
+    def forward(
+        self, ids_BT: Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    ) -> Tensor:
+        """Logits 10 for the next token of the script, 0 for all others."""
+        logits_BTV = super().forward(ids_BT, cache)
+        start = (cache.length if cache is not None else ids_BT.size(1)) - ids_BT.size(1)
+        last = len(self._script) - 1
+        following = [self._script[min(start + t + 1, last)] for t in range(ids_BT.size(1))]
+        logits_BTV = torch.zeros_like(logits_BTV)
+        logits_BTV[:, torch.arange(len(following)), following] = 10.0
+        return logits_BTV[:, -1:] if last_only else logits_BTV

@@ -1,0 +1,114 @@
+"""A run in progress: pulls the trainer, has the store keep what it says, tells it on.
+
+This is where "whoever pulls has the store write it" happens. The library, the command line
+and the app all pull the same events from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from core.events import (
+    CheckpointDue,
+    CheckpointSaved,
+    Diverged,
+    RunFinished,
+    RunStarted,
+    TrainEvent,
+    TrainResult,
+)
+from core.model.transformer import Transformer
+from core.store.checkpoint import save_checkpoint
+from core.store.metrics import MetricsWriter
+from core.store.run import Run
+from core.training.trainer import Trainer, state_of
+
+
+class TrainingSession:
+    """One run on disk and the trainer that works on it."""
+
+    def __init__(self, run: Run, model: Transformer, trainer: Trainer, started: RunStarted) -> None:
+        self._run, self._model, self._trainer = run, model, trainer
+        self._started = started
+        self._saved_step: int | None = started.step if started.step else None
+
+    def run(self) -> Generator[TrainEvent, None, None]:
+        """Train to the end, keeping metrics and checkpoints. Closing it early keeps one more.
+
+        Raises:
+            RunError: another process trains this run.
+        """
+        trainer = self._trainer
+        if trainer.is_finished:
+            yield RunFinished(reason="finished already", result=self.result())
+            return
+        with self._run.lock(), MetricsWriter(self._run.path) as metrics:
+            if trainer.progress.step:
+                metrics.resumed(trainer.progress.step)
+            metrics.write(self._started)
+            yield from self._tell(self._started)
+            try:
+                yield from self._pull(metrics)
+            except GeneratorExit:
+                # Nobody listens any more; what was learned is kept all the same.
+                self._save_unsaved(metrics)
+                raise
+            if not trainer.has_diverged:
+                reason = "budget" if trainer.is_finished else "stopped"
+                finished = RunFinished(reason=reason, result=self.result())
+                metrics.write(finished)
+                yield from self._tell(finished)
+
+    def result(self) -> TrainResult:
+        """The run as far as it went."""
+        progress, spent = self._trainer.progress, self._trainer.clock.spent()
+        validation = progress.validation or {}
+        return TrainResult(
+            run=self._run.name,
+            path=str(self._run.path),
+            steps=progress.step,
+            tokens=progress.tokens,
+            params=self._started.n_params,
+            context=self._run.config.train.context,
+            **{f"{name}_s": spent[name] for name in ("train", "eval", "sample", "save", "setup")},
+            wall_s=sum(spent.values()),
+            val_loss=validation.get("loss"),
+            val_perplexity=validation.get("perplexity"),
+            bits_per_byte=validation.get("bits_per_byte"),
+        )
+
+    def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
+        with closing(self._trainer.run()) as events:
+            for event in events:
+                if isinstance(event, Diverged):
+                    event = replace(event, checkpoint_step=self._saved_step)
+                if isinstance(event, CheckpointDue):
+                    saved = self._save(event.step)
+                    metrics.write(saved)
+                    yield from self._tell(saved)
+                else:
+                    metrics.write(event)
+                    yield from self._tell(event)
+
+    def _tell(self, event: TrainEvent) -> Generator[TrainEvent, None, None]:
+        """The listener's time is neither training nor saving."""
+        with self._trainer.clock.during("idle"):
+            yield event
+
+    def _save(self, step: int) -> CheckpointSaved:
+        trainer = self._trainer
+        before = trainer.clock.seconds("save")
+        with trainer.clock.during("save"):
+            state = state_of(trainer.progress, trainer.clock)
+            path = save_checkpoint(self._run, step, self._model, trainer.optimizer, state)
+        self._saved_step = step
+        save_s = trainer.clock.seconds("save") - before
+        return CheckpointSaved(step=step, path=str(path), save_s=save_s)
+
+    def _save_unsaved(self, metrics: MetricsWriter) -> None:
+        step = self._trainer.progress.step
+        if step != self._saved_step and not self._trainer.has_diverged:
+            with suppress(OSError):  # a full disk must not hide why we are leaving
+                metrics.write(self._save(step))
