@@ -11,7 +11,7 @@ from typing import TextIO
 from minitf_tui.cli.output import is_terminal, write
 
 INTERVAL_S = 0.1
-BAR_WIDTH = 20
+BAR_WIDTH = 12
 
 
 class ProgressLine:

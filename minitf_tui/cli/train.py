@@ -197,7 +197,7 @@ class TrainListener:
         parts = [self.line.bar(share), f"step {event.step}", f"loss {fmt.loss(event.loss)}"]
         if self._val_loss is not None:
             parts.append(f"val {fmt.loss(self._val_loss)}")
-        parts.append(fmt.rate(event.tokens_per_s))
+        parts.append(f"{fmt.count(event.tokens_per_s)} tok/s")
         if left is not None:
             parts.append(f"{fmt.seconds(left)} left")
         return "  ".join(parts)

@@ -1,0 +1,162 @@
+"""`minitf eval`, `generate` and `bench`: what they ask of core and what they print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.config import BenchConfig, SamplingConfig
+from core.events import EvaluationProgressed, RepetitionCompleted, SetupProgressed
+
+MACHINE = ["--device", "cpu", "--dtype", "float32", "--threads", "1"]
+MACHINE_VALUES = {"device": "cpu", "dtype": "float32", "threads": 1}
+
+
+def test_eval_scores_the_last_run_by_default(minitf, recipes, make):
+    recipes.play(make.evaluated())
+    assert minitf("eval").code == 0
+    assert recipes.call == ("evaluation", ("last",), {})
+
+
+def test_eval_hands_over_what_was_typed(minitf, recipes, make):
+    recipes.play(make.evaluated("poem.txt"))
+    assert minitf("eval", "tiny@5", "--text", "poem.txt", "--stride", "4", *MACHINE).code == 0
+    given = {"text": Path("poem.txt"), "stride": 4, **MACHINE_VALUES}
+    assert recipes.call == ("evaluation", ("tiny@5",), given)
+
+
+def test_eval_json(minitf, recipes, make):
+    recipes.play(EvaluationProgressed(tokens=5, of=10, loss=2.0), make.evaluated())
+    outcome = minitf("eval", "--json")
+    assert outcome.err == ""
+    result = json.loads(outcome.out)
+    shape = (
+        *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
+        *("tokens", "bytes", "stride", "context"),
+    )
+    assert tuple(result) == shape
+    assert result["loss_ci95"] == [2.4, 2.6]
+
+
+def test_eval_report_has_the_protocol_beside_the_number(minitf, recipes, make):
+    recipes.play(make.evaluated("poem\x1b.txt"))
+    out = minitf("eval").out
+    for words in (
+        "tiny at step 100, poem\\x1b.txt",
+        "loss           2.500 nats per token",
+        "95 % interval  2.400 to 2.600",
+        "first choice   45.6 %",
+        "45,999 tokens, 46,000 bytes",
+        "stride 16, context 16",
+    ):
+        assert words in out
+
+
+def test_eval_shows_progress_on_a_terminal(minitf, recipes, make, terminal):
+    screen = terminal("stderr")
+    recipes.play(EvaluationProgressed(tokens=500, of=1000, loss=2.0), make.evaluated())
+    minitf("eval")
+    assert "██████░░░░░░  500 of 1.0 k tokens  loss 2.000" in screen.getvalue()
+
+
+def test_generate_hands_over_the_sampling(minitf, recipes, make):
+    recipes.play(*make.generated("a"))
+    words = ["--prompt", "Once", "--temperature", "0", "--top-k", "5", "--no-cache"]
+    assert minitf("generate", "best", *words, *MACHINE).code == 0
+    sampling = SamplingConfig(prompt="Once", temperature=0.0, top_k=5, cache=False)
+    assert recipes.call == ("generation", ("best", sampling), MACHINE_VALUES)
+
+
+def test_the_text_goes_to_stdout_and_its_speed_to_stderr(minitf, recipes, make):
+    recipes.play(SetupProgressed(stage="loading"), *make.generated(" upon", "", " a time"))
+    outcome = minitf("generate")
+    assert outcome.out == "Once upon a time\n"
+    assert outcome.err == (
+        "3 tokens after 4 of prompt: first one after 12.3 ms, then 1.2 k tokens/s\n"
+    )
+
+
+def test_a_text_that_ends_its_line_gets_no_second_end(minitf, recipes, make):
+    recipes.play(*make.generated(" upon\n"))
+    assert minitf("generate").out == "Once upon\n"
+
+
+def test_text_is_made_safe_for_a_terminal_and_left_alone_in_a_pipe(minitf, recipes, make, terminal):
+    recipes.play(*make.generated("\x1b[31m", "é"))
+    assert minitf("generate").out == "Once\x1b[31mé\n"
+    screen = terminal("stdout")
+    recipes.play(*make.generated("\x1b[31m", "é"))
+    minitf("generate")
+    assert "\x1b" not in screen.getvalue()
+    assert "é" in screen.getvalue()
+
+
+def test_generate_json(minitf, recipes, make):
+    recipes.play(*make.generated("\x1b", "é"))
+    outcome = minitf("generate", "--json")
+    assert outcome.err == ""
+    result = json.loads(outcome.out)
+    assert list(result) == ["text", "prompt_tokens", "tokens", "ttft_ms", "tokens_per_s", "stop"]
+    assert result["text"] == "\x1bé"
+    assert list(result["tokens"][0]) == ["id", "text", "logprob", "top"]
+    assert result["tokens"][0]["top"] == [{"id": 7, "text": "x", "logprob": -0.1}]
+    assert outcome.out.isascii()
+
+
+def test_bench_hands_over_how_to_measure(minitf, recipes, make):
+    recipes.play(make.benchmarked())
+    assert minitf("bench", "tiny", "--n", "64", "--reps", "5", "--warmup", "2", *MACHINE).code == 0
+    bench = BenchConfig(n=64, reps=5, warmup=2)
+    assert recipes.call == ("benchmarking", ("tiny", bench), MACHINE_VALUES)
+
+
+def test_bench_json(minitf, recipes, make):
+    recipes.play(make.benchmarked())
+    result = json.loads(minitf("bench", "--json").out)
+    assert list(result) == ["cells", "speedup", "proof", "environment"]
+    assert {"cache", "phase", "depth", "tokens", "mean_ms", "sd_ms", "median_ms", "min_ms"} | {
+        "samples_ms",
+        "tokens_per_s",
+    } <= set(result["cells"][0])
+    assert result["cells"][0]["samples_ms"] == [2.0, 2.0, 2.0]
+    assert {"identical_tokens", "of", "near_ties", "max_logit_diff"} <= set(result["proof"])
+
+
+def test_bench_report_is_a_table_with_the_proof(minitf, recipes, make):
+    recipes.play(make.benchmarked())
+    lines = minitf("bench").out.splitlines()
+    assert lines[0] == "tiny at step 100"
+    assert " ".join(lines[2].split()) == "phase cache tokens mean ± sd (ms) median (ms) tokens/s"
+    assert [line.split()[0] for line in lines[3:7]] == ["prefill", "prefill", "decode", "decode"]
+    assert len({len(line) for line in lines[2:7]}) == 1
+    text = "\n".join(lines)
+    assert "6.00× in decode" in text
+    assert "512 of 512, 0 near ties" in text
+    assert "by at most 2.0e-06" in text
+
+
+def test_bench_tells_each_repetition(minitf, recipes, make, terminal):
+    def done(index):
+        return RepetitionCompleted(
+            cache="static", index=index, of=3, prefill_ms=1.5, decode_ms=200.0, tokens=511
+        )
+
+    recipes.play(done(0), done(1), make.benchmarked())
+    assert minitf("bench").err.splitlines() == [
+        "KV cache, warm-up: prefill 1.50 ms, decode 200 ms",
+        "KV cache, repetition 1 of 3: prefill 1.50 ms, decode 200 ms",
+    ]
+    screen = terminal("stderr")
+    recipes.play(done(1), make.benchmarked())
+    minitf("bench", "--json")
+    assert "repetition 1 of 3" in screen.getvalue()
+
+
+@pytest.mark.parametrize("command", ["eval", "generate", "bench"])
+def test_every_job_takes_every_way_to_name_a_run(minitf, recipes, command):
+    for run in ("name", "./a/path", "best", "last@5"):
+        recipes.calls.clear()
+        assert minitf(command, run).code == 0
+        assert recipes.call[1][0] == run
