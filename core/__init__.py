@@ -38,9 +38,7 @@ _HOMES = {
     "KVCache": "core.model.kv_cache",
 }
 
-__all__ = [  # noqa: PLE0604, RUF022 (the table above is the one place where names are listed)
-    *_HOMES
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
