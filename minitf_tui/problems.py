@@ -6,6 +6,7 @@ ours: it gets one sentence, and its traceback goes to the log file, never to the
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -17,6 +18,13 @@ from core.errors import MinitfError
 LOG_NAME = "minitf.log"
 LONGEST_MESSAGE = 300
 LARGEST_LOG_BYTES = 1_000_000
+_REFUSALS = {
+    errno.ENOSPC: "There is no space left on the disk",
+    errno.EROFS: "The disk is read-only",
+    errno.EACCES: "The system denies access",
+    errno.EPERM: "The system denies access",
+}
+_ELSEWHERE = "MINITF_HOME=FOLDER keeps all data in another place."
 
 
 def explain(error: BaseException) -> str:
@@ -24,12 +32,42 @@ def explain(error: BaseException) -> str:
 
     An error that nobody expected is also written to the log file.
     """
-    if isinstance(error, MinitfError):
-        return "\n".join(escape(part) for part in (str(error), error.hint) if part)
+    known = recognised(error)
+    if known is not None:
+        return "\n".join(escape(part) for part in (str(known), known.hint) if part)
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     where = record(error)
     report = f"the full report is in {where}" if where else "and the log file cannot be written"
     return f"This is a fault in minitf ({shortened(escape(words))}); {escape(report)}."
+
+
+def recognised(error: BaseException) -> MinitfError | None:
+    """The error in core's own words, if it is one that a person can do something about.
+
+    That is every MinitfError, and what the machine refuses: memory, disk space, rights.
+    """
+    if isinstance(error, MinitfError):
+        return error
+    if _is_out_of_memory(error):
+        return MinitfError(
+            "This machine has not enough memory for that.",
+            hint="Try a smaller model, batch_size or context.",
+        )
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = f": {quoted(str(error.filename))}" if error.filename else ""
+        return MinitfError(f"{_REFUSALS[error.errno]}{where}.", hint=_ELSEWHERE)
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # Named, not imported: torch.OutOfMemoryError, and what its CPU allocator raises.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    words = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or "OutOfMemoryError" in names
+        or (isinstance(error, RuntimeError) and "allocate memory" in words)
+    )
 
 
 def escape(text: str) -> str:

@@ -31,17 +31,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Do what `words` ask (default: those of the process) and return the exit code."""
     try:
         return _dispatch(list(sys.argv[1:] if words is None else words))
-    except MinitfError as error:
-        _explain(error)
-        return MISTAKE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         _silence_stdout()
         return BROKEN_PIPE
     except Exception as error:
-        _explain(error)
-        return FAULT
+        return _explain(error)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -93,10 +89,11 @@ def _unknown(word: str) -> MinitfError:
     return UsageError(f"minitf has no {kind} {quoted(word)}.", hint=hint)
 
 
-def _explain(error: Exception) -> None:
-    from minitf_tui.problems import explain
+def _explain(error: Exception) -> int:
+    from minitf_tui.problems import explain, recognised
 
     output.tell(f"minitf: {explain(error)}")
+    return FAULT if recognised(error) is None else MISTAKE
 
 
 def _silence_stdout() -> None:

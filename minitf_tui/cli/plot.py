@@ -44,7 +44,7 @@ def execute(arguments: Arguments) -> int:
             f"--out={quoted(str(out))} is not the name of a picture.",
             hint=f"It ends in {', '.join(FORMATS)}.",
         )
-    run = find_run(arguments.run).run
+    run = find_run(arguments.run, needs_checkpoint=False).run
     numbers = _losses(run) if kind == "loss" else _newest_benchmark(run)
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(

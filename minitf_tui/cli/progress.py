@@ -74,12 +74,14 @@ class ProgressLine:
         return True
 
     def _width(self) -> int:
-        if self._columns is not None:
-            return self._columns - 1
-        try:
-            return max(os.get_terminal_size(self._stream.fileno()).columns, 21) - 1
-        except (OSError, ValueError):
-            return 79
+        """The last column stays free: some terminals wrap as soon as it is written."""
+        columns = self._columns
+        if columns is None:
+            try:
+                columns = os.get_terminal_size(self._stream.fileno()).columns
+            except (OSError, ValueError):
+                columns = 0
+        return (columns or 80) - 1
 
     def _write(self, text: str) -> None:
         try:

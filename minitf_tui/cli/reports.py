@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.events import Benchmark, EvaluationCompleted, Generation, SampleCompleted, TrainResult
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape
+from minitf_tui.sanitize import clean
 
 Row = tuple[str, str]
 
@@ -34,9 +35,10 @@ def training(result: TrainResult) -> str:
     return titled(f"Run {escape(result.run)}", rows)
 
 
-def sample(event: SampleCompleted, text: str) -> str:
-    """What the model writes; `text` is already safe to print."""
-    lines = "\n".join(f"  | {line}" for line in text.strip("\n").splitlines())
+def sample(event: SampleCompleted) -> str:
+    """What the model writes, made safe for a terminal."""
+    text = clean(event.prompt + event.text).strip("\n")
+    lines = "\n".join(f"  | {line}".rstrip() for line in text.split("\n"))
     return f"Sample after step {event.step}:\n{lines}"
 
 

@@ -120,10 +120,10 @@ def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:
 
 
 def _named(spec: str) -> Run:
-    """The run of that name, also one without a checkpoint; else what RUN means elsewhere."""
-    from core.store.find import all_runs, find_run
+    """The run that RUN means, also one that has no checkpoint yet."""
+    from core.store.find import find_run
 
-    return next((run for run in all_runs() if run.name == spec), None) or find_run(spec).run
+    return find_run(spec, needs_checkpoint=False).run
 
 
 def _value(name: str, value: object) -> str:

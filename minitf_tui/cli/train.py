@@ -187,8 +187,7 @@ class TrainListener:
         elif self.finished.reason == "stopped":
             parts.insert(0, f"Stopped and saved. Go on with: minitf train --resume {result.run}")
         if self.sample is not None:
-            whole = output.safe(self.sample.prompt + self.sample.text)
-            parts.append(reports.sample(self.sample, whole))
+            parts.append(reports.sample(self.sample))
         parts.append(reports.next_commands(result.run))
         return "\n\n".join(parts)
 
