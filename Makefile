@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 SEED_RUN ?= seed
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help run install test check format train eval bench plot clean
 
 help: ## list the targets
@@ -49,6 +50,44 @@ check: $(VENV)/.installed-dev ## format, lint, types, import rules, tests with c
 format: $(VENV)/.installed-dev ## put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The seed experiment, one step after the other; a step that is missing is made first.
+OUT := out
+SEED := MINITF_HOME=$(OUT)/home $(BIN)/minitf
+METRICS := --metrics $(OUT)/metrics.json
+
+$(VENV)/.installed-plot: $(VENV)/.installed
+	@$(PIP) --editable '.[plot]'
+	@touch $@
+
+$(OUT)/.trained: | install
+	@rm -f $(OUT)/metrics.json $(OUT)/.evaluated $(OUT)/.benched
+	@test ! -e $(OUT)/home/runs/$(SEED_RUN) || $(SEED) runs rm $(SEED_RUN) --yes >/dev/null
+	@$(SEED) train --preset seed --name $(SEED_RUN) $(METRICS)
+	@touch $@
+
+$(OUT)/.evaluated: $(OUT)/.trained
+	@$(SEED) eval $(SEED_RUN) $(METRICS)
+	@touch $@
+
+$(OUT)/.benched: $(OUT)/.evaluated
+	@$(SEED) bench $(SEED_RUN) --n 512 --reps 3 --warmup 1 $(METRICS)
+	@touch $@
+
+train: ## train the seed experiment: 1 block, 100 steps (out/metrics.json)
+	@rm -f $(OUT)/.trained
+	@$(MAKE) --no-print-directory $(OUT)/.trained
+
+eval: $(OUT)/.trained ## score it on its held-out text
+	@rm -f $(OUT)/.evaluated
+	@$(MAKE) --no-print-directory $(OUT)/.evaluated
+
+bench: $(OUT)/.evaluated ## time its KV cache: 512 tokens, 3 repetitions
+	@rm -f $(OUT)/.benched
+	@$(MAKE) --no-print-directory $(OUT)/.benched
+
+plot: $(OUT)/.benched $(VENV)/.installed-plot ## draw the timings (out/plot_latency.png)
+	@$(SEED) plot $(SEED_RUN) --kind latency --out $(OUT)/plot_latency.png
 
 clean: ## remove the environment and what it made
 	rm -rf $(VENV) out build dist *.egg-info

@@ -22,10 +22,13 @@ def training(result: TrainResult) -> str:
         ("save", result.save_s),
         ("set up", result.setup_s),
     )
-    rows = [
+    scores = [
         ("validation loss", f"{fmt.loss(result.val_loss)} nats per token"),
         ("perplexity", fmt.perplexity(result.val_perplexity)),
         ("bits per byte", fmt.loss(result.bits_per_byte)),
+    ]
+    rows = [
+        *(scores if result.val_loss is not None else [("validation", "none yet")]),
         ("speed", fmt.rate(speed)),
         ("trained", f"{fmt.plural(result.steps, 'step')}, {fmt.count(result.tokens)} tokens"),
         ("model", f"{fmt.count(result.params)} parameters, context {result.context}"),

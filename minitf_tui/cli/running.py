@@ -6,12 +6,16 @@ second one goes at once.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
+
+from minitf_tui.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from core.events import Event
@@ -43,6 +47,7 @@ class Interruption:
             raise KeyboardInterrupt
         self.signal = number
         self._stop()
+        _acknowledge()
 
     @property
     def exit_code(self) -> int:
@@ -60,6 +65,13 @@ def drive(session: Session, listen: Callable[[Any], None]) -> Interruption:
         except KeyboardInterrupt:
             interruption.signal = interruption.signal or signal.SIGINT
     return interruption
+
+
+def _acknowledge() -> None:
+    """Past Python's buffers, which a signal handler must not touch."""
+    if is_terminal(sys.stderr):
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), b"\r\x1b[KStopping; once more to leave at once.\n")
 
 
 @contextmanager
