@@ -1,0 +1,238 @@
+"""The app: four panes over one device.
+
+Nothing is focused on entry, so that single keys act. They are bound here and handed to the pane
+that is shown; a key that would do nothing there is not in the footer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ClassVar
+
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import ContentSwitcher, Footer
+
+from core import paths
+from minitf_tui import format as fmt
+from minitf_tui.job import Device
+from minitf_tui.panes.benchmark import BenchmarkPane
+from minitf_tui.panes.evaluate import EvaluatePane
+from minitf_tui.panes.generate import GeneratePane
+from minitf_tui.panes.train import TrainPane
+from minitf_tui.theme import DARK, LIGHT, THEMES
+from minitf_tui.widgets.help import HelpScreen
+from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.tabs import Tab, TabStrip
+
+PANES: tuple[type[Pane], ...] = (TrainPane, EvaluatePane, BenchmarkPane, GeneratePane)
+TICK_S = 0.05
+"""Streaming text is drained 20 times a second."""
+SAVING_LIMIT_S = 60.0
+"""How long leaving waits for a checkpoint at most."""
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def _pane_key(key: str, action: str, words: str) -> Binding:
+    return Binding(key, f"pane('{action}')", words)
+
+
+class MinitfApp(App[int]):
+    """The laboratory on one screen."""
+
+    TITLE = "minitf"
+    AUTO_FOCUS = None
+    CSS_PATH: ClassVar = [
+        "app.tcss",
+        "panes/train.tcss",
+        "panes/evaluate.tcss",
+        "panes/benchmark.tcss",
+        "panes/generate.tcss",
+    ]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-broad")]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(n), f"show('{pane.NAME}')", pane.NAME.capitalize(), show=False)
+            for n, pane in enumerate(PANES, 1)
+        ),
+        _pane_key("r", "train", "run"),
+        _pane_key("p", "pause", "pause"),
+        _pane_key("e", "evaluate", "evaluate"),
+        _pane_key("b", "bench", "benchmark"),
+        _pane_key("g", "generate", "generate"),
+        _pane_key("a", "again", "again"),
+        _pane_key("c", "cache", "cache on/off"),
+        _pane_key("s", "stop", "stop"),
+        _pane_key("y", "log", "log scale"),
+        Binding("i,enter", "edit", "settings", key_display="i"),
+        Binding("t", "toggle_theme", "theme"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("q", "leave", "quit", priority=False),
+        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self, recipes: Callable[[], Recipes] | None = None, *, autostart: bool = False
+    ) -> None:
+        super().__init__()
+        self.device = Device()
+        self.exit_signal = 0
+        self._recipes = recipes or _core_recipes
+        self._autostart = autostart
+        self._leaving = False
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
+
+    def compose(self) -> ComposeResult:
+        yield TabStrip([pane.NAME for pane in PANES])
+        with ContentSwitcher(initial=PANES[0].NAME):
+            yield PANES[0](self.device, self._recipes)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(TabStrip).show(self.pane.NAME)
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._signalled, number)
+        self.set_interval(TICK_S, self._tick)
+        self.call_after_refresh(self._after_first_frame)
+
+    async def _after_first_frame(self) -> None:
+        if self._autostart:
+            self.query_one(TrainPane).act("train")
+        switcher = self.query_one(ContentSwitcher)
+        for pane in PANES[1:]:
+            await switcher.add_content(pane(self.device, self._recipes))
+
+    @property
+    def pane(self) -> Pane:
+        """The pane that is shown."""
+        return self.query_one(f"#{self.query_one(ContentSwitcher).current}", Pane)
+
+    # Keys.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "pane" and self.is_mounted:
+            name = str(parameters[0])
+            return name in self.pane.ACTIONS and self.pane.can(name)
+        return True
+
+    def action_show(self, name: str) -> None:
+        """Go to a pane."""
+        switcher = self.query_one(ContentSwitcher)
+        if not switcher.query(f"#{name}"):
+            return
+        self.set_focus(None)
+        switcher.current = name
+        self.query_one(TabStrip).show(name)
+        self.pane.tick()
+        self.refresh_bindings()
+
+    def action_pane(self, name: str) -> None:
+        """Hand a key to the pane that is shown."""
+        self.pane.act(name)
+
+    def action_edit(self) -> None:
+        """Into the fields of the pane."""
+        self.pane.edit()
+
+    def action_toggle_theme(self) -> None:
+        """Dark or light."""
+        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+
+    def action_help(self) -> None:
+        """All keys on one page."""
+        self.push_screen(HelpScreen())
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C, which is copy here."""
+        self.notify("Ctrl+C copies selected text. q leaves; a running job is saved.", markup=False)
+
+    async def action_quit(self) -> None:
+        """The same as q, from the command palette."""
+        await self.action_leave()
+
+    async def action_leave(self) -> None:
+        """Leave, once every job has saved what it has; a second time leaves at once."""
+        if self._leaving or not self.device.jobs:
+            self.exit(0)
+            return
+        self._leaving = True
+        self.device.stop_all()
+        self._tick()
+        self.run_worker(self._leave_when_saved(), exit_on_error=False)
+
+    async def _leave_when_saved(self) -> None:
+        await asyncio.to_thread(self.device.wait, SAVING_LIMIT_S)
+        self.exit(0)
+
+    def _signalled(self, number: int) -> None:
+        self.exit_signal = number
+        self.run_worker(self.action_leave(), exit_on_error=False)
+
+    @on(Tab.Chosen)
+    def _tab_chosen(self, event: Tab.Chosen) -> None:
+        self.action_show(event.pane)
+
+    # What is told.
+
+    def _tick(self) -> None:
+        self.pane.tick()
+        self.query_one(TabStrip).tell(*self._status())
+
+    def _status(self) -> tuple[str, str]:
+        if self._leaving:
+            return "saving, then leaving", "bold $warning"
+        active = [pane for pane in self.query(Pane) if pane.is_active]
+        running = [pane for pane in active if pane.state != "paused"]
+        if not active:
+            return "idle", "$quiet"
+        told = (running or active)[0]
+        share = f" {fmt.percent(told.share).split('.')[0]} %" if told.share is not None else ""
+        words = told.JOB if told.state == "running" else f"{told.JOB}, {told.state}"
+        return f"{words}{share}", "$accent" if running else "$warning"
+
+
+def _core_recipes() -> Recipes:
+    from core import recipes
+
+    return recipes
+
+
+def is_first_start() -> bool:
+    """True while there are no runs."""
+    try:
+        return not any(paths.runs_dir().iterdir())
+    except OSError:
+        return True
+
+
+def run_app(*, autostart: bool | None = None) -> int:
+    """Show the app until somebody leaves it; the exit status of the process.
+
+    Args:
+        autostart: begin the quick-start at once; None does so on the very first start only,
+            unless `MINITF_AUTOSTART=0`.
+    """
+    from minitf_tui.terminal import private_terminal
+
+    if autostart is None:
+        autostart = os.environ.get("MINITF_AUTOSTART") != "0" and is_first_start()
+    app = MinitfApp(autostart=autostart)
+    with private_terminal():
+        try:
+            app.run()
+        finally:
+            app.device.stop_all()
+            app.device.wait(SAVING_LIMIT_S)
+    if app.exit_signal:
+        return 128 + app.exit_signal
+    return app.return_code or 0

@@ -1,0 +1,207 @@
+"""The one device, and the jobs that take turns on it.
+
+A job pulls a session's generator in a thread of its own. To pause it stops pulling, at an
+event boundary, and hands the device on; the generator is kept. Only the worker takes and
+leaves the device, so no job begins while a step of another is still being computed.
+
+Threads: the screen calls `start pause resume stop`; the callbacks `on_event` and `on_end` are
+called in the worker and must not block.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Protocol
+
+from core.errors import MinitfError
+from core.events import Event, SetupProgressed
+
+Listener = Callable[["Job", Event], None]
+Ending = Callable[["Job", BaseException | None], None]
+
+
+class Session(Protocol):
+    """The part of a core session that a job needs."""
+
+    def run(self) -> Generator[Event, None, None]:
+        """All the work, in the thread that pulls."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end soon; from any thread."""
+        ...
+
+
+class DeviceBusyError(MinitfError):
+    """Another job has the device."""
+
+
+class Device:
+    """The slot that one job holds while it computes."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._holder: Job | None = None
+        self._queue: list[Job] = []
+        self._jobs: list[Job] = []
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Jobs that are not finished, oldest first."""
+        self._jobs = [job for job in self._jobs if not job.finished.is_set()]
+        return self._jobs
+
+    def start(self, job: Job) -> None:
+        """Start `job` now, or as soon as a job that is already leaving has left.
+
+        Raises:
+            DeviceBusyError: another job has the device and means to keep it.
+        """
+        for other in self.jobs:
+            if not other.is_leaving:
+                raise DeviceBusyError(
+                    f"The device is busy: {other.title} is running.", hint=other.way_out
+                )
+        self._jobs.append(job)
+        job.start()
+
+    def take(self, job: Job) -> None:
+        """Wait until nobody holds the device, then hold it; in the worker."""
+        with self._turn:
+            self._queue.append(job)
+            self._turn.wait_for(lambda: self._holder is None and self._queue[0] is job)
+            self._queue.remove(job)
+            self._holder = job
+
+    def leave(self, job: Job) -> None:
+        """Let the next one in; in the worker."""
+        with self._turn:
+            if self._holder is job:
+                self._holder = None
+            self._turn.notify_all()
+
+    def stop_all(self) -> None:
+        """Ask every job to end, saving what it has."""
+        for job in self.jobs:
+            job.stop()
+
+    def wait(self, seconds: float) -> bool:
+        """True when every job has ended within that time."""
+        end = time.monotonic() + seconds
+        return all(job.finished.wait(max(0.0, end - time.monotonic())) for job in self.jobs)
+
+
+class Job:
+    """A session, its thread, and where it stands."""
+
+    _ids = itertools.count(1)
+
+    def __init__(
+        self,
+        device: Device,
+        session: Session,
+        *,
+        title: str,
+        way_out: str,
+        on_event: Listener,
+        on_end: Ending,
+    ) -> None:
+        self.id = next(self._ids)
+        self.title = title
+        self.way_out = way_out
+        """Which key frees the device, as a sentence."""
+        self.finished = threading.Event()
+        self._device, self._session = device, session
+        self._on_event, self._on_end = on_event, on_end
+        self._may_run = threading.Event()
+        self._may_run.set()
+        self._stopping = False
+        self._holds_device = False
+
+    @property
+    def state(self) -> str:
+        """`waiting running pausing paused stopping finished`."""
+        if self.finished.is_set():
+            return "finished"
+        if self._stopping:
+            return "stopping"
+        if not self._may_run.is_set():
+            return "pausing" if self._holds_device else "paused"
+        return "running" if self._holds_device else "waiting"
+
+    @property
+    def is_leaving(self) -> bool:
+        """True when the device is free of this job, or will be soon."""
+        return self.state in ("pausing", "paused", "stopping", "finished")
+
+    def start(self) -> None:
+        """Begin, in a thread that still knows which app it belongs to."""
+        context = contextvars.copy_context()
+        threading.Thread(
+            target=context.run, args=(self._work,), name=f"job-{self.id}", daemon=True
+        ).start()
+
+    def pause(self) -> None:
+        """Leave the device after the step that is being computed."""
+        self._may_run.clear()
+
+    def resume(self) -> None:
+        """Go on as soon as the device is free."""
+        self._may_run.set()
+
+    def stop(self) -> None:
+        """End soon; a paused job too. Training saves a checkpoint first."""
+        self._stopping = True
+        self._session.stop()
+        self._may_run.set()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        self._device.take(self)
+        self._holds_device = True
+        try:
+            self._pull()
+        except BaseException as caught:  # shown in the pane, whatever it is
+            error = caught
+        finally:
+            self._holds_device = False
+            self._device.leave(self)
+            self.finished.set()
+            self._on_end(self, error)
+
+    def _pull(self) -> None:
+        with closing(self._session.run()) as events:
+            for event in events:
+                if not isinstance(event, SetupProgressed):
+                    freeze_imports()
+                self._on_event(self, event)
+                if not self._may_run.is_set():
+                    self._sit_out()
+
+    def _sit_out(self) -> None:
+        self._holds_device = False
+        self._device.leave(self)
+        self._may_run.wait()
+        self._device.take(self)
+        self._holds_device = True
+
+
+_frozen = threading.Event()
+
+
+def freeze_imports() -> None:
+    """Once torch is there: keep the garbage collector away from its 100,000s of objects.
+
+    Without this a collection stops the screen for about 0.1 s every few seconds.
+    """
+    if not _frozen.is_set() and "torch" in sys.modules:
+        _frozen.set()
+        gc.collect()
+        gc.freeze()

@@ -1,0 +1,146 @@
+"""The Benchmark pane: the KV cache against no cache, timed and proved."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widgets import Static
+
+from core.config import BenchConfig
+from core.events import BenchmarkCompleted, Event, RepetitionCompleted
+from minitf_tui import format as fmt
+from minitf_tui import readings
+from minitf_tui.job import Session
+from minitf_tui.widgets.bars import Bar, Bars
+from minitf_tui.widgets.form import Form, Item, items_of
+from minitf_tui.widgets.hint import Hint
+from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.readout import Progress, Readout
+
+RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
+CACHES = {"none": ("no cache", "$warning"), "static": ("cache", "$accent")}
+
+
+class BenchmarkPane(Pane):
+    """Measure what the KV cache is worth."""
+
+    NAME = "benchmark"
+    JOB = "benchmark"
+    START = "bench"
+    ACTIONS: ClassVar = ("bench", "stop")
+
+    _bench = BenchConfig()
+    _result: BenchmarkCompleted | None = None
+    _repetition = 0
+
+    def compose(self) -> ComposeResult:
+        self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
+        yield self.problem_line()
+        with Container(id="settings", classes="box"):
+            fields = items_of(BenchConfig(), ("n", "reps", "warmup", "prompt_tokens"))
+            yield Form((RUN, *fields), columns=3)
+        yield Hint(
+            "How much faster does a run write when it keeps its keys and values?",
+            ("b", "benchmark the last run"),
+            ("i", "choose another run, length or number of repetitions"),
+        )
+        yield Progress()
+        with Container(id="times", classes="box"):
+            yield Bars("decode", id="decode")
+            yield Bars("prefill", id="prefill")
+        with Container(id="proof", classes="box"):
+            yield Readout(id="result")
+            yield Static("", id="environment", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#settings").border_title = "benchmark"
+        self.query_one("#times").border_title = "time, mean ± σ"
+        self.query_one("#proof").border_title = "speed-up and proof"
+        self.query_one("#proof").display = False
+
+    @on(Form.Submitted)
+    def _submitted(self) -> None:
+        if self.can("bench"):
+            self.do_bench()
+
+    def can(self, action: str) -> bool:
+        return self.is_active == (action == "stop")
+
+    def do_bench(self) -> None:
+        """Time the run in the form."""
+        bench = self._bench
+
+        def make() -> Session:
+            nonlocal bench
+            values = self.query_one(Form).values()
+            run = values.pop("run") or "last"
+            bench = BenchConfig(**values)
+            return self.recipes().benchmarking(run, bench)
+
+        if self.launch(make):
+            self._bench, self._result, self._repetition = bench, None, 0
+            self._samples.clear()
+            self.query_one("#proof").display = False
+            self._show_bars()
+            self.tick()
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, RepetitionCompleted) and self.state != "stopping":
+            self._repetition += 1
+            if event.index >= 1:
+                self._samples[event.cache, "prefill"].append(event.prefill_ms)
+                self._samples[event.cache, "decode"].append(event.decode_ms)
+            self._show_bars()
+        elif isinstance(event, BenchmarkCompleted):
+            self._result = event
+            self._show_proof(event)
+        self.tick()
+
+    @property
+    def share(self) -> float | None:
+        total = len(CACHES) * (self._bench.reps + self._bench.warmup)
+        return self._repetition / total if self.is_active else None
+
+    def tick(self) -> None:
+        if self.job is None:
+            return
+        line, right = "", ""
+        if self.is_active:
+            line = {"waiting": "waiting for the device", "stopping": "stopping"}.get(
+                self.state, self.stage or self._doing()
+            )
+            right = f"{self._repetition} of {len(CACHES) * (self._bench.reps + self._bench.warmup)}"
+        elif self._result:
+            line = f"{self._result.run}, step {self._result.step:,}"
+            right = fmt.plural(self._bench.reps, "repetition") + f" of {self._bench.n} tokens"
+        elif self.error is None:
+            line = "stopped before the end; b starts again"
+        self.query_one(Progress).show(line, self.share, right)
+
+    def _doing(self) -> str:
+        warmups = len(CACHES) * self._bench.warmup
+        if self._repetition < warmups:
+            return "warming up, not counted"
+        return "timing" if (self.share or 0) < 1 else "proving that both write the same"
+
+    def _show_bars(self) -> None:
+        prompt = self._bench.prompt_tokens
+        phases = {
+            "decode": (f"decode, {self._bench.n} tokens one by one", self._bench.n),
+            "prefill": (f"prefill, {prompt} tokens at once", prompt),
+        }
+        for phase, (heading, tokens) in phases.items():
+            bars = [
+                Bar(label, tuple(self._samples[cache, phase]), tokens, style)
+                for cache, (label, style) in CACHES.items()
+            ]
+            self.query_one(f"#{phase}", Bars).show(heading, *bars)
+
+    def _show_proof(self, event: BenchmarkCompleted) -> None:
+        self.query_one("#proof").display = True
+        self.query_one("#result", Readout).show(*readings.benchmark_groups(event))
+        self.query_one("#environment", Static).update(readings.environment_line(event))

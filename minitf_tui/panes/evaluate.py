@@ -1,0 +1,139 @@
+"""The Evaluate pane: a text, scored, with the protocol beside the number."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.widgets import Static
+
+from core.events import EvaluationCompleted, EvaluationProgressed, Event
+from minitf_tui import format as fmt
+from minitf_tui import readings
+from minitf_tui.job import Session
+from minitf_tui.sanitize import clean_line
+from minitf_tui.widgets.form import Form, Item
+from minitf_tui.widgets.hint import Hint
+from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.readout import Progress, Readout
+
+SETTINGS = (
+    Item("run", "last", "which run: a name, last, best, or one of them with @STEP"),
+    Item("text", "", "the path of a UTF-8 file; empty takes the run's own validation split"),
+    Item("stride", 0, "tokens between two windows; 0 is the context", unit="tokens"),
+)
+KEPT_RESULTS = 8
+
+
+class EvaluatePane(Pane):
+    """Measure how well a run predicts a text."""
+
+    NAME = "evaluate"
+    JOB = "evaluation"
+    START = "evaluate"
+    ACTIONS: ClassVar = ("evaluate", "stop")
+
+    results: list[EvaluationCompleted]
+    _progress: EvaluationProgressed | None = None
+
+    def compose(self) -> ComposeResult:
+        self.results = []
+        yield self.problem_line()
+        with Container(id="settings", classes="box"):
+            yield Form(SETTINGS, columns=3)
+        yield Hint(
+            "How well does a run predict a text it was not trained on?",
+            ("e", "evaluate the last run"),
+            ("i", "choose another run, text or stride"),
+        )
+        yield Progress()
+        with Container(id="card", classes="box"):
+            yield Readout(id="result")
+        yield Static("", id="earlier", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#settings").border_title = "evaluate"
+        self.query_one("#card").display = False
+
+    @on(Form.Submitted)
+    def _submitted(self) -> None:
+        if self.can("evaluate"):
+            self.do_evaluate()
+
+    def can(self, action: str) -> bool:
+        return self.is_active == (action == "stop")
+
+    def do_evaluate(self) -> None:
+        """Score the text in the form with the run in the form."""
+
+        def make() -> Session:
+            values = self.query_one(Form).values()
+            return self.recipes().evaluation(
+                values["run"] or "last", text=values["text"] or None, stride=values["stride"]
+            )
+
+        def collect(event: Event) -> bool:
+            if isinstance(event, EvaluationProgressed):
+                self._progress = event
+                return True
+            return False
+
+        if self.launch(make, collect):
+            self._progress = None
+            self.tick()
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, EvaluationCompleted):
+            self.results = [event, *self.results][:KEPT_RESULTS]
+            self._show_card(event)
+        self.tick()
+
+    @property
+    def share(self) -> float | None:
+        progress = self._progress
+        return progress.tokens / progress.of if self.is_active and progress else None
+
+    def tick(self) -> None:
+        if self.job is None:
+            return
+        line, right = "", ""
+        if self.is_active:
+            line = {"waiting": "waiting for the device", "stopping": "stopping"}.get(
+                self.state, self.stage or "evaluating"
+            )
+            if self._progress:
+                right = (
+                    f"{fmt.whole(self._progress.tokens)} of {fmt.whole(self._progress.of)} tokens,"
+                    f" loss {fmt.loss(self._progress.loss)}"
+                )
+        elif self.error is None and not self._is_complete:
+            line = "stopped before the end; e starts again"
+        self.query_one(Progress).show(line, self.share, right)
+
+    @property
+    def _is_complete(self) -> bool:
+        progress = self._progress
+        return bool(self.results) and (progress is None or progress.tokens >= progress.of)
+
+    def _show_card(self, event: EvaluationCompleted) -> None:
+        card = self.query_one("#card")
+        card.display = True
+        card.border_title = f"{event.run}, step {event.step:,}"
+        self.query_one("#result", Readout).show(*readings.evaluation_groups(event))
+        lines = [
+            Content.assemble(
+                (f"{f'{old.run}@{old.step}'[:24]:<25}", "$foreground"),
+                (f"{clean_line(old.text)[-24:]:<25}", "$quiet"),
+                (f"{old.result.loss:8.3f}", "$foreground"),
+                (" nats/token ", "$quiet"),
+                (f"{old.result.bits_per_byte:7.3f}", "$foreground"),
+                (" bits/byte", "$quiet"),
+            )
+            for old in self.results[1:]
+        ]
+        if lines:
+            lines.insert(0, Content.assemble(("earlier", "$secondary")))
+        self.query_one("#earlier", Static).update(Content("\n").join(lines))

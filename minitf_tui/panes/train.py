@@ -1,0 +1,318 @@
+"""The Train pane: settings, and a run that is watched while it learns.
+
+The worker fills a `History`; ten times a second the pane looks at it. Plots are redrawn when
+their share of the processor allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
+from textual.events import DescendantBlur
+from textual.widgets import Static
+
+from core.config import RunConfig
+from core.errors import MinitfError
+from core.events import (
+    CheckpointSaved,
+    Diverged,
+    Event,
+    RunFinished,
+    RunStarted,
+    SampleCompleted,
+    StepCompleted,
+    ValidationCompleted,
+)
+from core.presets import ABOUT, PRESETS, QUICK, preset
+from minitf_tui import format as fmt
+from minitf_tui import readings
+from minitf_tui.figure import Figure
+from minitf_tui.job import Device
+from minitf_tui.pacing import Pace
+from minitf_tui.problems import explain
+from minitf_tui.sanitize import clean, clean_line
+from minitf_tui.widgets.form import Form, Item, items_of
+from minitf_tui.widgets.hint import Hint
+from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.plot import Plot, dots_for_terminal
+from minitf_tui.widgets.readout import Progress, Readout
+
+if TYPE_CHECKING:
+    from minitf_tui.history import History
+
+SETTINGS = (
+    "corpus",
+    "tokenizer",
+    "seconds",
+    "steps",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "context",
+    "batch_size",
+    "lr",
+    "seed",
+)
+PRESET = Item("preset", "quick", "a named set of settings", choices=tuple(PRESETS))
+
+
+class TrainPane(Pane):
+    """Train a model and watch it learn."""
+
+    NAME = "train"
+    JOB = "training"
+    START = "train"
+    ACTIONS: ClassVar = ("train", "pause", "stop", "log")
+
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(device, recipes)
+        self.history: History | None = None
+        self.started: RunStarted | None = None
+        self._config: RunConfig = QUICK
+        self._saved_step: int | None = None
+        self._ending = ""
+        self._log_y = False
+        self._pace = Pace()
+        self._drawn: tuple[int, int] = (-1, -1)
+        self._dots = dots_for_terminal()
+
+    def compose(self) -> ComposeResult:
+        yield self.problem_line()
+        with Container(id="main"):
+            with Container(id="side"):
+                with Container(id="settings", classes="box"):
+                    yield Form((PRESET, *items_of(QUICK, SETTINGS)))
+                yield Readout(id="facts")
+            with Container(id="view"):
+                yield Hint(
+                    "Train a small transformer on real text.",
+                    ("r", "train with these settings"),
+                    ("i", "change the settings"),
+                    ("q", "leave; a running job is saved"),
+                )
+                yield Progress()
+                yield Readout(id="numbers")
+                with Container(id="plots"):
+                    yield Plot(Figure("loss"), id="loss")
+                    with Container(id="small"):
+                        yield Plot(Figure("lr"), id="lr")
+                        yield Plot(Figure("grad norm"), id="grad")
+                with Container(id="sample-box", classes="box"):
+                    yield Static("", id="sample", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#settings").border_title = "settings"
+        self.query_one("#sample-box").border_title = "sample"
+        self.call_after_refresh(self._estimate)
+
+    # Settings.
+
+    def config(self) -> RunConfig:
+        """The config in the form.
+
+        Raises:
+            MinitfError: the settings are impossible.
+        """
+        values: dict[str, Any] = self.query_one(Form).values()
+        base = preset(values.pop("preset"))
+        values["max_seq_len"] = max(base.model.max_seq_len, values["context"])
+        return base.with_changes(**values)
+
+    def edit(self) -> None:
+        self.add_class("-editing")
+        self.call_after_refresh(super().edit)
+
+    @on(DescendantBlur)
+    def _left_a_field(self) -> None:
+        if self.app.focused is None:
+            self.remove_class("-editing")
+
+    @on(Form.Changed)
+    def _setting_changed(self, event: Form.Changed) -> None:
+        form = self.query_one(Form)
+        if event.name == PRESET.name:
+            base = preset(form.texts()[PRESET.name])
+            form.fill({item.name: item.value for item in items_of(base, SETTINGS)})
+        self._estimate()
+
+    @on(Form.Submitted)
+    def _submitted(self) -> None:
+        if self.can("train"):
+            self.do_train()
+
+    def _estimate(self) -> None:
+        form = self.query_one(Form)
+        try:
+            cost = self.recipes().estimate(self.config())
+        except MinitfError as error:
+            form.complain(explain(error))
+            return
+        form.complain("")
+        name = form.texts()[PRESET.name]
+        form.summarise(
+            f"{fmt.count(cost.n_params)} parameters, {fmt.size_bytes(cost.training_bytes)}"
+            f" to train.  {ABOUT[name]}"
+        )
+
+    # Keys.
+
+    def can(self, action: str) -> bool:
+        if action == "train":
+            return not self.is_active
+        if action == "pause":
+            return self.is_active and self.state != "stopping"
+        if action == "log":
+            return self.history is not None
+        return self.is_active and self.state != "stopping"
+
+    def way_out(self) -> str:
+        return "In the Train pane, p pauses it and s stops it."
+
+    def do_train(self) -> None:
+        """Start a run with the settings in the form."""
+        from minitf_tui.history import History
+
+        history = History()
+
+        def collect(event: Event) -> bool:
+            if isinstance(event, StepCompleted):
+                history.add_step(event)
+                return True
+            if isinstance(event, ValidationCompleted):
+                history.add_validation(event)
+            return False
+
+        def make() -> Any:
+            self._config = self.config()
+            return self.recipes().training(self._config)
+
+        if self.launch(make, collect):
+            self.history, self.started, self._saved_step = history, None, None
+            self._ending, self._drawn = "", (-1, -1)
+            self.query_one("#sample", Static).update("")
+            self.query_one("#sample-box").border_title = "sample"
+            self._pace.hurry()
+            self.tick()
+
+    def do_pause(self) -> None:
+        """Leave the device after this step, or take it again."""
+        if self.job is None:
+            return
+        if self.state in ("paused", "pausing"):
+            self.job.resume()
+        else:
+            self.job.pause()
+        self.app.refresh_bindings()
+        self.tick()
+
+    def do_log(self) -> None:
+        """Logarithmic loss, or not."""
+        self._log_y = not self._log_y
+        self._drawn = (-1, -1)
+        self._pace.hurry()
+        self.tick()
+
+    # News.
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self.started = event
+                self.query_one("#facts", Readout).show(readings.run_group(event))
+            case SampleCompleted():
+                self._show_sample(event)
+            case CheckpointSaved():
+                self._saved_step = event.step
+            case Diverged():
+                self._ending = f"diverged at step {event.step}"
+                self.complain(_as_problem(event))
+            case RunFinished():
+                self._ending = readings.finish_line(event)
+        self.tick()
+
+    def over(self) -> None:
+        self._pace.hurry()
+        super().over()
+
+    @property
+    def share(self) -> float | None:
+        if self.history is None or self.started is None or not self.is_active:
+            return None
+        return self.history.share_done(self.started.steps, self.started.seconds)
+
+    # What is seen.
+
+    def tick(self) -> None:
+        if self.job is None:
+            return
+        self._show_progress()
+        self.query_one("#numbers", Readout).show(
+            *readings.training_groups(self.history, self._saved_step)
+        )
+        history = self.history
+        if history is None or not self._pace.is_due:
+            return
+        drawn = (len(history.steps), len(history.validations))
+        if drawn != self._drawn and drawn[0]:
+            self._drawn = drawn
+            with self._pace.measured():
+                self._draw(history)
+
+    def _draw(self, history: History) -> None:
+        dots = self._dots
+        figures = {
+            "#loss": readings.loss_figure(history, log_y=self._log_y, dots=dots),
+            "#lr": readings.step_figure(history, "lr", "learning rate", "secondary", dots=dots),
+            "#grad": readings.step_figure(
+                history, "grad_norm", "gradient norm", "secondary", dots=dots, log_y=True
+            ),
+        }
+        for name, figure in figures.items():
+            self.query_one(name, Plot).show(figure)
+
+    def _show_progress(self) -> None:
+        name = f"{self.started.run}  " if self.started else ""
+        line, right = self._ending, ""
+        if self.is_active and self.job:
+            line = {
+                "waiting": "waiting for the device",
+                "pausing": "pausing after this step",
+                "paused": "paused; p goes on",
+                "stopping": "stopping and saving",
+            }.get(self.state, self.stage or "training")
+            left = self._seconds_left()
+            right = f"{fmt.seconds(left)} left" if left is not None else ""
+        self.query_one(Progress).show(f"{name}{line}", self._bar_share(), right)
+
+    def _bar_share(self) -> float | None:
+        return self.share if self.is_active else None
+
+    def _seconds_left(self) -> float | None:
+        if self.history is None or self.started is None:
+            return None
+        return self.history.seconds_left(self.started.steps, self.started.seconds)
+
+    def _show_sample(self, event: SampleCompleted) -> None:
+        prompt = clean_line(event.prompt)[-48:]
+        text = "\n".join(line for line in clean(event.text).split("\n") if line.strip())
+        self.query_one("#sample", Static).update(
+            Content.assemble((prompt, "$quiet"), (text, "$foreground"))
+        )
+        self.query_one("#sample-box").border_title = f"sample at step {event.step:,}"
+
+
+def _as_problem(event: Diverged) -> MinitfError:
+    kept = (
+        f"The checkpoint of step {event.checkpoint_step} is kept. "
+        if event.checkpoint_step is not None
+        else ""
+    )
+    return MinitfError(
+        f"The run ended at step {event.step}: {event.what}.",
+        hint=f"{kept}Try a lower lr, then press r.",
+    )

@@ -1,0 +1,266 @@
+"""Settings as rows of a form, made from the same fields as the flags of the command line.
+
+What is typed stays text until somebody asks for `values()`; whether the values make sense is
+judged where the config is made, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal
+from textual.content import Content
+from textual.events import DescendantBlur, DescendantFocus, Key
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from core.errors import ConfigError
+from core.fields import flag_fields
+
+_WORDS = {int: "a whole number", float: "a number"}
+IDLE_HELP = "Enter or i edits the settings"
+KEYS_HELP = "↑↓ move   Enter start   Esc leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One setting of a form."""
+
+    name: str
+    value: Any
+    help: str
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    is_wide: bool = False
+    """Takes a whole row, however many columns the form has."""
+
+    def parse(self, text: str) -> Any:
+        """What was typed, in the type of the setting.
+
+        Raises:
+            ConfigError: it cannot be read as that type.
+        """
+        wanted = type(self.value)
+        text = text.strip() if wanted is not str or not self.is_wide else text
+        if wanted is bool:
+            return text == "on"
+        if wanted is str:
+            return text
+        try:
+            return wanted(text.replace(",", "").replace(" ", ""))
+        except ValueError:
+            raise ConfigError(
+                f"{self.name}={text!r} is not {_WORDS[wanted]}.", hint=f"Try {shown(self.value)}."
+            ) from None
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in its field."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def items_of(config: Any, names: Iterable[str]) -> list[Item]:
+    """Form items for the named fields of a config, with their help and unit."""
+    found = {}
+    for section, about in flag_fields(config):
+        owner = getattr(config, section) if section else config
+        value, data = getattr(owner, about.name), about.metadata
+        choices = ("on", "off") if isinstance(value, bool) else data["choices"]
+        found[about.name] = Item(about.name, value, data["help"], data["unit"], choices)
+    return [found[name] for name in names]
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few words; left and right, space, a click or a first letter change it."""
+
+    DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("left", "turn(-1)", "Previous"),
+        ("right,space", "turn(1)", "Next"),
+        ("enter", "submit", "Start"),
+    ]
+    value: reactive[str] = reactive("")
+
+    class Changed(Message):
+        """Another word was chosen."""
+
+    class Submitted(Message):
+        """Enter was pressed."""
+
+    def __init__(self, value: str, choices: Sequence[str], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.choices = tuple(choices)
+        self.set_reactive(Choice.value, value)
+
+    def render(self) -> Content:
+        marks = "$accent" if self.has_focus else "$quiet"
+        return Content.assemble(("‹ ", marks), self.value, (" ›", marks))
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return character is not None and character.isprintable()
+
+    def on_key(self, event: Key) -> None:
+        if event.character is None or not event.is_printable or event.key == "space":
+            return
+        event.stop()
+        start = [c for c in self.choices if c.startswith(event.character.lower())]
+        if start:
+            self.value = start[
+                (start.index(self.value) + 1) % len(start) if self.value in start else 0
+            ]
+
+    def on_click(self) -> None:
+        self.action_turn(1)
+
+    def action_turn(self, by: int) -> None:
+        """Go round the choices."""
+        here = self.choices.index(self.value) if self.value in self.choices else -by
+        self.value = self.choices[(here + by) % len(self.choices)]
+
+    def action_submit(self) -> None:
+        """Enter, as in a text field."""
+        self.post_message(self.Submitted())
+
+    def watch_value(self) -> None:
+        self.post_message(self.Changed())
+
+
+class Row(Horizontal):
+    """Name, field and unit of one setting."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(id=f"row-{item.name}", classes="-wide" if item.is_wide else "")
+        self.item = item
+
+    def compose(self) -> ComposeResult:
+        yield Static(self.item.name, classes="label", markup=False)
+        value = shown(self.item.value)
+        if self.item.choices:
+            yield Choice(value, self.item.choices)
+        else:
+            yield Input(value, compact=True, select_on_focus=False)
+        if self.item.unit and not self.item.is_wide:
+            yield Static(self.item.unit, classes="unit", markup=False)
+
+    @property
+    def field(self) -> Input | Choice:
+        """The widget that holds the value."""
+        return self.query_one("Input, Choice")  # type: ignore[return-value]
+
+
+class Form(Container):
+    """Rows of settings, and one line that explains the row being edited or what is wrong."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("up", "move(-1)", "Up"),
+        ("down", "move(1)", "Down"),
+        ("escape", "leave", "Leave"),
+    ]
+
+    class Changed(Message):
+        """A value is different; the form says which names."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    class Submitted(Message):
+        """Enter was pressed in a field."""
+
+    def __init__(self, items: Sequence[Item], *, columns: int = 1, id: str | None = None) -> None:
+        super().__init__(id=id, classes=f"-columns-{columns}")
+        self.items = tuple(items)
+        self._problem = ""
+        self._summary = ""
+
+    def compose(self) -> ComposeResult:
+        with Container(classes="rows"):
+            for item in self.items:
+                yield Row(item)
+        yield Static("", id="help", markup=False)
+
+    def on_mount(self) -> None:
+        self._explain()
+
+    def texts(self) -> dict[str, str]:
+        """What stands in the fields."""
+        return {row.item.name: row.field.value for row in self.query(Row)}
+
+    def values(self) -> dict[str, Any]:
+        """What stands in the fields, each in its own type.
+
+        Raises:
+            ConfigError: a number cannot be read.
+        """
+        return {row.item.name: row.item.parse(row.field.value) for row in self.query(Row)}
+
+    def fill(self, values: dict[str, Any]) -> None:
+        """Write values into the fields of those names."""
+        for row in self.query(Row):
+            if row.item.name in values:
+                row.field.value = shown(values[row.item.name])
+
+    def edit(self) -> None:
+        """Go into the first field."""
+        self.query(Row).first().field.focus()
+
+    def complain(self, problem: str) -> None:
+        """Say what is wrong with the values; empty when nothing is."""
+        self._problem = problem
+        self._explain()
+
+    def summarise(self, summary: str) -> None:
+        """What the values amount to, shown while nobody edits."""
+        self._summary = summary
+        self._explain()
+
+    def action_move(self, by: int) -> None:
+        """To the field above or below."""
+        rows = list(self.query(Row))
+        here = next((i for i, row in enumerate(rows) if row.field.has_focus), 0)
+        rows[(here + by) % len(rows)].field.focus()
+
+    def action_leave(self) -> None:
+        """Out of the fields."""
+        self.screen.set_focus(None)
+
+    @on(DescendantFocus)
+    @on(DescendantBlur)
+    def _focus_moved(self) -> None:
+        self._explain()
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _value_changed(self, event: Input.Changed | Choice.Changed) -> None:
+        event.stop()
+        row = event._sender.parent if event._sender else None
+        if isinstance(row, Row):
+            self.post_message(self.Changed(row.item.name))
+
+    @on(Input.Submitted)
+    @on(Choice.Submitted)
+    def _value_submitted(self, event: Message) -> None:
+        event.stop()
+        self.action_leave()
+        self.post_message(self.Submitted())
+
+    def _explain(self) -> None:
+        rows = [row for row in self.query(Row) if row.field.has_focus]
+        line = self.query_one("#help", Static)
+        line.set_class(bool(self._problem), "-problem")
+        if self._problem:
+            line.update(self._problem)
+        elif rows:
+            item = rows[0].item
+            line.update(Content.assemble(item.help, ".  ", (KEYS_HELP, "$quiet")))
+        else:
+            line.update(self._summary or IDLE_HELP)

@@ -1,0 +1,187 @@
+"""What all panes share: a job on the device, its news, and a place for problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+from textual import on
+from textual.containers import Container
+from textual.message import Message
+from textual.widgets import Static
+
+from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.events import Event, SetupProgressed
+from minitf_tui.job import Device, Job, Session
+from minitf_tui.problems import explain
+from minitf_tui.widgets.form import Form
+
+Collector = Callable[[Event], bool]
+
+
+def sends_all(_event: Event) -> bool:
+    """The collector that keeps nothing."""
+    return False
+
+
+class Recipes(Protocol):
+    """The part of `core.recipes` that the app needs. None of these does any work yet."""
+
+    def training(self, config: RunConfig, *, name: str | None = None) -> Session: ...
+
+    def evaluation(self, run: str = "last", *, text: Any = None, stride: int = 0) -> Session: ...
+
+    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session: ...
+
+    def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session: ...
+
+    def estimate(self, config: RunConfig) -> Any: ...
+
+
+class Pane(Container):
+    """One of the four rooms. At most one job at a time; its numbers stay when it has ended."""
+
+    NAME: ClassVar[str]
+    JOB: ClassVar[str]
+    """What its job is called in a sentence: "generation"."""
+    START: ClassVar[str]
+    """The action that starts the job."""
+
+    class News(Message):
+        """A rare event of a job."""
+
+        def __init__(self, job: Job, event: Event) -> None:
+            super().__init__()
+            self.job, self.event = job, event
+
+    class Ended(Message):
+        """A job is over."""
+
+        def __init__(self, job: Job, error: BaseException | None) -> None:
+            super().__init__()
+            self.job, self.error = job, error
+
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(id=self.NAME)
+        self.device, self.recipes = device, recipes
+        self.job: Job | None = None
+        self.stage = ""
+        """What is being prepared; empty once the job proper has begun."""
+        self.error: BaseException | None = None
+
+    # What a pane adds.
+
+    def hear(self, event: Event) -> None:
+        """A rare event of the job that is shown."""
+
+    def tick(self) -> None:
+        """Ten times a second while the pane is shown."""
+
+    def can(self, action: str) -> bool:
+        """True when the key of that action does something now."""
+        return self.is_active if action == "stop" else action == self.START
+
+    def act(self, action: str) -> None:
+        """Do what a key asks for."""
+        getattr(self, f"do_{action}")()
+
+    # What it gets.
+
+    @property
+    def is_active(self) -> bool:
+        """True while its job is not over."""
+        return self.job is not None and not self.job.finished.is_set()
+
+    @property
+    def state(self) -> str:
+        """The state of its job; "empty" before the first one."""
+        return self.job.state if self.job else "empty"
+
+    @property
+    def share(self) -> float | None:
+        """How much of the job is done, for the top line."""
+        return None
+
+    def edit(self) -> None:
+        """Into the fields."""
+        self.query_one(Form).edit()
+
+    def launch(self, make: Callable[[], Session], collect: Collector = sends_all) -> bool:
+        """Start a job; False, with the reason in the pane, when that cannot be.
+
+        Args:
+            make: the session; what it raises is shown.
+            collect: keeps a frequent event and returns True, in the worker; every other event
+                is sent to `hear`.
+        """
+
+        def listen(job: Job, event: Event) -> None:
+            if not collect(event):
+                self.post_message(self.News(job, event))
+
+        try:
+            job = Job(
+                self.device,
+                make(),
+                title=self.JOB,
+                way_out=self.way_out(),
+                on_event=listen,
+                on_end=self._ended_in_worker,
+            )
+            self.device.start(job)
+        except Exception as error:  # shown in the pane, whatever it is
+            self.complain(error)
+            return False
+        self.complain(None)
+        self.job, self.stage = job, "starting"
+        self.set_class(True, "-started")
+        self.app.refresh_bindings()
+        return True
+
+    def way_out(self) -> str:
+        """How somebody in another pane can free the device."""
+        return f"Stop it with s in the {self.NAME.capitalize()} pane."
+
+    def complain(self, error: BaseException | None) -> None:
+        """Keep a problem in the pane until it is solved; None takes it away."""
+        self.error = error
+        problem = self.query_one("#problem", Static)
+        problem.update(explain(error) if error else "")
+        problem.display = error is not None
+
+    def do_stop(self) -> None:
+        """The key that ends the job."""
+        if self.job:
+            self.job.stop()
+            self.app.refresh_bindings()
+
+    def problem_line(self) -> Static:
+        """The place for problems; nothing of it shows while there are none."""
+        line = Static("", id="problem", markup=False)
+        line.display = False
+        return line
+
+    def _ended_in_worker(self, job: Job, error: BaseException | None) -> None:
+        self.post_message(self.Ended(job, error))
+
+    @on(News)
+    def _heard(self, message: News) -> None:
+        if message.job is not self.job:  # a stopped job may still have news in the queue
+            return
+        event = message.event
+        self.stage = event.stage if isinstance(event, SetupProgressed) else ""
+        self.hear(event)
+
+    @on(Ended)
+    def _ended(self, message: Ended) -> None:
+        if message.job is not self.job:
+            return
+        self.stage = ""
+        if message.error is not None:
+            self.complain(message.error)
+        self.over()
+        self.app.refresh_bindings()
+
+    def over(self) -> None:
+        """The job has ended, well or not."""
+        self.tick()
