@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SMOOTHING = 0.9
-"""Share of the mean so far in the smoothed loss."""
+SMOOTHEST = 0.98
+"""Largest share of the mean so far in the smoothed loss."""
 DPI = 150
 # Okabe and Ito's colours, told apart by most colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
@@ -66,12 +67,17 @@ def latency(cells: Events, title: str) -> Figure:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """An exponential mean without the pull of its start (as in Adam's bias correction)."""
+    """An exponential mean over about a twentieth of the run.
+
+    Its start is not pulled to zero: the bias correction of Adam (arXiv:1412.6980 §3).
+    """
+    keep = min(max(1 - 20 / max(len(values), 1), 0.0), SMOOTHEST)
     mean, weight, result = 0.0, 0.0, []
     for value in values:
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        result.append(mean / weight)
+        if math.isfinite(value):
+            mean = keep * mean + (1 - keep) * value
+            weight = keep * weight + (1 - keep)
+        result.append(mean / weight if weight else math.nan)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from core.events import (
     SampleCompleted,
     SetupProgressed,
     StepCompleted,
+    TrainResult,
     ValidationCompleted,
 )
 from core.presets import PRESETS, preset
@@ -181,14 +184,15 @@ class TrainListener:
         """The closing words of a run that ended well."""
         assert self.finished is not None
         result = self.finished.result
+        name = _name_to_type(result)
         parts = [reports.training(result)]
         if self.finished.reason == "finished already":
             parts.insert(0, "This run is finished already; give more --steps to go on.")
         elif self.finished.reason == "stopped":
-            parts.insert(0, f"Stopped and saved. Go on with: minitf train --resume {result.run}")
+            parts.insert(0, f"Stopped and saved. Go on with: minitf train --resume {name}")
         if self.sample is not None:
             parts.append(reports.sample(self.sample))
-        parts.append(reports.next_commands(result.run))
+        parts.append(reports.next_commands(name))
         return "\n\n".join(parts)
 
     def _step(self, event: StepCompleted) -> str:
@@ -210,6 +214,15 @@ class TrainListener:
             shares.append(event.train_s / self.started.seconds)
         share = min(max(shares, default=0.0), 1.0)
         return share, event.train_s * (1 / share - 1) if share > 0 else None
+
+
+def _name_to_type(result: TrainResult) -> str:
+    """What names the run in the next command, which may lack our MINITF_HOME."""
+    if not os.environ.get("MINITF_HOME"):
+        return result.run
+    path = Path(result.path)
+    is_below = path.is_relative_to(Path.cwd())
+    return shlex.quote(str(path.relative_to(Path.cwd()) if is_below else path))
 
 
 def _start(event: RunStarted) -> str:

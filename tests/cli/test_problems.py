@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from core.errors import ConfigError
@@ -70,3 +72,29 @@ def test_values_are_quoted_and_not_endless():
     assert problems.quoted("a\x1b") == "'a\\x1b'"
     assert len(problems.quoted("x" * 10_000)) <= 60
     assert len(problems.explain(ValueError("x" * 10_000))) < 700
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named like torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "This machine has not enough memory for that.\nTry a smaller model"),
+        (OutOfMemoryError("CUDA"), "This machine has not enough memory for that.\n"),
+        (RuntimeError("can't allocate memory: 4 TB"), "This machine has not enough memory"),
+        (OSError(errno.ENOSPC, "", "a\x1b"), "There is no space left on the disk: 'a\\x1b'.\n"),
+        (PermissionError(errno.EACCES, "", "a"), "The system denies access: 'a'.\nMINITF_HOME="),
+        (OSError(errno.EROFS, ""), "The disk is read-only.\n"),
+    ],
+)
+def test_what_the_machine_refuses_is_no_fault_of_ours(error, words):
+    assert problems.explain(error).startswith(words)
+    assert problems.recognised(error) is not None
+    assert not problems.log_file().exists()
+
+
+def test_other_errors_are(home):
+    for error in (RuntimeError("x"), OSError(errno.EIO, ""), KeyboardInterrupt()):
+        assert problems.recognised(error) is None

@@ -38,7 +38,9 @@ def test_training_saves_reports_and_leaves(minitf, recipes, make, number, code):
     outcome = minitf("train")
     assert outcome.code == code
     assert session.is_stopped
-    assert outcome.out.startswith("Stopped and saved. Go on with: minitf train --resume tiny\n")
+    assert outcome.out.startswith(
+        "Stopped and saved. Go on with: minitf train --resume /runs/tiny\n"
+    )
 
 
 def test_a_stopped_run_has_its_json_too(minitf, recipes, make):

@@ -102,8 +102,8 @@ def test_the_report_has_the_figures_a_sample_and_what_to_type_next(minitf, recip
         "100 steps, 204.8 k tokens",
         "/runs/tiny",
         "  | def main():\n  |     pass",
-        "minitf generate tiny",
-        "minitf eval tiny",
+        "minitf generate /runs/tiny",
+        "minitf eval /runs/tiny",
     ):
         assert words in outcome.out
     assert "\x1b" not in outcome.out
@@ -187,3 +187,24 @@ def test_without_a_terminal_minitf_alone_trains_the_quick_preset(minitf, recipes
     assert _asked(recipes)[0] == QUICK
     assert outcome.out.startswith("Run tiny")
     assert outcome.err
+
+
+def test_the_next_command_works_where_it_will_be_typed(minitf, recipes, make, home, monkeypatch):
+    recipes.play(make.finished(path=str(home / "runs" / "tiny")))
+    assert "minitf generate home/runs/tiny " in minitf("train").out
+    monkeypatch.delenv("MINITF_HOME")
+    recipes.play(make.finished())
+    assert "minitf generate tiny " in minitf("train").out
+
+
+def test_a_run_without_a_validation_says_so(minitf, recipes, make):
+    recipes.play(make.finished(val_loss=None, val_perplexity=None, bits_per_byte=None))
+    assert "validation  none yet" in minitf("train").out
+
+
+def test_the_sample_is_made_safe(minitf, recipes, make):
+    sample = SampleCompleted(step=1, prompt="\x1b[2J", text="a\x9bb")
+    recipes.play(sample, make.finished())
+    out = minitf("train").out
+    assert "\x1b" not in out
+    assert "\x9b" not in out

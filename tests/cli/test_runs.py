@@ -1,0 +1,94 @@
+"""`minitf runs`: list, show, rm."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from core.events import RunFinished
+from core.presets import SEED
+from core.store.metrics import MetricsWriter
+from core.store.run import Run, create_run
+
+
+@pytest.fixture
+def run(make) -> Run:
+    """A finished run, without checkpoints."""
+    made = create_run("tiny", SEED, {"n_params": 454_016, "corpus_sha256": "0"}, "{}")
+    with MetricsWriter(made.path) as metrics:
+        for step in range(1, 101):
+            metrics.write(make.step(step))
+        metrics.write(make.finished())
+    return made
+
+
+def test_no_runs_yet(minitf):
+    outcome = minitf("runs")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "There are no runs yet. minitf train makes one.\n"
+    assert json.loads(minitf("runs", "--json").out) == {"runs": []}
+
+
+def test_the_list(minitf, run):
+    head, line = minitf("runs", "list").out.splitlines()
+    assert head.split()[:5] == ["run", "state", "text", "step", "loss"]
+    assert line.split()[:5] == ["tiny", "finished", "python-docs", "100", "–"]
+    assert "454.0 k" in line
+    assert minitf("runs").out == minitf("runs", "list").out
+
+
+def test_the_list_as_json(minitf, run):
+    (summary,) = json.loads(minitf("runs", "list", "--json").out)["runs"]
+    assert summary["name"] == "tiny"
+    assert summary["state"] == "finished"
+    assert summary["step"] == 100
+
+
+def test_one_run(minitf, run):
+    outcome = minitf("runs", "show", "tiny")
+    assert outcome.code == 0
+    assert "state          finished" in outcome.out
+    assert 'tokenizer = "bpe"' in outcome.out
+    about = json.loads(minitf("runs", "show", "--json").out)
+    assert about["config"] == SEED.to_dict()
+    assert about["provenance"]["n_params"] == 454_016
+    assert about["path"] == str(run.path)
+
+
+def test_removing_needs_a_yes(minitf, refused, run):
+    words = refused("runs", "rm", "tiny")
+    assert words == (
+        "minitf: Nothing was removed: tiny would be gone for good.\n"
+        "To remove it: minitf runs rm tiny --yes\n"
+    )
+    assert run.path.exists()
+    assert minitf("runs", "rm", "tiny", "--yes").out == "Removed tiny.\n"
+    assert not run.path.exists()
+    assert "There is no run 'tiny'" in refused("runs", "rm", "tiny", "--yes")
+
+
+def test_removing_as_json(minitf, run):
+    removed = json.loads(minitf("runs", "rm", "tiny", "--yes", "--json").out)
+    assert removed == {"removed": "tiny", "path": str(run.path)}
+
+
+def test_a_run_in_use_stays(refused, run):
+    with run.lock():
+        assert "in use" in refused("runs", "rm", "tiny", "--yes")
+    assert run.path.exists()
+
+
+def test_a_damaged_run_is_refused_in_words(refused, run):
+    (run.path / "run.toml").write_bytes(b"\x00")
+    assert "'tiny' cannot be read" in refused("runs", "show", "tiny")
+
+
+def test_a_long_path_of_a_text_is_shortened(minitf):
+    corpus = "/a/folder/with/a-rather-long-name-of-a-file.txt"
+    create_run("long", SEED.with_changes(corpus=corpus), {}, "{}")
+    assert " a-rather-long-nam... " in minitf("runs").out
+
+
+def test_the_finished_event_is_what_core_writes(make):
+    assert isinstance(make.finished(), RunFinished)
