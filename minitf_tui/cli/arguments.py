@@ -184,12 +184,12 @@ def convert(flag: Flag, text: str) -> Any:
     if flag.choices and text not in flag.choices:
         near = nearest(text, flag.choices)
         raise UsageError(f"{shown} is not one of {', '.join(flag.choices)}.", hint=near)
+    if not _is_unicode(text):  # neither TOML nor JSON could keep it
+        raise UsageError(f"{shown} is not valid UTF-8.")
     if flag.kind is Path:
         if not text or "\0" in text:
             raise UsageError(f"{shown} is not the name of a file.")
         return Path(text)
-    if not _is_unicode(text):
-        raise UsageError(f"{shown} is not valid UTF-8.")
     return text
 
 

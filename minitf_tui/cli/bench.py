@@ -24,8 +24,7 @@ def execute(arguments: Arguments) -> int:
     """Benchmark, report, and return the exit code."""
     from core import recipes
 
-    if "metrics" in arguments.values:
-        output.read_metrics_file(arguments.values["metrics"])
+    output.prepare_metrics(arguments.get("metrics"))
     bench = BenchConfig(**arguments.among(field_names(BenchConfig())))
     session = recipes.benchmarking(arguments.run, bench, **arguments.among(MACHINE))
     line = ProgressLine()
@@ -45,12 +44,12 @@ def execute(arguments: Arguments) -> int:
     finally:
         line.clear()
     for event in done:
-        output.keep_metrics(arguments.get("metrics"), "bench", event.result)
         if arguments.get("json"):
             output.say_json(event.result)
         else:
             title = f"{escape(event.run)} at step {event.step}"
             output.say(f"{title}\n\n{reports.benchmark(event.result)}")
+        output.keep_metrics(arguments.get("metrics"), "bench", event.result)
     return interruption.exit_code
 
 

@@ -37,8 +37,7 @@ def execute(arguments: Arguments) -> int:
     """Evaluate, report, and return the exit code."""
     from core import recipes
 
-    if "metrics" in arguments.values:
-        output.read_metrics_file(arguments.values["metrics"])
+    output.prepare_metrics(arguments.get("metrics"))
     session = recipes.evaluation(
         arguments.run, **arguments.among(("text", "stride")), **arguments.among(MACHINE)
     )
@@ -59,11 +58,11 @@ def execute(arguments: Arguments) -> int:
     finally:
         line.clear()
     for event in done:
-        output.keep_metrics(arguments.get("metrics"), "eval", event.result)
         if arguments.get("json"):
             output.say_json(event.result)
         else:
             output.say(reports.evaluation(event))
+        output.keep_metrics(arguments.get("metrics"), "eval", event.result)
     return interruption.exit_code
 
 

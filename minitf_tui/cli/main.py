@@ -41,11 +41,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    name = words[0] if words else ""
-    if not name:
+    if not words:
         from minitf_tui.cli import app
 
         return app.start()
+    name = words[0]
     if name in ("--help", "-h", "help"):
         return _help(words[1:2] if name == "help" else [])
     if name == "--version":

@@ -83,12 +83,23 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def read_metrics_file(path: Path) -> dict[str, Any]:
-    """What a `--metrics` file holds already; nothing when it does not exist.
+def prepare_metrics(path: Path | None) -> None:
+    """Find out before the work that a `--metrics` file can take its figures.
 
     Raises:
-        UsageError: it is something else, which must not be overwritten.
+        UsageError: it cannot.
     """
+    if path is None:
+        return
+    _read_metrics(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """What the file holds already; anything but our figures must not be overwritten."""
     shown = escape(str(path))
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -115,9 +126,8 @@ def keep_metrics(path: Path | None, command: str, result: Any) -> None:
     """
     if path is None:
         return
-    figures = read_metrics_file(path) | {command: plain(result)}
+    figures = _read_metrics(path) | {command: plain(result)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, to_json(figures, indent=2) + "\n")
     except OSError as error:
         raise unwritable(path, error) from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from minitf_tui.cli.output import is_terminal, write
+from minitf_tui.problems import escape
 
 INTERVAL_S = 0.1
 BAR_WIDTH = 12
@@ -17,6 +18,7 @@ BAR_WIDTH = 12
 class ProgressLine:
     """A line that is overwritten, at most ten times a second.
 
+    Nothing that a terminal would act on gets through, whatever a text or a run is called.
     A stream that breaks is dropped in silence: a training run outlives its terminal.
     """
 
@@ -40,12 +42,12 @@ class ProgressLine:
             return
         self._shown_at = self._clock()
         self._is_dirty = True
-        self._write(f"\r{text[: self._width()]}\x1b[K")
+        self._write(f"\r{escape(text)[: self._width()]}\x1b[K")
 
     def note(self, text: str) -> None:
         """A line that stays."""
         self.clear()
-        self._write(text + "\n")
+        self._write(escape(text) + "\n")
 
     def stage(self, text: str) -> None:
         """Something that takes a moment begins."""

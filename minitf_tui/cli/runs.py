@@ -91,7 +91,8 @@ def _show(spec: str, as_json: bool) -> int:
         return SUCCESS
     rows = [(name.replace("_", " "), _value(name, value)) for name, value in about.items()]
     output.say(reports.titled(f"Run {escape(run.name)}", rows))
-    output.say("\n" + write_toml(run.config).rstrip())
+    for line in ["", *write_toml(run.config).rstrip().split("\n")]:
+        output.say(escape(line))
     return SUCCESS
 
 

@@ -74,8 +74,7 @@ COMMAND = Command(
 
 def execute(arguments: Arguments) -> int:
     """Train, report, and return the exit code."""
-    if "metrics" in arguments.values:
-        output.read_metrics_file(arguments.values["metrics"])
+    output.prepare_metrics(arguments.get("metrics"))
     session = _session(arguments)
     listener = TrainListener(ProgressLine())
     try:
@@ -86,11 +85,11 @@ def execute(arguments: Arguments) -> int:
         output.tell(_divergence(listener.diverged))
         return FAULT
     if listener.finished is not None:
-        output.keep_metrics(arguments.get("metrics"), "train", listener.finished.result)
         if arguments.get("json"):
             output.say_json(listener.finished.result)
         else:
             output.say(listener.report())
+        output.keep_metrics(arguments.get("metrics"), "train", listener.finished.result)
     return interruption.exit_code
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import core
-from core import events as ev
 from minitf_tui.__main__ import main
+from tests.cli import scripted
+
+# The machine that runs the tests may be busy; no example is wrong because it was slow.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @dataclass
@@ -153,174 +158,4 @@ def terminal(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def make():
     """Events and results with plausible numbers; what matters to a test is given."""
-    return types.SimpleNamespace(
-        started=_started,
-        step=_step,
-        validated=_validated,
-        trained=_trained,
-        finished=lambda reason="budget", **kw: ev.RunFinished(reason=reason, result=_trained(**kw)),
-        evaluated=_evaluated,
-        token=_token,
-        generated=_generated,
-        cell=_cell,
-        benchmarked=_benchmarked,
-    )
-
-
-def _with(given: dict[str, Any], **usual: Any) -> dict[str, Any]:
-    return usual | given
-
-
-def _started(**given: Any) -> ev.RunStarted:
-    return ev.RunStarted(
-        **_with(
-            given,
-            run="tiny",
-            path="/runs/tiny",
-            step=0,
-            steps=100,
-            seconds=0.0,
-            n_params=819_200,
-            vocab_size=256,
-            train_tokens=419_000,
-            validation_tokens=46_000,
-            bytes_per_token=1.0,
-            context=16,
-            device="cpu",
-            dtype="float32",
-            threads=1,
-        )
-    )
-
-
-def _step(step: int = 1, **given: Any) -> ev.StepCompleted:
-    return ev.StepCompleted(
-        **_with(
-            given,
-            step=step,
-            loss=3.21,
-            lr=1e-3,
-            grad_norm=1.0,
-            tokens=2048 * step,
-            tokens_per_s=12_345.0,
-            train_s=0.5 * step,
-        )
-    )
-
-
-def _validated(step: int = 1, **given: Any) -> ev.ValidationCompleted:
-    return ev.ValidationCompleted(
-        **_with(
-            given,
-            step=step,
-            loss=2.5,
-            loss_ci95=(2.4, 2.6),
-            perplexity=12.18,
-            bits_per_byte=3.6,
-            train_s=1.0,
-            eval_s=0.1,
-            is_best=True,
-        )
-    )
-
-
-def _trained(**given: Any) -> ev.TrainResult:
-    return ev.TrainResult(
-        **_with(
-            given,
-            run="tiny",
-            path="/runs/tiny",
-            steps=100,
-            tokens=204_800,
-            params=819_200,
-            context=16,
-            train_s=10.0,
-            eval_s=1.0,
-            sample_s=0.5,
-            save_s=0.25,
-            setup_s=2.0,
-            wall_s=14.0,
-            val_loss=2.5,
-            val_perplexity=12.18,
-            bits_per_byte=3.607,
-        )
-    )
-
-
-def _evaluated(text: str = "validation split", **given: Any) -> ev.EvaluationCompleted:
-    result = ev.Evaluation(
-        **_with(
-            given,
-            loss=2.5,
-            loss_ci95=(2.4, 2.6),
-            perplexity=12.18,
-            bits_per_byte=3.607,
-            top1=0.456,
-            top5=0.701,
-            tokens=45_999,
-            bytes=46_000,
-            stride=16,
-            context=16,
-        )
-    )
-    return ev.EvaluationCompleted(run="tiny", step=100, text=text, result=result)
-
-
-def _token(text: str, **given: Any) -> ev.GeneratedToken:
-    top = (ev.TokenChoice(id=7, text="x", logprob=-0.1),)
-    return ev.GeneratedToken(**_with(given, id=7, text=text, logprob=-0.1, top=top))
-
-
-def _generated(*texts: str, stop: str = "length") -> list[Any]:
-    """The events of a whole generation after the prompt `Once`."""
-    tokens = tuple(_token(text) for text in texts)
-    result = ev.Generation(
-        text="".join(texts),
-        prompt_tokens=4,
-        tokens=tokens,
-        ttft_ms=12.3,
-        tokens_per_s=1234.0,
-        stop=stop,
-    )
-    read = ev.PromptRead(prompt="Once", prompt_tokens=4, context=16, prefill_ms=1.0)
-    written = [
-        ev.TokenGenerated(index=i + 1, token=token, tokens_per_s=0.0)
-        for i, token in enumerate(tokens)
-    ]
-    return [read, *written, ev.GenerationFinished(result=result)]
-
-
-def _cell(cache: str, phase: str, mean: float, **given: Any) -> ev.BenchCell:
-    return ev.BenchCell(
-        **_with(
-            given,
-            cache=cache,
-            phase=phase,
-            depth=0,
-            tokens=511,
-            mean_ms=mean,
-            sd_ms=mean / 50,
-            median_ms=mean,
-            min_ms=mean,
-            samples_ms=(mean, mean, mean),
-            tokens_per_s=1000.0,
-            cache_bytes=1024,
-        )
-    )
-
-
-def _benchmarked(speedup: float = 6.0) -> ev.BenchmarkCompleted:
-    cells = tuple(
-        _cell(cache, phase, mean)
-        for cache, phase, mean in (
-            ("none", "prefill", 2.0),
-            ("none", "decode", 1200.0),
-            ("static", "prefill", 2.1),
-            ("static", "decode", 200.0),
-        )
-    )
-    proof = ev.Proof(
-        identical_tokens=512, of=512, near_ties=0, max_logit_diff=2e-6, held_out_tokens=1024
-    )
-    result = ev.Benchmark(cells=cells, speedup=speedup, proof=proof, environment={"torch": "2"})
-    return ev.BenchmarkCompleted(run="tiny", step=100, result=result)
+    return scripted

@@ -111,6 +111,7 @@ def test_two_dashes_end_the_flags():
         (["--kind", "los"], "--kind='los' is not one of loss, latency.", "Did you mean loss?"),
         (["--out="], "--out='' is not the name of a file.", ""),
         (["--word", "\udcff"], "--word='\\udcff' is not valid UTF-8.", ""),
+        (["--out", "\udcff"], "--out='\\udcff' is not valid UTF-8.", ""),
         (["--stepz", "5"], "minitf try has no flag '--stepz'.", "Did you mean --steps?"),
         (["--xyzzy"], "minitf try has no flag '--xyzzy'.", "minitf try --help lists the flags."),
         (["-n", "5"], "minitf try has no flag '-n'.", ""),

@@ -93,6 +93,15 @@ def test_the_line_fits_the_terminal_and_is_taken_away_before_others(terminal):
     assert screen.getvalue().endswith("stays\n")
 
 
+def test_the_name_of_a_text_cannot_draw_on_the_terminal(terminal):
+    screen = terminal("stderr")
+    line = ProgressLine(screen, columns=80)
+    line.stage("reading \x1b[2J")
+    line.note("\x9b")
+    line.clear()
+    assert screen.getvalue() == "\rreading \\x1b[2J ...\x1b[K\r\x1b[K\\x9b\n"
+
+
 def test_without_a_terminal_nothing_is_overwritten(monkeypatch, terminal):
     stream = io.StringIO()
     line = ProgressLine(stream)

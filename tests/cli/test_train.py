@@ -180,6 +180,12 @@ def test_a_file_with_something_else_is_not_overwritten(
     assert recipes.calls == []
 
 
+def test_a_metrics_file_that_cannot_be_made_is_known_before_the_work(recipes, refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "metrics.json cannot" in refused("train", "--metrics", "file/metrics.json")
+    assert recipes.calls == []
+
+
 def test_without_a_terminal_minitf_alone_trains_the_quick_preset(minitf, recipes, make):
     recipes.play(make.started(), make.validated(), make.finished())
     outcome = minitf()
