@@ -29,7 +29,7 @@ from core.store.run import Run, change_budget, check_new_name, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
 from core.training.clock import Clock
-from core.training.optimizer import make_optimizer
+from core.training.optimizer import AdamW
 from core.training.session import TrainingSession
 from core.training.trainer import Probes, Progress, Trainer, progress_from
 
@@ -111,9 +111,9 @@ def _session(
     is_stopping: IsStopping,
 ) -> TrainingSession:
     config = run.config
-    optimizer = make_optimizer(model, config.train)
+    optimizer = AdamW(model, config.train)
     if progress is not None:
-        load_moments(run, progress.step, model, optimizer)
+        load_moments(run, progress.step, optimizer)
     trainer = Trainer(
         model,
         optimizer,
@@ -172,10 +172,13 @@ def make_probes(
     def sample(model: nn.Module) -> tuple[str, str] | None:
         assert isinstance(model, Transformer)
         given = config.eval.sample_prompt
-        prompt = text.tokenizer.encode(given) if given else text.validation_ids
-        prompt_ids = (prompt if given else prompt[:SAMPLE_PROMPT_TOKENS]).tolist()
         if not config.eval.sample_tokens:
             return None
+        prompt_ids = (
+            text.tokenizer.encode(given).tolist()
+            if given
+            else text.held_out_prompt(SAMPLE_PROMPT_TOKENS)
+        )
         sampling = SamplingConfig(
             max_new_tokens=config.eval.sample_tokens, temperature=SAMPLE_TEMPERATURE
         )

@@ -14,7 +14,7 @@ from core.model.transformer import Transformer
 from core.store.checkpoint import load_weights
 from core.store.find import find_run
 from core.store.run import Run
-from core.store.tokens import tokenized_text_of, tokenizer_of
+from core.store.tokens import TokenizedText, tokenized_text_of, tokenizer_of
 from core.text.corpus import read_text
 from core.text.tokenizer import Tokenizer
 
@@ -29,14 +29,14 @@ class OpenRun:
     tokenizer: Tokenizer
     device: Device
 
-    def held_out_ids(self) -> NDArray[Any]:
-        """The run's validation split.
+    def text(self) -> TokenizedText:
+        """The run's corpus, split and tokenised.
 
         Raises:
             RunError: the corpus has changed.
             DataError: it is gone, and so is its copy in the cache.
         """
-        return tokenized_text_of(self.run).validation_ids
+        return tokenized_text_of(self.run)
 
     def ids_of_file(self, path: Path) -> NDArray[Any]:
         """Any text, in the run's tokens.

@@ -27,6 +27,7 @@ from core.events import (
     SetupProgressed,
     TrainEvent,
 )
+from core.openmp import tame_openmp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,6 +101,7 @@ def training(config: RunConfig, *, name: str | None = None) -> Job[TrainEvent]:
 
     def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
         from core.launch import launch_new
 
         yield from launch_new(config, name, is_stopping)
@@ -114,6 +116,7 @@ def resuming(
 
     def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
         from core.launch import launch_resumed
 
         yield from launch_resumed(run, steps, seconds, is_stopping)
@@ -134,6 +137,7 @@ def evaluation(
 
     def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
         yield _LOADING
+        tame_openmp()
         from core.measure.evaluate import evaluate
 
         found = _open(run, device, dtype, threads)
@@ -141,7 +145,7 @@ def evaluation(
         scoring = evaluate(
             found.model,
             found.tokenizer,
-            found.held_out_ids() if text is None else found.ids_of_file(Path(text)),
+            found.text().validation_ids if text is None else found.ids_of_file(Path(text)),
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
@@ -171,18 +175,19 @@ def generation(
 
     def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
         yield _LOADING
+        tame_openmp()
         from core.infer.generate import generate
 
         found = _open(run, device, dtype, threads)
         prompt = (
-            found.tokenizer.encode(sampling.prompt)
+            found.tokenizer.encode(sampling.prompt).tolist()
             if sampling.prompt
-            else found.held_out_ids()[:PROMPT_TOKENS]
+            else found.text().held_out_prompt(PROMPT_TOKENS)
         )
         yield from generate(
             found.model,
             found.tokenizer,
-            prompt.tolist(),
+            prompt,
             sampling,
             found.device,
             is_stopping=is_stopping,
@@ -204,10 +209,11 @@ def benchmarking(
 
     def work(is_stopping: Callable[[], bool]) -> Generator[BenchmarkEvent, None, None]:
         yield _LOADING
+        tame_openmp()
         from core.measure.benchmark import benchmark
 
         found = _open(run, device, dtype, threads)
-        held_out = _enough(found.held_out_ids(), bench.prompt_tokens)
+        held_out = _enough(found.text().validation_ids, bench.prompt_tokens)
         timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
         result = yield from until(is_stopping, timing)
         if result is not None:

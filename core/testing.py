@@ -4,6 +4,7 @@ it is told, a run in a folder of your own."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,37 @@ from core.model.transformer import Transformer
 from core.text.tokenizer import ByteTokenizer
 
 CPU = Device("cpu", "float32", 1)
+
+MODEL_SWITCHES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "sinusoidal": {"positions": "sinusoidal"},
+    "learned": {"positions": "learned"},
+    "no positions": {"positions": "none"},
+    "rmsnorm": {"norm": "rmsnorm"},
+    "post-norm": {"norm_place": "post"},
+    "gelu": {"activation": "gelu"},
+    "relu2": {"activation": "relu2"},
+    "swiglu": {"activation": "swiglu"},
+    "gqa": {"n_kv_heads": 2},
+    "mqa": {"n_kv_heads": 1},
+    "qk-norm": {"qk_norm": True},
+    "tied": {"tied_head": True},
+    "bias": {"bias": True},
+    "softcap": {"logit_softcap": 5.0},
+    "llama": {"norm": "rmsnorm", "activation": "swiglu", "n_kv_heads": 2},
+    "gpt2": {"positions": "learned", "activation": "gelu", "bias": True, "tied_head": True},
+    "all at once": {
+        "norm": "rmsnorm",
+        "norm_place": "post",
+        "activation": "swiglu",
+        "n_kv_heads": 1,
+        "qk_norm": True,
+        "tied_head": True,
+        "bias": True,
+        "logit_softcap": 8.0,
+    },
+}
+"""Every switch of the model turned alone, and some together; for `tiny_model_config`."""
 
 
 def tiny_model_config(**changes: object) -> ModelConfig:

@@ -10,9 +10,10 @@ Safetensors hold numbers only: loading a checkpoint runs no code.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -24,14 +25,23 @@ from core.store.files import new_folder, remove_folder, write_synced
 from core.store.run import FORMAT, Run
 
 KEPT_CHECKPOINTS = 2
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Optimizer(Protocol):
+    """What the store needs of one."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by name."""
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take them over; KeyError or ValueError if they do not fit."""
 
 
 def save_checkpoint(
     run: Run,
     step: int,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     state: Mapping[str, Any],
 ) -> Path:
     """Keep everything that training needs to go on from `step`, then drop old checkpoints
@@ -41,7 +51,7 @@ def save_checkpoint(
         text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
         with new_folder(path) as folder:
             _save_tensors(folder / "model.safetensors", _weights(model))
-            _save_tensors(folder / "state.safetensors", _moments(model, optimizer))
+            _save_tensors(folder / "state.safetensors", optimizer.state())
             write_synced(folder / "state.json", text.encode())
     _prune(run)
     return path
@@ -61,25 +71,19 @@ def load_weights(run: Run, step: int, model: nn.Module) -> None:
             tensor.copy_(tensors[name])
 
 
-def load_moments(run: Run, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Fill `optimizer` with a checkpoint's moments; without effect at step 0.
+def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
+    """Fill `optimizer` with a checkpoint's moments.
 
     Raises:
         CheckpointError: they are missing, damaged or of another model.
     """
     tensors = _load_tensors(run, step, "state.safetensors")
-    if not tensors:
-        return
-    for name, parameter in model.named_parameters():
-        try:
-            moments = {key: tensors[f"{name}.{key}"] for key in _MOMENTS}
-        except KeyError as error:
-            raise _damaged(run, step, f"{error.args[0]} is missing") from error
-        if moments["exp_avg"].shape != parameter.shape:
-            raise _damaged(run, step, f"{name} has another shape")
-        on_device = {k: moments[k].to(parameter.device) for k in _MOMENTS}
-        # A fused CPU optimiser keeps its step count beside the moments, in float32.
-        optimizer.state[parameter] = {k: v.clone() for k, v in on_device.items()}
+    try:
+        optimizer.load_state(tensors)
+    except KeyError as error:
+        raise _damaged(run, step, f"{error.args[0]} is missing") from error
+    except ValueError as error:
+        raise _damaged(run, step, str(error)) from error
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -87,19 +91,9 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": value
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
     with path.open("r+b") as file:
-        import os
-
         os.fsync(file.fileno())
 
 

@@ -32,6 +32,7 @@ from core.text.tokenizer import (
 )
 
 FORMAT = 1
+PROMPT_SEARCH = 512
 Ids = NDArray[Any]
 Tell = Callable[[str], None]
 """Told what takes a moment, for a person."""
@@ -50,6 +51,13 @@ class TokenizedText:
     def bytes_per_token(self) -> float:
         """Of the validation split, in UTF-8."""
         return self.tokenizer.count_bytes(self.validation_ids) / len(self.validation_ids)
+
+    def held_out_prompt(self, n_tokens: int) -> list[int]:
+        """A beginning for generated text: the first held-out line that is there in full."""
+        ids: list[int] = self.validation_ids[: PROMPT_SEARCH + n_tokens].tolist()
+        ends = (i for i, t in enumerate(ids) if self.tokenizer.decode_bytes([t])[-1:] == b"\n")
+        start = next(ends, -1) + 1
+        return ids[start : start + n_tokens] or ids[:n_tokens]
 
 
 def tokenize_corpus(config: TextConfig, tell: Tell = lambda _: None) -> TokenizedText:

@@ -23,7 +23,7 @@ from core.model.transformer import Transformer
 from core.store.checkpoint import save_checkpoint
 from core.store.metrics import MetricsWriter
 from core.store.run import Run
-from core.training.trainer import Trainer, state_of
+from core.training.trainer import Trainer, first_not_finite, state_of
 
 
 class TrainingSession:
@@ -109,6 +109,7 @@ class TrainingSession:
 
     def _save_unsaved(self, metrics: MetricsWriter) -> None:
         step = self._trainer.progress.step
-        if step != self._saved_step and not self._trainer.has_diverged:
+        is_sound = not self._trainer.has_diverged and first_not_finite(self._model) is None
+        if step != self._saved_step and is_sound:
             with suppress(OSError):  # a full disk must not hide why we are leaving
                 metrics.write(self._save(step))

@@ -33,7 +33,7 @@ from core.events import (
     ValidationCompleted,
 )
 from core.training.clock import Clock
-from core.training.optimizer import clip_gradients
+from core.training.optimizer import AdamW, clip_gradients
 from core.training.schedule import learning_rate
 
 
@@ -70,7 +70,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: AdamW,
         batches: Batches,
         probes: Probes,
         config: TrainConfig,
@@ -85,32 +85,32 @@ class Trainer:
         self.progress = progress or Progress()
         self.clock = clock or Clock()
         self.has_diverged = False
+        self._offered_step: int | None = None
         self._batches, self._probes = batches, probes
         self._config, self._eval_config = config, eval_config
         self._device = device
         self._is_stopping = is_stopping
-
-    @property
-    def is_finished(self) -> bool:
+        self.is_finished = self._spent() >= 1
         """Whether the budget is spent."""
-        return self._spent() >= 1
 
     def run(self) -> Generator[TrainEvent, None, None]:
         """Train until the budget is spent or somebody wants it to stop. Call once."""
         if self.progress.step == 0:
             yield from self._checkpoint(None)
+        else:
+            self._offered_step = self.progress.step
         with self.clock.during("train"):
-            while not self.is_finished and not self._is_stopping() and not self.has_diverged:
+            while not (self.is_finished or self.has_diverged or self._is_stopping()):
                 yield self._take_step()
                 if not self.has_diverged:
                     yield from self._after_step()
+            if self._offered_step != self.progress.step and not self.has_diverged:
+                yield from self._checkpoint(None)
 
     def _take_step(self) -> StepCompleted | Diverged:
         step, config = self.progress.step + 1, self._config
         began = self.clock.seconds("train")
         lr = learning_rate(config, step, min(1.0, self._spent()))
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         inputs, targets = (self._device.tensor(ids) for ids in self._batches.at(step))
         loss = self._backward(inputs, targets, step)
         grad_norm = clip_gradients(self.model, config.grad_clip)
@@ -118,10 +118,12 @@ class Trainer:
         for what, value in (("loss", loss_value), ("gradient norm", norm_value)):
             if not math.isfinite(value):
                 return self._diverge(step, f"the {what} is {value}")
-        self.optimizer.step()
+        self.optimizer.step(lr)
         self.progress.step = step
         self.progress.tokens += inputs.numel()
         train_s = self.clock.seconds("train")
+        # Asked once a step, so that all that is due at the end is due together.
+        self.is_finished = self._spent() >= 1
         return StepCompleted(
             step=step,
             loss=loss_value,
@@ -139,7 +141,7 @@ class Trainer:
         with self._device.autocast():
             logits = self.model(inputs)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()
 
@@ -155,7 +157,7 @@ class Trainer:
             yield from self._sample()
         is_best = validation is not None and validation.is_best
         is_due = _is_due(step, self._config.checkpoint_interval, is_last)
-        if is_due or is_best or self._is_stopping():
+        if is_due or is_best:
             yield from self._checkpoint(validation)
 
     def _validate(self) -> ValidationCompleted | None:
@@ -194,9 +196,9 @@ class Trainer:
         self, validation: ValidationCompleted | None
     ) -> Generator[CheckpointDue | Diverged, None, None]:
         """Weights that are not finite are never offered for saving."""
-        step = self.progress.step
+        step = self._offered_step = self.progress.step
         with self.clock.during("save"):
-            broken = _first_not_finite(self.model)
+            broken = first_not_finite(self.model)
             if broken is None:
                 loss = None if validation is None else validation.loss
                 yield CheckpointDue(step=step, val_loss=loss)
@@ -223,7 +225,8 @@ def _dropout_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _first_not_finite(model: nn.Module) -> str | None:
+def first_not_finite(model: nn.Module) -> str | None:
+    """Name of a parameter that holds a NaN or an infinity."""
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             return name
