@@ -54,8 +54,8 @@ class MinitfApp(App[int]):
         "panes/benchmark.tcss",
         "panes/generate.tcss",
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-broad")]
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-broad")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(n), f"show('{pane.NAME}')", pane.NAME.capitalize(), show=False)
@@ -86,18 +86,20 @@ class MinitfApp(App[int]):
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
         self._leaving = False
+        self._tabs = TabStrip([pane.NAME for pane in PANES])
+        self._switcher = ContentSwitcher(initial=PANES[0].NAME)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = DARK.name
 
     def compose(self) -> ComposeResult:
-        yield TabStrip([pane.NAME for pane in PANES])
-        with ContentSwitcher(initial=PANES[0].NAME):
+        yield self._tabs
+        with self._switcher:
             yield PANES[0](self.device, self._recipes)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one(TabStrip).show(self.pane.NAME)
+        self._tabs.show(self.pane.NAME)
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             with suppress(NotImplementedError, RuntimeError, ValueError):
@@ -107,32 +109,36 @@ class MinitfApp(App[int]):
 
     async def _after_first_frame(self) -> None:
         if self._autostart:
-            self.query_one(TrainPane).act("train")
-        switcher = self.query_one(ContentSwitcher)
+            self.pane.act("train")
         for pane in PANES[1:]:
-            await switcher.add_content(pane(self.device, self._recipes))
+            await self._add(pane)
+
+    async def _add(self, pane: type[Pane]) -> None:
+        """Only the first pane is there from the start: the first frame comes sooner."""
+        if not any(child.id == pane.NAME for child in self._switcher.children):
+            await self._switcher.add_content(pane(self.device, self._recipes))
 
     @property
     def pane(self) -> Pane:
         """The pane that is shown."""
-        return self.query_one(f"#{self.query_one(ContentSwitcher).current}", Pane)
+        return self._switcher.get_child_by_id(self._switcher.current or "", Pane)
 
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "pane" and self.is_mounted:
+        if action == "pane":
+            if not self._switcher.is_attached:
+                return False
             name = str(parameters[0])
             return name in self.pane.ACTIONS and self.pane.can(name)
         return True
 
-    def action_show(self, name: str) -> None:
+    async def action_show(self, name: str) -> None:
         """Go to a pane."""
-        switcher = self.query_one(ContentSwitcher)
-        if not switcher.query(f"#{name}"):
-            return
+        await self._add(next(pane for pane in PANES if name == pane.NAME))
         self.set_focus(None)
-        switcher.current = name
-        self.query_one(TabStrip).show(name)
+        self._switcher.current = name
+        self._tabs.show(name)
         self.pane.tick()
         self.refresh_bindings()
 
@@ -179,19 +185,20 @@ class MinitfApp(App[int]):
         self.run_worker(self.action_leave(), exit_on_error=False)
 
     @on(Tab.Chosen)
-    def _tab_chosen(self, event: Tab.Chosen) -> None:
-        self.action_show(event.pane)
+    async def _tab_chosen(self, event: Tab.Chosen) -> None:
+        await self.action_show(event.pane)
 
     # What is told.
 
     def _tick(self) -> None:
-        self.pane.tick()
-        self.query_one(TabStrip).tell(*self._status())
+        if self._switcher.is_attached:
+            self.pane.tick()
+            self._tabs.tell(*self._status())
 
     def _status(self) -> tuple[str, str]:
         if self._leaving:
             return "saving, then leaving", "bold $warning"
-        active = [pane for pane in self.query(Pane) if pane.is_active]
+        active = [pane for pane in self._switcher.query(Pane) if pane.is_active]
         running = [pane for pane in active if pane.state != "paused"]
         if not active:
             return "idle", "$quiet"

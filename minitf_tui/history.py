@@ -15,8 +15,8 @@ from core.events import StepCompleted, ValidationCompleted
 
 Column = NDArray[np.float64]
 
-SMOOTHING = 0.95
-"""Share of the old in the smoothed loss: an average over about 20 steps."""
+SMOOTHING = 0.9
+"""Share of the old in the smoothed loss: an average over about 10 steps."""
 
 
 class Table:

@@ -23,7 +23,7 @@ from minitf_tui.figure import RGB, Curve, Figure, Palette
 
 # plotext's kernel is called some 4,000 times a frame. Letting go of the interpreter's lock at
 # each call makes a frame take 40 times as long beside a busy thread.
-_letting_go, ctypes.CDLL = ctypes.CDLL, ctypes.PyDLL  # type: ignore[misc,assignment]
+_letting_go, ctypes.CDLL = ctypes.CDLL, ctypes.PyDLL  # type: ignore[misc]
 try:
     import plotext
 finally:
@@ -162,7 +162,7 @@ def _plotext(figure: Figure, curves: list[Curve], width: int, height: int, p: Pa
         if not curve.symbol and len(x) > 1:
             signal.lines()
         canvas.draw(signal)
-    x_ticks = nice_ticks(x_low, x_high, max(2, width // 14))
+    x_ticks = nice_ticks(x_low, x_high, max(2, width // 10))
     canvas.ruler("x").lim(x_low, x_high)
     canvas.ruler("x").ticks(x_ticks, labels=tick_labels(x_ticks))
     if figure.log_y:

@@ -141,12 +141,12 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
         Group(
             "result",
             (
-                Reading("loss", fmt.loss(result.loss), "nats/token", "bold $accent"),
-                Reading("95 % interval", f"{low:.3f} – {high:.3f}", "nats/token"),
-                Reading("perplexity", fmt.perplexity(result.perplexity), "per token"),
-                Reading("bits per byte", fmt.loss(result.bits_per_byte), "bits/byte"),
-                Reading("first choice right", fmt.percent(result.top1)),
-                Reading("among first five", fmt.percent(result.top5)),
+                Reading("loss", fmt.loss(result.loss), NATS, "bold $accent"),
+                Reading("95 % interval", f"{low:.3f}–{high:.3f}", NATS),
+                Reading("perplexity", fmt.perplexity(result.perplexity)),
+                Reading("bits/byte", fmt.loss(result.bits_per_byte)),
+                Reading("top-1 accuracy", fmt.percent(result.top1)),
+                Reading("top-5 accuracy", fmt.percent(result.top5)),
             ),
         ),
         Group(

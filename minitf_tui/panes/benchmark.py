@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import ClassVar
+from collections.abc import Callable
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,11 +14,11 @@ from core.config import BenchConfig
 from core.events import BenchmarkCompleted, Event, RepetitionCompleted
 from minitf_tui import format as fmt
 from minitf_tui import readings
-from minitf_tui.job import Session
+from minitf_tui.job import Device, Session
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
 
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
@@ -30,16 +30,22 @@ class BenchmarkPane(Pane):
 
     NAME = "benchmark"
     JOB = "benchmark"
-    START = "bench"
-    ACTIONS: ClassVar = ("bench", "stop")
+    ACTIONS = ("bench", "stop")
 
-    _bench = BenchConfig()
-    _result: BenchmarkCompleted | None = None
-    _repetition = 0
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(device, recipes)
+        self._bench = BenchConfig()
+        self._result: BenchmarkCompleted | None = None
+        self._repetition = 0
+        self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._bar = Progress()
+        self._bars = {phase: Bars(phase, id=phase) for phase in ("decode", "prefill")}
+        self._readout = Readout(id="result")
+        self._environment = Static("", id="environment", markup=False)
+        self._proof = Container(self._readout, self._environment, id="proof", classes="box")
 
     def compose(self) -> ComposeResult:
-        self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
-        yield self.problem_line()
+        yield self.problem
         with Container(id="settings", classes="box"):
             fields = items_of(BenchConfig(), ("n", "reps", "warmup", "prompt_tokens"))
             yield Form((RUN, *fields), columns=3)
@@ -48,19 +54,16 @@ class BenchmarkPane(Pane):
             ("b", "benchmark the last run"),
             ("i", "choose another run, length or number of repetitions"),
         )
-        yield Progress()
+        yield self._bar
         with Container(id="times", classes="box"):
-            yield Bars("decode", id="decode")
-            yield Bars("prefill", id="prefill")
-        with Container(id="proof", classes="box"):
-            yield Readout(id="result")
-            yield Static("", id="environment", markup=False)
+            yield from self._bars.values()
+        yield self._proof
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "benchmark"
         self.query_one("#times").border_title = "time, mean ± σ"
-        self.query_one("#proof").border_title = "speed-up and proof"
-        self.query_one("#proof").display = False
+        self._proof.border_title = "speed-up and proof"
+        self._proof.display = False
 
     @on(Form.Submitted)
     def _submitted(self) -> None:
@@ -84,7 +87,7 @@ class BenchmarkPane(Pane):
         if self.launch(make):
             self._bench, self._result, self._repetition = bench, None, 0
             self._samples.clear()
-            self.query_one("#proof").display = False
+            self._proof.display = False
             self._show_bars()
             self.tick()
 
@@ -119,7 +122,7 @@ class BenchmarkPane(Pane):
             right = fmt.plural(self._bench.reps, "repetition") + f" of {self._bench.n} tokens"
         elif self.error is None:
             line = "stopped before the end; b starts again"
-        self.query_one(Progress).show(line, self.share, right)
+        self._bar.show(line, self.share, right)
 
     def _doing(self) -> str:
         warmups = len(CACHES) * self._bench.warmup
@@ -138,9 +141,9 @@ class BenchmarkPane(Pane):
                 Bar(label, tuple(self._samples[cache, phase]), tokens, style)
                 for cache, (label, style) in CACHES.items()
             ]
-            self.query_one(f"#{phase}", Bars).show(heading, *bars)
+            self._bars[phase].show(heading, *bars)
 
     def _show_proof(self, event: BenchmarkCompleted) -> None:
-        self.query_one("#proof").display = True
-        self.query_one("#result", Readout).show(*readings.benchmark_groups(event))
-        self.query_one("#environment", Static).update(readings.environment_line(event))
+        self._proof.display = True
+        self._readout.show(*readings.benchmark_groups(event))
+        self._environment.update(readings.environment_line(event))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,11 +13,11 @@ from textual.widgets import Static
 from core.events import EvaluationCompleted, EvaluationProgressed, Event
 from minitf_tui import format as fmt
 from minitf_tui import readings
-from minitf_tui.job import Session
+from minitf_tui.job import Device, Session
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
 
 SETTINGS = (
@@ -33,15 +33,19 @@ class EvaluatePane(Pane):
 
     NAME = "evaluate"
     JOB = "evaluation"
-    START = "evaluate"
-    ACTIONS: ClassVar = ("evaluate", "stop")
+    ACTIONS = ("evaluate", "stop")
 
-    results: list[EvaluationCompleted]
-    _progress: EvaluationProgressed | None = None
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(device, recipes)
+        self.results: list[EvaluationCompleted] = []
+        self._progress: EvaluationProgressed | None = None
+        self._bar = Progress()
+        self._readout = Readout(id="result")
+        self._card = Container(self._readout, id="card", classes="box")
+        self._earlier = Static("", id="earlier", markup=False)
 
     def compose(self) -> ComposeResult:
-        self.results = []
-        yield self.problem_line()
+        yield self.problem
         with Container(id="settings", classes="box"):
             yield Form(SETTINGS, columns=3)
         yield Hint(
@@ -49,14 +53,13 @@ class EvaluatePane(Pane):
             ("e", "evaluate the last run"),
             ("i", "choose another run, text or stride"),
         )
-        yield Progress()
-        with Container(id="card", classes="box"):
-            yield Readout(id="result")
-        yield Static("", id="earlier", markup=False)
+        yield self._bar
+        yield self._card
+        yield self._earlier
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "evaluate"
-        self.query_one("#card").display = False
+        self._card.display = False
 
     @on(Form.Submitted)
     def _submitted(self) -> None:
@@ -71,6 +74,7 @@ class EvaluatePane(Pane):
 
         def make() -> Session:
             values = self.query_one(Form).values()
+            self._progress = None
             return self.recipes().evaluation(
                 values["run"] or "last", text=values["text"] or None, stride=values["stride"]
             )
@@ -82,7 +86,6 @@ class EvaluatePane(Pane):
             return False
 
         if self.launch(make, collect):
-            self._progress = None
             self.tick()
 
     def hear(self, event: Event) -> None:
@@ -102,7 +105,7 @@ class EvaluatePane(Pane):
         line, right = "", ""
         if self.is_active:
             line = {"waiting": "waiting for the device", "stopping": "stopping"}.get(
-                self.state, self.stage or "evaluating"
+                self.state, "evaluating" if self._progress else self.stage
             )
             if self._progress:
                 right = (
@@ -111,7 +114,7 @@ class EvaluatePane(Pane):
                 )
         elif self.error is None and not self._is_complete:
             line = "stopped before the end; e starts again"
-        self.query_one(Progress).show(line, self.share, right)
+        self._bar.show(line, self.share, right)
 
     @property
     def _is_complete(self) -> bool:
@@ -119,10 +122,9 @@ class EvaluatePane(Pane):
         return bool(self.results) and (progress is None or progress.tokens >= progress.of)
 
     def _show_card(self, event: EvaluationCompleted) -> None:
-        card = self.query_one("#card")
-        card.display = True
-        card.border_title = f"{event.run}, step {event.step:,}"
-        self.query_one("#result", Readout).show(*readings.evaluation_groups(event))
+        self._card.display = True
+        self._card.border_title = f"{event.run}, step {event.step:,}"
+        self._readout.show(*readings.evaluation_groups(event))
         lines = [
             Content.assemble(
                 (f"{f'{old.run}@{old.step}'[:24]:<25}", "$foreground"),
@@ -136,4 +138,4 @@ class EvaluatePane(Pane):
         ]
         if lines:
             lines.insert(0, Content.assemble(("earlier", "$secondary")))
-        self.query_one("#earlier", Static).update(Content("\n").join(lines))
+        self._earlier.update(Content("\n").join(lines))

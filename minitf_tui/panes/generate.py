@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,10 +13,10 @@ from textual.containers import Container
 from core.config import SamplingConfig
 from core.events import Event, GenerationFinished, PromptRead, TokenGenerated
 from minitf_tui import format as fmt
-from minitf_tui.job import Session
+from minitf_tui.job import Device, Session
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress
 from minitf_tui.widgets.stream import TextStream
 
@@ -39,19 +40,20 @@ class GeneratePane(Pane):
 
     NAME = "generate"
     JOB = "generation"
-    START = "generate"
-    ACTIONS: ClassVar = ("generate", "again", "cache", "stop")
+    ACTIONS = ("generate", "again", "cache", "stop")
 
-    _tokens: deque[TokenGenerated]
-    _written = 0
-    _wanted = 0
-    _speed = 0.0
-    _read: PromptRead | None = None
-    _result: GenerationFinished | None = None
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(device, recipes)
+        self._tokens: deque[TokenGenerated] = deque()
+        self._written = self._wanted = 0
+        self._speed = 0.0
+        self._read: PromptRead | None = None
+        self._result: GenerationFinished | None = None
+        self._bar = Progress()
+        self._stream = TextStream()
 
     def compose(self) -> ComposeResult:
-        self._tokens = deque()
-        yield self.problem_line()
+        yield self.problem
         with Container(id="settings", classes="box"):
             yield Form((PROMPT, RUN, *items_of(SamplingConfig(), SAMPLER)), columns=3)
         yield Hint(
@@ -60,9 +62,10 @@ class GeneratePane(Pane):
             ("i", "write a prompt, set the sampler"),
             ("c", "cache on or off"),
         )
-        yield Progress()
-        with Container(id="text-box", classes="box"):
-            yield TextStream()
+        yield self._bar
+        with Container(id="text-box", classes="box") as box:
+            box.border_title = "text"
+            yield self._stream
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "prompt and sampler"
@@ -98,7 +101,7 @@ class GeneratePane(Pane):
         if self.launch(make, collect):
             self._tokens, self._read, self._result = tokens, None, None
             self._written, self._speed = 0, 0.0
-            self.query_one(TextStream).restart()
+            self._stream.restart()
             self.tick()
 
     def do_again(self) -> None:
@@ -116,14 +119,16 @@ class GeneratePane(Pane):
     def hear(self, event: Event) -> None:
         if isinstance(event, PromptRead):
             self._read = event
-            self.query_one(TextStream).write(event.prompt, "$quiet")
+            self._stream.write(event.prompt, "$quiet")
         elif isinstance(event, GenerationFinished):
             self._result = event
         self.tick()
 
     @property
     def share(self) -> float | None:
-        return self._written / self._wanted if self.is_active and self._wanted else None
+        if not (self.is_active and self._read and self._wanted):
+            return None
+        return min(1.0, self._written / self._wanted)
 
     def tick(self) -> None:
         if self.job is None:
@@ -140,7 +145,7 @@ class GeneratePane(Pane):
             )
         elif self._speed:
             right += f"   {fmt.count(self._speed)} tok/s"
-        self.query_one(Progress).show(self._line(), self.share, right)
+        self._bar.show(self._line(), self.share, right)
 
     def _line(self) -> str:
         if self.is_active:
@@ -161,4 +166,4 @@ class GeneratePane(Pane):
             event = self._tokens.popleft()
             parts.append(event.token.text)
             self._written, self._speed = event.index, event.tokens_per_s
-        self.query_one(TextStream).write("".join(parts))
+        self._stream.write("".join(parts))

@@ -7,7 +7,7 @@ their share of the processor allows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -66,8 +66,7 @@ class TrainPane(Pane):
 
     NAME = "train"
     JOB = "training"
-    START = "train"
-    ACTIONS: ClassVar = ("train", "pause", "stop", "log")
+    ACTIONS = ("train", "pause", "stop", "log")
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
@@ -80,14 +79,22 @@ class TrainPane(Pane):
         self._pace = Pace()
         self._drawn: tuple[int, int] = (-1, -1)
         self._dots = dots_for_terminal()
+        self._bar = Progress()
+        self._numbers = Readout(id="numbers")
+        self._facts = Readout(id="facts")
+        self._loss = Plot(Figure("loss"), id="loss")
+        self._lr = Plot(Figure("lr"), id="lr")
+        self._grad = Plot(Figure("grad norm"), id="grad")
+        self._sample = Static("", id="sample", markup=False)
+        self._sample_box = Container(self._sample, id="sample-box", classes="box")
 
     def compose(self) -> ComposeResult:
-        yield self.problem_line()
+        yield self.problem
         with Container(id="main"):
             with Container(id="side"):
                 with Container(id="settings", classes="box"):
                     yield Form((PRESET, *items_of(QUICK, SETTINGS)))
-                yield Readout(id="facts")
+                yield self._facts
             with Container(id="view"):
                 yield Hint(
                     "Train a small transformer on real text.",
@@ -95,19 +102,18 @@ class TrainPane(Pane):
                     ("i", "change the settings"),
                     ("q", "leave; a running job is saved"),
                 )
-                yield Progress()
-                yield Readout(id="numbers")
+                yield self._bar
+                yield self._numbers
                 with Container(id="plots"):
-                    yield Plot(Figure("loss"), id="loss")
+                    yield self._loss
                     with Container(id="small"):
-                        yield Plot(Figure("lr"), id="lr")
-                        yield Plot(Figure("grad norm"), id="grad")
-                with Container(id="sample-box", classes="box"):
-                    yield Static("", id="sample", markup=False)
+                        yield self._lr
+                        yield self._grad
+                yield self._sample_box
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "settings"
-        self.query_one("#sample-box").border_title = "sample"
+        self._sample_box.border_title = "sample"
         self.call_after_refresh(self._estimate)
 
     # Settings.
@@ -194,8 +200,8 @@ class TrainPane(Pane):
         if self.launch(make, collect):
             self.history, self.started, self._saved_step = history, None, None
             self._ending, self._drawn = "", (-1, -1)
-            self.query_one("#sample", Static).update("")
-            self.query_one("#sample-box").border_title = "sample"
+            self._sample.update(self._sample_awaited())
+            self._sample_box.border_title = "sample"
             self._pace.hurry()
             self.tick()
 
@@ -223,7 +229,7 @@ class TrainPane(Pane):
         match event:
             case RunStarted():
                 self.started = event
-                self.query_one("#facts", Readout).show(readings.run_group(event))
+                self._facts.show(readings.run_group(event))
             case SampleCompleted():
                 self._show_sample(event)
             case CheckpointSaved():
@@ -251,9 +257,7 @@ class TrainPane(Pane):
         if self.job is None:
             return
         self._show_progress()
-        self.query_one("#numbers", Readout).show(
-            *readings.training_groups(self.history, self._saved_step)
-        )
+        self._numbers.show(*readings.training_groups(self.history, self._saved_step))
         history = self.history
         if history is None or not self._pace.is_due:
             return
@@ -265,19 +269,18 @@ class TrainPane(Pane):
 
     def _draw(self, history: History) -> None:
         dots = self._dots
-        figures = {
-            "#loss": readings.loss_figure(history, log_y=self._log_y, dots=dots),
-            "#lr": readings.step_figure(history, "lr", "learning rate", "secondary", dots=dots),
-            "#grad": readings.step_figure(
-                history, "grad_norm", "gradient norm", "secondary", dots=dots, log_y=True
-            ),
-        }
-        for name, figure in figures.items():
-            self.query_one(name, Plot).show(figure)
+        self._loss.show(readings.loss_figure(history, log_y=self._log_y, dots=dots))
+        for plot, name, title, log_y in (
+            (self._lr, "lr", "learning rate", False),
+            (self._grad, "grad_norm", "gradient norm (log)", True),
+        ):
+            plot.show(
+                readings.step_figure(history, name, title, "secondary", dots=dots, log_y=log_y)
+            )
 
     def _show_progress(self) -> None:
         name = f"{self.started.run}  " if self.started else ""
-        line, right = self._ending, ""
+        line, right = self._ending or ("ended by a problem" if self.error else ""), ""
         if self.is_active and self.job:
             line = {
                 "waiting": "waiting for the device",
@@ -286,8 +289,8 @@ class TrainPane(Pane):
                 "stopping": "stopping and saving",
             }.get(self.state, self.stage or "training")
             left = self._seconds_left()
-            right = f"{fmt.seconds(left)} left" if left is not None else ""
-        self.query_one(Progress).show(f"{name}{line}", self._bar_share(), right)
+            right = f"{fmt.seconds(left)} left" if left is not None else self.waited
+        self._bar.show(f"{name}{line}", self._bar_share(), right)
 
     def _bar_share(self) -> float | None:
         return self.share if self.is_active else None
@@ -297,13 +300,16 @@ class TrainPane(Pane):
             return None
         return self.history.seconds_left(self.started.steps, self.started.seconds)
 
+    def _sample_awaited(self) -> Content:
+        interval = self._config.eval.sample_interval
+        when = f"after step {interval}" if interval else "at the end"
+        return Content.assemble((f"The model's first words come {when}.", "$quiet"))
+
     def _show_sample(self, event: SampleCompleted) -> None:
         prompt = clean_line(event.prompt)[-48:]
         text = "\n".join(line for line in clean(event.text).split("\n") if line.strip())
-        self.query_one("#sample", Static).update(
-            Content.assemble((prompt, "$quiet"), (text, "$foreground"))
-        )
-        self.query_one("#sample-box").border_title = f"sample at step {event.step:,}"
+        self._sample.update(Content.assemble((prompt, "$quiet"), (text, "$foreground")))
+        self._sample_box.border_title = f"sample at step {event.step:,}"
 
 
 def _as_problem(event: Diverged) -> MinitfError:

@@ -25,7 +25,6 @@ from core.errors import ConfigError
 from core.fields import flag_fields
 
 _WORDS = {int: "a whole number", float: "a number"}
-IDLE_HELP = "Enter or i edits the settings"
 KEYS_HELP = "↑↓ move   Enter start   Esc leave"
 
 
@@ -93,6 +92,10 @@ class Choice(Widget, can_focus=True):
     class Changed(Message):
         """Another word was chosen."""
 
+        def __init__(self, choice: Choice) -> None:
+            super().__init__()
+            self.choice = choice
+
     class Submitted(Message):
         """Enter was pressed."""
 
@@ -131,7 +134,7 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Submitted())
 
     def watch_value(self) -> None:
-        self.post_message(self.Changed())
+        self.post_message(self.Changed(self))
 
 
 class Row(Horizontal):
@@ -148,7 +151,7 @@ class Row(Horizontal):
             yield Choice(value, self.item.choices)
         else:
             yield Input(value, compact=True, select_on_focus=False)
-        if self.item.unit and not self.item.is_wide:
+        if not self.item.is_wide:
             yield Static(self.item.unit, classes="unit", markup=False)
 
     @property
@@ -242,9 +245,9 @@ class Form(Container):
     @on(Choice.Changed)
     def _value_changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        row = event._sender.parent if event._sender else None
-        if isinstance(row, Row):
-            self.post_message(self.Changed(row.item.name))
+        sender = event.input if isinstance(event, Input.Changed) else event.choice
+        if isinstance(sender.parent, Row):
+            self.post_message(self.Changed(sender.parent.item.name))
 
     @on(Input.Submitted)
     @on(Choice.Submitted)
@@ -261,6 +264,8 @@ class Form(Container):
             line.update(self._problem)
         elif rows:
             item = rows[0].item
-            line.update(Content.assemble(item.help, ".  ", (KEYS_HELP, "$quiet")))
+            unit = f", in {item.unit}" if item.unit else ""
+            line.update(Content.assemble((f"{item.help}{unit}\n", "$foreground"), KEYS_HELP))
         else:
-            line.update(self._summary or IDLE_HELP)
+            line.update(self._summary)
+        line.display = bool(self._problem or rows or self._summary)

@@ -20,7 +20,7 @@ PAGE = (
             ("s", "stop the job of this pane; training saves first"),
             ("t", "dark or light"),
             ("q", "quit; a running job is saved"),
-            ("Ctrl+C", "copies the text selected with the mouse; it does not quit"),
+            ("Ctrl+C", "copies selected text; it does not quit"),
             ("Ctrl+P", "command palette, with more themes"),
         ),
     ),

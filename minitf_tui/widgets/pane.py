@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -44,8 +45,8 @@ class Pane(Container):
     NAME: ClassVar[str]
     JOB: ClassVar[str]
     """What its job is called in a sentence: "generation"."""
-    START: ClassVar[str]
-    """The action that starts the job."""
+    ACTIONS: ClassVar[tuple[str, ...]]
+    """What its keys do; the app binds the keys."""
 
     class News(Message):
         """A rare event of a job."""
@@ -67,7 +68,11 @@ class Pane(Container):
         self.job: Job | None = None
         self.stage = ""
         """What is being prepared; empty once the job proper has begun."""
+        self._began = 0.0
         self.error: BaseException | None = None
+        self.problem = Static("", id="problem", markup=False)
+        """The place for problems; nothing of it shows while there are none."""
+        self.problem.display = False
 
     # What a pane adds.
 
@@ -79,7 +84,7 @@ class Pane(Container):
 
     def can(self, action: str) -> bool:
         """True when the key of that action does something now."""
-        return self.is_active if action == "stop" else action == self.START
+        return self.is_active == (action == "stop")
 
     def act(self, action: str) -> None:
         """Do what a key asks for."""
@@ -101,6 +106,11 @@ class Pane(Container):
     def share(self) -> float | None:
         """How much of the job is done, for the top line."""
         return None
+
+    @property
+    def waited(self) -> str:
+        """How long preparing has taken so far; empty once the job proper has begun."""
+        return f"{time.monotonic() - self._began:.0f} s" if self.stage else ""
 
     def edit(self) -> None:
         """Into the fields."""
@@ -133,7 +143,7 @@ class Pane(Container):
             self.complain(error)
             return False
         self.complain(None)
-        self.job, self.stage = job, "starting"
+        self.job, self.stage, self._began = job, "starting", time.monotonic()
         self.set_class(True, "-started")
         self.app.refresh_bindings()
         return True
@@ -145,21 +155,14 @@ class Pane(Container):
     def complain(self, error: BaseException | None) -> None:
         """Keep a problem in the pane until it is solved; None takes it away."""
         self.error = error
-        problem = self.query_one("#problem", Static)
-        problem.update(explain(error) if error else "")
-        problem.display = error is not None
+        self.problem.update(explain(error) if error else "")
+        self.problem.display = error is not None
 
     def do_stop(self) -> None:
         """The key that ends the job."""
         if self.job:
             self.job.stop()
             self.app.refresh_bindings()
-
-    def problem_line(self) -> Static:
-        """The place for problems; nothing of it shows while there are none."""
-        line = Static("", id="problem", markup=False)
-        line.display = False
-        return line
 
     def _ended_in_worker(self, job: Job, error: BaseException | None) -> None:
         self.post_message(self.Ended(job, error))

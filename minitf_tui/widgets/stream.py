@@ -6,6 +6,7 @@ out anew, because one growing widget costs more with each character it holds.
 
 from __future__ import annotations
 
+from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
@@ -35,7 +36,7 @@ class TextStream(VerticalScroll, can_focus=False):
         self._tail = Static("", markup=False)
         self._length = 0
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         yield self._tail
 
     @property
@@ -50,17 +51,19 @@ class TextStream(VerticalScroll, can_focus=False):
                 child.remove()
         self._pieces, self._length = [], 0
         self._tail.update("")
-        self.anchor()
 
     def write(self, text: str, style: str = "") -> None:
         """Add text at the end, made safe for the terminal."""
         if not text:
             return
+        is_at_end = self.is_vertical_scroll_end
         self._length += len(text)
         self._pieces.append((clean(text), style))
         if sum(len(t) for t, _ in self._pieces) > FREEZE_AT:
             self._freeze()
         self._tail.update(Content.assemble(*self._pieces))
+        if is_at_end:  # somebody who scrolled up is reading
+            self.scroll_end(animate=False)
 
     def _freeze(self) -> None:
         whole = Content.assemble(*self._pieces)
