@@ -65,6 +65,15 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what killed writers left half done. Only for a folder that nobody else writes."""
+    for path in folder.glob(f"{PARTIAL_PREFIX}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _partial(path: Path) -> Path:
     return path.with_name(f"{PARTIAL_PREFIX}{path.name}-{secrets.token_hex(4)}")
 

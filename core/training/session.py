@@ -21,6 +21,7 @@ from core.events import (
 )
 from core.model.transformer import Transformer
 from core.store.checkpoint import save_checkpoint
+from core.store.files import sweep
 from core.store.metrics import MetricsWriter
 from core.store.run import Run
 from core.training.trainer import Trainer, first_not_finite, state_of
@@ -45,6 +46,7 @@ class TrainingSession:
             yield RunFinished(reason="finished already", result=self.result())
             return
         with self._run.lock(), MetricsWriter(self._run.path) as metrics:
+            sweep(self._run.path / "checkpoints")
             if trainer.progress.step:
                 metrics.resumed(trainer.progress.step)
             metrics.write(self._started)
