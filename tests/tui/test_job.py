@@ -1,0 +1,166 @@
+"""One device, one job on it; pausing hands it on, stopping always comes to an end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.errors import DataError
+from core.events import Event
+from minitf_tui.job import Device, DeviceBusyError, Job
+from tests.tui.scripted import Endless, Script, step
+
+
+class Lab:
+    """A device, and jobs that note what they are told."""
+
+    def __init__(self) -> None:
+        self.device = Device()
+        self.heard: list[Event] = []
+        self.ends: list[BaseException | None] = []
+
+    def job(self, session: Any, title: str = "training") -> Job:
+        return Job(
+            self.device,
+            session,
+            title=title,
+            way_out=f"Stop {title}.",
+            on_event=lambda _, event: self.heard.append(event),
+            on_end=lambda _, error: self.ends.append(error),
+        )
+
+    def start(self, session: Any, title: str = "training") -> Job:
+        job = self.job(session, title)
+        self.device.start(job)
+        return job
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    yield lab
+    lab.device.stop_all()
+    assert lab.device.wait(10)
+
+
+def until(condition: Any) -> None:
+    """Wait on another thread, without sleeping on a guess."""
+    pause = threading.Event()
+    for _ in range(5000):
+        if condition():
+            return
+        pause.wait(0.002)
+    raise AssertionError("it never came to that")
+
+
+def test_every_event_is_heard_in_order(lab: Lab) -> None:
+    story = [step(n) for n in range(1, 100)]
+    job = lab.start(Script(story))
+    assert job.finished.wait(10)
+    assert lab.heard == story
+    assert lab.ends == [None]
+    assert job.state == "finished"
+
+
+def test_an_error_is_handed_over_and_frees_the_device(lab: Lab) -> None:
+    error = DataError("The text is empty.")
+    lab.start(Script([step(1)], error=error)).finished.wait(10)
+    assert lab.ends == [error]
+    lab.start(Script([step(2)])).finished.wait(10)
+    assert lab.heard == [step(1), step(2)]
+
+
+def test_a_listener_that_fails_ends_the_job_and_closes_the_session(lab: Lab) -> None:
+    def fail(job: Job, event: Event) -> None:
+        raise ZeroDivisionError
+
+    script, ends = Script([step(1), step(2)]), []
+    job = Job(
+        lab.device,
+        script,
+        title="t",
+        way_out="",
+        on_event=fail,
+        on_end=lambda _, error: ends.append(error),
+    )
+    lab.device.start(job)
+    assert job.finished.wait(10)
+    assert script.closed.is_set()
+    assert isinstance(ends[0], ZeroDivisionError)
+
+
+def test_a_second_job_is_refused_in_a_sentence_that_names_the_way_out(lab: Lab) -> None:
+    lab.start(Endless())
+    with pytest.raises(DeviceBusyError, match="busy: training is running") as caught:
+        lab.start(Script([]), "evaluation")
+    assert caught.value.hint == "Stop training."
+
+
+def test_a_paused_job_keeps_still_and_lets_another_run(lab: Lab) -> None:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.pause()
+    until(lambda: job.state == "paused")
+    at = session.step
+    other = lab.start(Script([step(7000)]), "evaluation")
+    assert other.finished.wait(10)
+    assert step(7000) in lab.heard
+    assert session.step == at
+    job.resume()
+    until(lambda: session.step > at)
+
+
+def test_resuming_waits_until_the_device_is_free(lab: Lab) -> None:
+    session, other = Endless(), Script([step(7000)], waits=True)
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.pause()
+    until(lambda: job.state == "paused")
+    lab.start(other, "evaluation")
+    assert other.reached_gate.wait(10)
+    job.resume()
+    until(lambda: job.state == "waiting")
+    at = session.step
+    other.gate.set()
+    until(lambda: session.step > at)
+
+
+def test_a_job_may_start_while_another_is_on_its_way_out(lab: Lab) -> None:
+    first = Script([step(1)], waits=True)
+    job = lab.start(first)
+    assert first.reached_gate.wait(10)
+    job._session.stop = lambda: None  # type: ignore[method-assign]
+    job.stop()
+    assert job.state == "stopping"
+    second = lab.start(Script([step(2)]))
+    assert second.state == "waiting"
+    assert step(2) not in lab.heard
+    first.gate.set()
+    assert second.finished.wait(10)
+    assert lab.heard == [step(1), step(2)]
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_stopping_lets_the_session_save(lab: Lab, is_paused: bool) -> None:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    if is_paused:
+        job.pause()
+        until(lambda: job.state == "paused")
+    lab.device.stop_all()
+    assert lab.device.wait(10)
+    assert [type(e).__name__ for e in lab.heard[-2:]] == ["CheckpointSaved", "RunFinished"]
+    assert lab.device.jobs == []
+
+
+def test_waiting_has_an_end(lab: Lab) -> None:
+    script = Script([], waits=True)
+    lab.start(script)
+    assert not lab.device.wait(0.01)
+    script.gate.set()
+    assert lab.device.wait(10)
