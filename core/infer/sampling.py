@@ -21,6 +21,7 @@ from core.config import SamplingConfig
 from core.errors import MinitfError
 
 Rule = Callable[[Tensor], Tensor]
+TINIEST_TEMPERATURE = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Temperature:
 
     def __call__(self, logits_V: Tensor) -> Tensor:
         """Shape (V,) to (V,)."""
-        # From the maximum down, so that a tiny temperature cannot overflow.
-        return (logits_V - logits_V.max()) / self.value
+        # From the maximum down, so that a tiny temperature cannot overflow; and not so tiny
+        # that float32 takes it for zero.
+        return (logits_V - logits_V.max()) / max(self.value, TINIEST_TEMPERATURE)
 
 
 @dataclass(frozen=True, slots=True)
