@@ -106,6 +106,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[bool | None]:
+    """In the place of the app: how often it was opened, and whether it was told to wait."""
+    calls: list[bool | None] = []
+    fake = types.ModuleType("minitf_tui.app")
+
+    def run_app(autostart: bool | None = None) -> int:
+        calls.append(autostart)
+        return 0
+
+    fake.run_app = run_app  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "minitf_tui.app", fake)
+    return calls
+
+
 @pytest.fixture
 def recipes(monkeypatch: pytest.MonkeyPatch) -> FakeRecipes:
     fake = FakeRecipes()

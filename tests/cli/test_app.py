@@ -3,24 +3,8 @@
 from __future__ import annotations
 
 import sys
-import types
 
 import pytest
-
-
-@pytest.fixture
-def opened(monkeypatch) -> list[bool | None]:
-    """How often the app was opened, and whether it was told to wait."""
-    calls: list[bool | None] = []
-    fake = types.ModuleType("minitf_tui.app")
-
-    def run_app(autostart: bool | None = None) -> int:
-        calls.append(autostart)
-        return 0
-
-    fake.run_app = run_app  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "minitf_tui.app", fake)
-    return calls
 
 
 @pytest.mark.parametrize(
