@@ -115,7 +115,8 @@ class MinitfApp(App[int]):
 
     async def _add(self, pane: type[Pane]) -> None:
         """Only the first pane is there from the start: the first frame comes sooner."""
-        if not any(child.id == pane.NAME for child in self._switcher.children):
+        is_there = any(child.id == pane.NAME for child in self._switcher.children)
+        if self._switcher.is_attached and not is_there:
             await self._switcher.add_content(pane(self.device, self._recipes))
 
     @property
