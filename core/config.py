@@ -270,10 +270,7 @@ class RunConfig:
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
-        if "steps" in changes and "seconds" not in changes and changes["steps"]:
-            changes["seconds"] = 0.0
-        elif "seconds" in changes and "steps" not in changes and changes["seconds"]:
-            changes["steps"] = 0
+        changes = _with_one_budget(changes)
         sections: dict[str, dict[str, Any]] = {}
         owners = {about.name: section for section, about in flag_fields(self)}
         for name, value in changes.items():
@@ -300,6 +297,8 @@ class RunConfig:
             ConfigError: a table or field is unknown, or a value impossible.
         """
         base = base or cls()
+        if isinstance(tables.get("train"), Mapping):
+            tables = {**tables, "train": _with_one_budget(tables["train"])}
         for section, values in tables.items():
             known = {f.name for f in dataclasses.fields(base)}
             if section not in known or not isinstance(values, Mapping):
@@ -316,6 +315,15 @@ class RunConfig:
         return base._replaced(tables)
 
 
+def _with_one_budget(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget that is given alone lifts the other."""
+    if changes.get("steps") and "seconds" not in changes:
+        return {**changes, "seconds": 0.0}
+    if changes.get("seconds") and "steps" not in changes:
+        return {**changes, "steps": 0}
+    return dict(changes)
+
+
 def read_toml(text: str, base: RunConfig | None = None, *, source: str = "config") -> RunConfig:
     """Parse a config file.
 
@@ -326,8 +334,11 @@ def read_toml(text: str, base: RunConfig | None = None, *, source: str = "config
 
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
+    except ValueError as error:
+        raise ConfigError(
+            f"{source} is not valid TOML: {error}.",
+            hint="The tables are [model], [text], [train] and [eval].",
+        ) from error
     return RunConfig.from_dict(tables, base)
 
 

@@ -140,6 +140,7 @@ class TrainResult:
     """Reading, tokenising, building."""
     wall_s: float
     val_loss: float | None
+    """Of the newest validation: of the last step, unless the run was stopped before it."""
     val_perplexity: float | None
     bits_per_byte: float | None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def check_types(config: Any) -> None:
     """Refuse wrong types; widen int to float where a float is meant."""
     for item in dataclasses.fields(config):
         value, wanted = getattr(config, item.name), type(item.default)
-        if wanted is float and type(value) is int:
+        if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
             object.__setattr__(config, item.name, float(value))
         elif type(value) is not wanted:
             raise ConfigError(
@@ -67,8 +68,9 @@ def at_least(config: Any, least: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if value < least:
+            shown = f"{value:g}" if isinstance(value, float) else value
             raise ConfigError(
-                f"{name}={value:g} is below {least}, the least that makes sense.",
+                f"{name}={shown} is below {least}, the least that makes sense.",
                 hint=f"The default is {default(config, name)}.",
             )
 

@@ -24,10 +24,11 @@ from core.infer.generate import generate
 from core.measure.evaluate import evaluate
 from core.model.transformer import Transformer
 from core.store.checkpoint import load_moments, load_weights
-from core.store.find import find_run
-from core.store.run import Run, change_budget, check_new_name, create_run
+from core.store.find import find_run, split_spec
+from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
+from core.text.corpus import full_name
 from core.training.clock import Clock
 from core.training.optimizer import AdamW
 from core.training.session import TrainingSession
@@ -48,12 +49,14 @@ def launch_new(
             written.
     """
     clock = Clock()
-    if name is not None:
-        check_new_name(name)
     device = choose_device(config.train.device, config.train.dtype, config.train.threads)
     yield SetupProgressed(stage=f"reading {config.text.corpus}")
     text = tokenize_corpus(config.text)
-    config = replace(config, model=replace(config.model, vocab_size=text.tokenizer.vocab_size))
+    config = replace(
+        config,
+        model=replace(config.model, vocab_size=text.tokenizer.vocab_size),
+        text=replace(config.text, corpus=full_name(config.text.corpus)),
+    )
     batches = _batches(config, text)
     yield SetupProgressed(stage="building the model")
     model = Transformer(config.model, seed=config.train.seed).to(device.type)
@@ -92,10 +95,11 @@ def launch_resumed(
 
 def _run_to_resume(spec: str) -> Run:
     """A run may be younger than its first checkpoint: then it starts again from its seed."""
-    if "@" in spec:
+    _, step = split_spec(spec)
+    if step:
         raise RunError(
             f"A run goes on from its newest checkpoint, not from {spec!r}.",
-            hint=f"Leave out @{spec.rpartition('@')[2]}.",
+            hint=f"Leave out @{step}.",
         )
     return find_run(spec, needs_checkpoint=False).run
 

@@ -44,6 +44,14 @@ def log_dir() -> Path:
     return data_dir() / "logs"
 
 
+def absolute(name: str) -> Path:
+    """`name` as an absolute path; a `~user` who does not exist is a folder of that name."""
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:
+        return Path(name).absolute()
+
+
 def _home() -> Path | None:
     home = os.environ.get("MINITF_HOME")
-    return Path(home).expanduser().absolute() if home else None
+    return absolute(home) if home else None

@@ -100,6 +100,10 @@ def training(config: RunConfig, *, name: str | None = None) -> Job[TrainEvent]:
     """A new run. Without a name it is called after its corpus."""
 
     def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+        if name is not None:
+            from core.store.run import check_new_name
+
+            check_new_name(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_new

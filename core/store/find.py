@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from core import paths
 from core.errors import CheckpointError, RunError, did_you_mean
@@ -45,7 +45,7 @@ def find_run(spec: str, *, needs_checkpoint: bool = True) -> RunRef:
         RunError: there is no such run.
         CheckpointError: it has no such checkpoint.
     """
-    name, _, step = spec.rpartition("@") if "@" in spec else (spec, "", "")
+    name, step = split_spec(spec)
     run = _find_by_name(name)
     if not needs_checkpoint and not run.checkpoint_steps():
         return RunRef(run, 0)
@@ -54,10 +54,17 @@ def find_run(spec: str, *, needs_checkpoint: bool = True) -> RunRef:
     return RunRef(run, _find_step(run, step))
 
 
+def split_spec(spec: str) -> tuple[str, str]:
+    """`(name, step)`; step is "" without one. A path may have an @ in its folders."""
+    name, at, step = spec.rpartition("@")
+    return (name, step) if at and not {"/", os.sep} & set(step) else (spec, "")
+
+
 def _find_by_name(name: str) -> Run:
     if name not in RESERVED_NAMES:
-        for path in (paths.runs_dir() / name, Path(name).expanduser().absolute()):
-            if name and "\0" not in name and (path / "run.toml").is_file():
+        for path in (paths.runs_dir() / name, paths.absolute(name)):
+            # os.path answers where Path would raise: for NUL, for a name that is too long.
+            if name and os.path.isfile(path / "run.toml"):  # noqa: PTH113
                 return open_run(path)
         known = [run.name for run in all_runs()]
         hint = did_you_mean(name, known) if known else "Start one with: minitf train"
@@ -81,13 +88,18 @@ def _find_step(run: Run, step: str) -> int:
         )
     if step == "last":
         return steps[-1]
-    found = run.best_step() if step == "best" else int(step) if step.isdecimal() else None
+    found = run.best_step() if step == "best" else _as_number(step)
     if found not in steps:
         known = ", ".join(map(str, steps))
         raise CheckpointError(
             f"The run {run.name} has no checkpoint {step!r}.", hint=f"It has: {known}."
         )
     return found
+
+
+def _as_number(step: str) -> int | None:
+    """Python refuses to read numbers of thousands of digits."""
+    return int(step) if step.isdecimal() and len(step) < 20 else None
 
 
 def _worked_on(run: Run) -> tuple[float, str]:

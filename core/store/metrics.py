@@ -41,7 +41,7 @@ class MetricsWriter:
         self._append({"event": "Resumed", "step": step})
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        text = json.dumps(_finite(line), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(finite(line), ensure_ascii=False, allow_nan=False)
         # A model may emit half a surrogate pair, which UTF-8 has no bytes for.
         self._file.write(text.encode("utf-8", "replace") + b"\n")
         self._file.flush()
@@ -106,12 +106,12 @@ def _end_of_last_line(path: Path) -> int:
     return path.read_bytes().rfind(b"\n") + 1
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: such numbers become null."""
+def finite(value: Any) -> Any:
+    """`value` for JSON, which has no NaN and no infinity: they become null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

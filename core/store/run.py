@@ -26,6 +26,7 @@ from core import paths
 from core.config import RunConfig
 from core.errors import CheckpointError, ConfigError, RunError
 from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
+from core.store.metrics import finite
 
 FORMAT = 1
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -106,8 +107,9 @@ class Run:
         """Keep an evaluation or benchmark as JSON under `kind`; returns its path."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         path = self.path / kind / f"{stamp}-{time.monotonic_ns():020d}.json"
-        text = json.dumps({"format": FORMAT} | dict(report), indent=1, ensure_ascii=False)
-        write_atomically(path, text.encode())
+        whole = finite({"format": FORMAT} | dict(report))
+        text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, text.encode("utf-8", "replace"))
         return path
 
     def reports(self, kind: str) -> list[dict[str, Any]]:

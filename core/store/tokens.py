@@ -1,6 +1,7 @@
 """Texts as token ids: memory-mapped files in the cache, named by the hash of their content.
 
-    <cache dir>/tokens/<sha256>.bin         ids, uint16, or uint32 past 65,535
+    <cache dir>/tokens/<sha256>.bin         sha256 of the ids, 32 bytes; then the ids, uint16,
+                                            or uint32 past 65,535
     <cache dir>/tokenizers/<sha256>.json    trained BPE tokenizers
 
 Everything here can be deleted at any time and is computed again.
@@ -31,7 +32,8 @@ from core.text.tokenizer import (
     train_bpe,
 )
 
-FORMAT = 1
+FORMAT = 2
+DIGEST_BYTES = 32
 PROMPT_SEARCH = 512
 Ids = NDArray[Any]
 Tell = Callable[[str], None]
@@ -145,7 +147,8 @@ def _split_ids(
     if any(part is None for part in ids.values()):
         tell("turning text into tokens")
         for part, fresh in _tokenize(config, tokenizer, corpus()).items():
-            write_atomically(files[part], fresh.astype(_id_type(tokenizer.vocab_size)).tobytes())
+            data = fresh.astype(_id_type(tokenizer.vocab_size)).tobytes()
+            write_atomically(files[part], hashlib.sha256(data).digest() + data)
             ids[part] = _read_ids(files[part], tokenizer.vocab_size)
     train_ids, validation_ids = ids["train"], ids["validation"]
     if train_ids is None or validation_ids is None or len(validation_ids) < 2:
@@ -175,12 +178,13 @@ def _ids_path(content: str) -> Path:
 
 def _read_ids(path: Path, vocab_size: int) -> Ids | None:
     """Memory-mapped ids, or None if there are none or the file is not what it should be."""
-    id_type = _id_type(vocab_size)
     try:
-        ids = np.memmap(path, dtype=id_type, mode="r")
-    except (OSError, ValueError):  # missing, empty, or of an odd size
+        with path.open("rb") as file:
+            digest = file.read(DIGEST_BYTES)
+        ids = np.memmap(path, dtype=_id_type(vocab_size), mode="r", offset=DIGEST_BYTES)
+    except (OSError, ValueError):  # missing, without ids, or of an odd size
         return None
-    return ids if int(ids.max()) < vocab_size else None
+    return ids if hashlib.sha256(ids).digest() == digest else None
 
 
 def _id_type(vocab_size: int) -> type[np.unsignedinteger[Any]]:

@@ -7,10 +7,12 @@ it, not even a merge of the tokenizer, is learned from.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DataError
+from core.paths import absolute
 
 PYTHON_DOCS = "python-docs"
 
@@ -32,12 +34,14 @@ def load_corpus(name: str) -> Corpus:
     Raises:
         DataError: it is missing, unreadable, empty, binary or not UTF-8.
     """
-    if name == PYTHON_DOCS:
-        text = _python_docs()
-    else:
-        path = Path(name).expanduser().absolute()
-        name, text = str(path), read_text(path)
+    name = full_name(name)
+    text = _python_docs() if name == PYTHON_DOCS else read_text(Path(name))
     return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def full_name(name: str) -> str:
+    """A built-in name as it is, a path made absolute: it means the same from any folder."""
+    return name if name == PYTHON_DOCS else str(absolute(name))
 
 
 def read_text(path: Path) -> str:
@@ -105,7 +109,7 @@ def _unreadable(path: Path, error: OSError | ValueError) -> DataError:
         return DataError(
             f"There is no file {str(path)!r}.", hint=f"Known without a file: {PYTHON_DOCS}."
         )
-    if isinstance(error, IsADirectoryError) or (isinstance(error, OSError) and path.is_dir()):
+    if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises for a name that is too long)
         return DataError(f"{str(path)!r} is a folder.", hint="Name one text file.")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return DataError(

@@ -153,6 +153,9 @@ class Trainer:
             validation = self._validate()
             if validation is not None:
                 yield validation
+                if not math.isfinite(validation.loss):
+                    yield self._diverge(step, f"the validation loss is {validation.loss}")
+                    return
         if _is_due(step, every.sample_interval, is_last) and not self._is_stopping():
             yield from self._sample()
         is_best = validation is not None and validation.is_best
