@@ -1,0 +1,318 @@
+"""Settings: what is refused and with which words, and that nothing is lost on the way to TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.config import (
+    MAX_SEED,
+    BenchConfig,
+    EvalConfig,
+    ModelConfig,
+    RunConfig,
+    SamplingConfig,
+    TextConfig,
+    TrainConfig,
+    read_toml,
+    write_toml,
+)
+from core.errors import ConfigError, MinitfError, did_you_mean
+from core.fields import flag_fields
+from core.presets import ABOUT, PRESETS, preset
+
+MODEL = [
+    ({"d_model": 30}, "d_model=30 does not divide into n_heads=4.", "Try d_model=28 or 32."),
+    ({"d_model": 3}, "d_model=3 does not divide into n_heads=4.", "Try d_model=4."),
+    (
+        {"n_kv_heads": 3},
+        "n_heads=4 is not a multiple of n_kv_heads=3.",
+        "Try n_kv_heads=1, 2, 4.",
+    ),
+    (
+        {"d_model": 20},
+        "rope turns pairs, and the head width 5 is odd.",
+        "Try d_model=40 or positions=learned.",
+    ),
+    ({"rope_theta": 1.0}, "rope_theta=1 is not above 1.", "The usual value is 10000."),
+    ({"dropout": 1.0}, "dropout=1 is not in [0, 1).", "Try dropout=0.1."),
+    ({"dropout": -0.5}, "dropout=-0.5 is not in [0, 1).", "Try dropout=0.1."),
+    (
+        {"n_layers": 0},
+        "n_layers=0 is below 1, the least that makes sense.",
+        "The default is 4.",
+    ),
+    (
+        {"logit_softcap": -1},
+        "logit_softcap=-1 is below 0, the least that makes sense.",
+        "The default is 0.0.",
+    ),
+    (
+        {"positions": "rop"},
+        "positions='rop' is not one of rope, sinusoidal, learned, none.",
+        "Did you mean rope?",
+    ),
+    (
+        {"norm": "?"},
+        "norm='?' is not one of layernorm, rmsnorm.",
+        "Known: layernorm, rmsnorm.",
+    ),
+    ({"d_model": "128"}, "d_model='128' is not a whole number.", "The default is 128."),
+    ({"d_model": True}, "d_model=True is not a whole number.", "The default is 128."),
+    ({"dropout": "high"}, "dropout='high' is not a number.", "The default is 0.0."),
+    ({"qk_norm": 1}, "qk_norm=1 is not true or false.", "The default is False."),
+    ({"norm": 5}, "norm=5 is not a text.", "The default is 'layernorm'."),
+    ({"dropout": float("nan")}, "dropout=nan is not a finite number.", "The default is 0.0."),
+    (
+        {"rope_theta": float("inf")},
+        "rope_theta=inf is not a finite number.",
+        "The default is 10000.0.",
+    ),
+]
+TEXT = [
+    (
+        {"vocab_size": 259},
+        "vocab_size=259 is below 260, the least for bpe.",
+        "Try vocab_size=1024, or tokenizer=byte.",
+    ),
+    ({"corpus": ""}, "The corpus has no name.", "Name a text file, or python-docs."),
+    (
+        {"validation_fraction": 0.0},
+        "validation_fraction=0 is not between 0 and 1.",
+        "The usual value is 0.1.",
+    ),
+    (
+        {"validation_fraction": 1},
+        "validation_fraction=1 is not between 0 and 1.",
+        "The usual value is 0.1.",
+    ),
+    (
+        {"max_tokens": -1},
+        "max_tokens=-1 is below 0, the least that makes sense.",
+        "The default is 0.",
+    ),
+    (
+        {"tokenizer": "bytes"},
+        "tokenizer='bytes' is not one of bpe, byte, char.",
+        "Did you mean byte?",
+    ),
+]
+TRAIN = [
+    ({"steps": 0}, "The run has no end: steps=0 and seconds=0.", "Give steps or seconds."),
+    ({"lr": 0.0}, "lr=0 is not above 0.", "Try lr=0.001."),
+    ({"lr": -1}, "lr=-1 is not above 0.", "Try lr=0.001."),
+    ({"beta1": 1.0}, "beta1=1 is not in [0, 1).", "The usual value is 0.9."),
+    ({"beta2": -0.1}, "beta2=-0.1 is not in [0, 1).", "The usual value is 0.95."),
+    ({"min_lr": 1.5}, "min_lr=1.5 is not in [0, 1).", "The usual value is 0.1."),
+    ({"seed": MAX_SEED + 1}, f"seed={MAX_SEED + 1} is above {MAX_SEED}.", "Try a smaller seed."),
+    ({"seed": -1}, "seed=-1 is below 0, the least that makes sense.", "The default is 0."),
+    ({"context": 0}, "context=0 is below 1, the least that makes sense.", "The default is 128."),
+    (
+        {"seconds": -0.5},
+        "seconds=-0.5 is below 0, the least that makes sense.",
+        "The default is 0.0.",
+    ),
+    ({"device": "gpu"}, "device='gpu' is not one of auto, cpu, cuda, mps.", "Did you mean cpu?"),
+]
+SAMPLING = [
+    ({"top_p": 0.0}, "top_p=0 is not in (0, 1].", "Try top_p=0.9."),
+    ({"top_p": 1.1}, "top_p=1.1 is not in (0, 1].", "Try top_p=0.9."),
+    ({"min_p": -0.1}, "min_p=-0.1 is not in [0, 1].", "Try min_p=0.05."),
+    (
+        {"temperature": -1},
+        "temperature=-1 is below 0, the least that makes sense.",
+        "The default is 0.8.",
+    ),
+    (
+        {"max_new_tokens": 0},
+        "max_new_tokens=0 is below 1, the least that makes sense.",
+        "The default is 200.",
+    ),
+    ({"seed": MAX_SEED + 1}, f"seed={MAX_SEED + 1} is above {MAX_SEED}.", "Try a smaller seed."),
+]
+BENCH = [
+    ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 512."),
+    ({"reps": 0}, "reps=0 is below 1, the least that makes sense.", "The default is 3."),
+    ({"warmup": -1}, "warmup=-1 is below 0, the least that makes sense.", "The default is 1."),
+]
+EVAL = [
+    ({"stride": -1}, "stride=-1 is below 0, the least that makes sense.", "The default is 0."),
+]
+MISTAKES = [
+    *((ModelConfig, *case) for case in MODEL),
+    *((TextConfig, *case) for case in TEXT),
+    *((lambda **kw: TrainConfig(**({"steps": 1} | kw)), *case) for case in TRAIN),
+    *((SamplingConfig, *case) for case in SAMPLING),
+    *((BenchConfig, *case) for case in BENCH),
+    *((EvalConfig, *case) for case in EVAL),
+]
+
+
+@pytest.mark.parametrize(("make", "fields", "message", "hint"), MISTAKES)
+def test_an_impossible_setting_is_refused_with_a_way_out(
+    make: Any, fields: dict[str, Any], message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(**fields)
+    assert str(caught.value) == message
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_number_beyond_every_float_is_a_mistake_and_no_crash(value: int) -> None:
+    with pytest.raises(ConfigError, match="is not a number"):
+        TrainConfig(steps=1, lr=value)  # type: ignore[arg-type]
+    if value < 0:
+        with pytest.raises(ConfigError, match="is below 0"):
+            TrainConfig(steps=value)
+
+
+def test_contradictions_between_sections_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(train=TrainConfig(steps=1, context=300))
+    assert str(caught.value) == "context=300 is longer than max_seq_len=256."
+    assert caught.value.hint == "Try max_seq_len=300 or a shorter context."
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(eval=EvalConfig(stride=129))
+    message = "stride=129 is longer than context=128: tokens would be left out."
+    assert str(caught.value) == message
+    assert caught.value.hint == "Try stride=128."
+
+
+def test_whole_numbers_are_welcome_where_a_number_is_meant() -> None:
+    assert type(TrainConfig(steps=1, lr=1).lr) is float
+
+
+def test_defaults_that_depend_on_others_are_resolved() -> None:
+    config = ModelConfig(d_model=96, n_heads=6)
+    assert (config.head_dim, config.kv_heads, config.hidden_dim) == (16, 6, 384)
+    assert ModelConfig(activation="swiglu").hidden_dim == 344
+    assert ModelConfig(d_ff=100, activation="swiglu").hidden_dim == 100
+    assert ModelConfig(n_kv_heads=2).kv_heads == 2
+
+
+def test_a_new_budget_replaces_the_old_one() -> None:
+    by_time = preset("quick")
+    assert by_time.train.seconds == 90
+    by_steps = by_time.with_changes(steps=200)
+    assert (by_steps.train.steps, by_steps.train.seconds) == (200, 0)
+    back = by_steps.with_changes(seconds=5)
+    assert (back.train.steps, back.train.seconds) == (0, 5)
+    both = back.with_changes(steps=10, seconds=2.0)
+    assert (both.train.steps, both.train.seconds) == (10, 2)
+
+
+def test_changes_find_their_section_by_name() -> None:
+    changed = RunConfig().with_changes(d_model=64, corpus="x.txt", lr=0.1, stride=7)
+    assert changed.model.d_model == 64
+    assert changed.text.corpus == "x.txt"
+    assert changed.train.lr == 0.1
+    assert changed.eval.stride == 7
+    assert RunConfig().with_changes(vocab_size=300).text.vocab_size == 300
+    assert RunConfig().with_changes() == RunConfig()
+
+
+def test_an_unknown_change_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=re.escape("There is no setting 'layers'.")) as caught:
+        RunConfig().with_changes(layers=3)
+    assert caught.value.hint == "Did you mean n_layers?"
+
+
+def test_no_flag_name_is_used_twice() -> None:
+    names = [item.name for _, item in flag_fields(RunConfig())]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("config", [RunConfig(), SamplingConfig(), BenchConfig()])
+def test_every_field_explains_itself(config: Any) -> None:
+    for section, item in flag_fields(config):
+        assert item.metadata["help"], (section, item.name)
+        assert not item.metadata["help"].endswith(".")
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_survives_toml(name: str) -> None:
+    assert read_toml(write_toml(preset(name))) == preset(name)
+    assert set(ABOUT) == set(PRESETS)
+
+
+@given(
+    lr=st.floats(1e-12, 1e12),
+    seed=st.integers(0, MAX_SEED),
+    corpus=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    flag=st.booleans(),
+)
+def test_any_values_survive_toml(lr: float, seed: int, corpus: str, flag: bool) -> None:
+    config = RunConfig().with_changes(lr=lr, seed=seed, corpus=corpus, qk_norm=flag)
+    assert read_toml(write_toml(config)) == config
+
+
+def test_a_toml_file_changes_what_it_names_alone() -> None:
+    base = preset("seed")
+    found = read_toml("[model]\nn_layers = 7\n[train]\nlr = 1\n", base)
+    assert found == base.with_changes(n_layers=7, lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message", "hint"),
+    [
+        ("[modl]\n", "The config has no table [modl].", "Did you mean model?"),
+        ("model = 3\n", "The config has no table [model].", "Did you mean model?"),
+        (
+            "[model]\nn_layer = 3\n",
+            "The table [model] has no field 'n_layer'.",
+            "Did you mean n_layers?",
+        ),
+        ("[model]\nd_model = 1.5\n", "d_model=1.5 is not a whole number.", "The default is 128."),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(toml: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toml(toml)
+    assert (str(caught.value), caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize("toml", ["[model\n", "a = " + "9" * 5000])
+def test_a_file_that_is_not_toml_is_refused_by_its_name(toml: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape("my.toml is not valid TOML: ")) as caught:
+        read_toml(toml, source="my.toml")
+    assert caught.value.hint == "The tables are [model], [text], [train] and [eval]."
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(ConfigError, match=re.escape("There is no preset 'quik'.")) as caught:
+        preset("quik")
+    assert caught.value.hint == "Did you mean quick?"
+
+
+def test_the_seed_preset_is_the_experiment_it_says() -> None:
+    config = preset("seed")
+    model, text, train = config.model, config.text, config.train
+    assert (model.n_layers, model.d_model, model.n_heads, model.max_seq_len) == (1, 128, 4, 1024)
+    assert (model.positions, model.norm, model.norm_place) == ("rope", "layernorm", "pre")
+    assert (model.activation, model.hidden_dim) == ("relu", 512)
+    assert (text.corpus, text.tokenizer, text.vocab_size) == ("python-docs", "bpe", 1004)
+    assert (text.max_tokens, text.validation_fraction) == (50_000, 0.2)
+    assert (train.steps, train.batch_size, train.context) == (100, 16, 128)
+    assert (train.lr, train.warmup_steps, train.grad_clip) == (1e-3, 10, 1.0)
+
+
+def test_the_quick_preset_ends_after_90_seconds() -> None:
+    assert (preset("quick").train.seconds, preset("quick").train.steps) == (90, 0)
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ModelConfig().d_model = 3  # type: ignore[misc]
+
+
+def test_an_error_is_a_sentence_with_a_hint() -> None:
+    error = MinitfError("A sentence.", hint="A way out.")
+    assert (str(error), error.hint) == ("A sentence.", "A way out.")
+    assert MinitfError("A sentence.").hint == ""
+    assert did_you_mean("x", []) == ""
