@@ -107,17 +107,9 @@ class MinitfApp(App[int]):
         self.set_interval(TICK_S, self._tick)
         self.call_after_refresh(self._after_first_frame)
 
-    async def _after_first_frame(self) -> None:
+    def _after_first_frame(self) -> None:
         if self._autostart:
             self.pane.act("train")
-        for pane in PANES[1:]:
-            await self._add(pane)
-
-    async def _add(self, pane: type[Pane]) -> None:
-        """Only the first pane is there from the start: the first frame comes sooner."""
-        is_there = any(child.id == pane.NAME for child in self._switcher.children)
-        if self._switcher.is_attached and not is_there:
-            await self._switcher.add_content(pane(self.device, self._recipes))
 
     @property
     def pane(self) -> Pane:
@@ -136,7 +128,10 @@ class MinitfApp(App[int]):
 
     async def action_show(self, name: str) -> None:
         """Go to a pane."""
-        await self._add(next(pane for pane in PANES if name == pane.NAME))
+        if not any(child.id == name for child in self._switcher.children):
+            # Made when it is first wanted: the first frame, and the first step, come sooner.
+            pane = next(pane for pane in PANES if name == pane.NAME)
+            await self._switcher.add_content(pane(self.device, self._recipes))
         self.set_focus(None)
         self._switcher.current = name
         self._tabs.show(name)

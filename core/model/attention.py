@@ -61,7 +61,9 @@ class CausalSelfAttention(nn.Module):
         k_BKSH = self._split_heads(self.k_proj(x_BTD), self.n_kv_heads)
         v_BKSH = self._split_heads(self.v_proj(x_BTD), self.n_kv_heads)
         if self.q_norm is not None and self.k_norm is not None:
-            q_BNTH, k_BKSH = self.q_norm(q_BNTH), self.k_norm(k_BKSH)
+            # In float32, the type of the norm's weight, also where products are bfloat16.
+            q_BNTH = self.q_norm(q_BNTH.float()).to(v_BKSH.dtype)
+            k_BKSH = self.k_norm(k_BKSH.float()).to(v_BKSH.dtype)
         if rotation is not None:
             q_BNTH, k_BKSH = rotate(q_BNTH, *rotation), rotate(k_BKSH, *rotation)
         if cache is not None:

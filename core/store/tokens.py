@@ -184,7 +184,7 @@ def _read_ids(path: Path, vocab_size: int) -> Ids | None:
         ids = np.memmap(path, dtype=_id_type(vocab_size), mode="r", offset=DIGEST_BYTES)
     except (OSError, ValueError):  # missing, without ids, or of an odd size
         return None
-    return ids if hashlib.sha256(ids).digest() == digest else None
+    return ids if hashlib.sha256(ids.data).digest() == digest else None
 
 
 def _id_type(vocab_size: int) -> type[np.unsignedinteger[Any]]:

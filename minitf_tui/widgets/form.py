@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Container
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus, Key
 from textual.message import Message
@@ -25,6 +25,9 @@ from core.errors import ConfigError
 from core.fields import flag_fields
 
 _WORDS = {int: "a whole number", float: "a number"}
+UNIT_WIDTH = 6
+ROOM_FOR_UNIT = 30
+"""Cells of a row from which its unit is shown."""
 KEYS_HELP = "↑↓ move   Enter start   Esc leave"
 
 
@@ -137,22 +140,26 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Changed(self))
 
 
-class Row(Horizontal):
-    """Name, field and unit of one setting."""
+class Row(Widget):
+    """Name, field and unit of one setting; name and unit are its own, the field lies on top."""
 
     def __init__(self, item: Item) -> None:
         super().__init__(id=f"row-{item.name}", classes="-wide" if item.is_wide else "")
         self.item = item
 
     def compose(self) -> ComposeResult:
-        yield Static(self.item.name, classes="label", markup=False)
         value = shown(self.item.value)
         if self.item.choices:
             yield Choice(value, self.item.choices)
         else:
             yield Input(value, compact=True, select_on_focus=False)
-        if not self.item.is_wide:
-            yield Static(self.item.unit, classes="unit", markup=False)
+
+    def render(self) -> Content:
+        name, width = self.item.name, self.size.width
+        has_room = width >= ROOM_FOR_UNIT and not self.item.is_wide
+        unit = self.item.unit.ljust(UNIT_WIDTH) if has_room else ""
+        gap = " " * max(0, width - len(name) - len(unit))
+        return Content.assemble(name, gap, (unit, "$quiet"))
 
     @property
     def field(self) -> Input | Choice:

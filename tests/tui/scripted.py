@@ -97,7 +97,7 @@ class Endless(Script):
     def run(self) -> Generator[Event, None, None]:
         try:
             yield started()
-            while not self.stopped.wait(0.001):
+            while not self.stopped.wait(0.01):
                 self.step += 1
                 yield step(self.step)
             yield CheckpointSaved(step=self.step, path="/x", save_s=0.1)
