@@ -1,0 +1,161 @@
+"""Token ids in the cache: right, reused, and computed again when they are not right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import paths
+from core.config import TextConfig
+from core.errors import DataError
+from core.store import tokens as tokens_module
+from core.store.tokens import TokenizedText, tokenize_corpus
+from core.text.corpus import load_corpus, split_text
+
+
+def files() -> list[Path]:
+    return sorted((paths.cache_dir() / "tokens").iterdir())
+
+
+def same(one: TokenizedText, other: TokenizedText) -> bool:
+    return (
+        np.array_equal(one.train_ids, other.train_ids)
+        and np.array_equal(one.validation_ids, other.validation_ids)
+        and one.tokenizer.to_json() == other.tokenizer.to_json()
+    )
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "char", "bpe"])
+def test_both_splits_are_the_text(text_file: str, tokenizer: str) -> None:
+    config = TextConfig(corpus=text_file, tokenizer=tokenizer, vocab_size=300)
+    found = tokenize_corpus(config)
+    train, validation = split_text(load_corpus(text_file).text, 0.1)
+    assert found.tokenizer.decode(found.train_ids) == train
+    assert found.tokenizer.decode(found.validation_ids) == validation
+    expected = len(validation.encode()) / len(found.validation_ids)
+    assert found.bytes_per_token == pytest.approx(expected)
+
+
+def test_a_bpe_learns_from_the_training_part_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("abc " * 900 + "xyzzy " * 60, encoding="utf-8")
+    found = tokenize_corpus(TextConfig(corpus=str(path), vocab_size=300))
+    merged = {found.tokenizer.decode([i]) for i in range(256, found.tokenizer.vocab_size)}
+    assert " abc" in merged
+    assert not any("x" in token or "z" in token for token in merged)
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "char", "bpe"])
+def test_a_second_reading_takes_the_cache(text_file: str, tokenizer: str) -> None:
+    config = TextConfig(corpus=text_file, tokenizer=tokenizer, vocab_size=300)
+    stages: list[str] = []
+    first = tokenize_corpus(config, stages.append)
+    work = ["training a tokenizer"] if tokenizer == "bpe" else []
+    assert stages == [f"reading {text_file}", *work, "turning text into tokens"]
+    stages.clear()
+    assert same(tokenize_corpus(config, stages.append), first)
+    assert stages == [f"reading {text_file}"]
+    assert isinstance(first.train_ids, np.memmap)
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-4]
+
+
+def emptied(_: bytes) -> bytes:
+    return b""
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-10] + bytes([data[-10] ^ 1]) + data[-9:]
+
+
+def odd(data: bytes) -> bytes:
+    return data + b"x"
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, flipped, odd, lambda data: data[:20]])
+def test_a_damaged_cache_is_computed_again(
+    text_file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    config = TextConfig(corpus=text_file, tokenizer="byte")
+    first = tokenize_corpus(config)
+    intact = [np.array(first.train_ids), np.array(first.validation_ids)]
+    for path in files():
+        path.write_bytes(damage(path.read_bytes()))
+    again = tokenize_corpus(config)
+    assert np.array_equal(again.train_ids, intact[0])
+    assert np.array_equal(again.validation_ids, intact[1])
+    assert len(files()) == 2
+
+
+def test_a_damaged_tokenizer_in_the_cache_is_trained_again(text_file: str) -> None:
+    config = TextConfig(corpus=text_file, vocab_size=300)
+    first = tokenize_corpus(config)
+    (kept,) = (paths.cache_dir() / "tokenizers").iterdir()
+    for rubbish in (b"{", b"\xff"):
+        kept.write_bytes(rubbish)
+        assert same(tokenize_corpus(config), first)
+
+
+@pytest.mark.parametrize(("vocab_size", "bits"), [(1 << 16, 16), ((1 << 16) + 1, 32)])
+def test_ids_take_two_bytes_while_they_fit(vocab_size: int, bits: int) -> None:
+    assert np.iinfo(tokens_module._id_type(vocab_size)).bits == bits
+
+
+def test_a_vocabulary_past_16_bits_round_trips(tmp_path: Path) -> None:
+    text = "".join(map(chr, range(0x10000, 0x10000 + 66_000)))
+    path = tmp_path / "t.txt"
+    path.write_text(text, encoding="utf-8")
+    found = tokenize_corpus(TextConfig(corpus=str(path), tokenizer="char"))
+    assert found.train_ids.dtype == np.uint32
+    assert found.validation_ids.max() == 65_999
+    assert found.tokenizer.decode(found.validation_ids[-3:]) == text[-3:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"validation_fraction": 0.2}, {"max_tokens": 1000}, {"tokenizer": "char"}],
+)
+def test_another_text_setting_has_another_cache(text_file: str, change: dict[str, object]) -> None:
+    config = TextConfig(corpus=text_file, tokenizer="byte")
+    tokenize_corpus(config)
+    changed = {"corpus": text_file, "tokenizer": "byte"} | change
+    tokenize_corpus(TextConfig(**changed))  # type: ignore[arg-type]
+    assert len(files()) == 4
+
+
+def test_the_first_tokens_are_split_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("abcde" * 12_000, encoding="utf-8")
+    config = TextConfig(
+        corpus=str(path), tokenizer="byte", max_tokens=50_000, validation_fraction=0.2
+    )
+    found = tokenize_corpus(config)
+    assert (len(found.train_ids), len(found.validation_ids)) == (40_000, 10_000)
+    text = "abcde" * 12_000
+    assert found.tokenizer.decode(found.validation_ids) == text[40_000:50_000]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 5])
+def test_a_held_out_part_of_one_token_is_too_short(text_file: str, max_tokens: int) -> None:
+    config = TextConfig(corpus=text_file, tokenizer="byte", max_tokens=max_tokens)
+    message = "The held-out part of the text has fewer than 2 tokens."
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        tokenize_corpus(config)
+    assert caught.value.hint == "Choose a longer text, or hold out a larger share."
+
+
+def test_a_prompt_is_the_first_held_out_line_that_is_whole(text_file: str) -> None:
+    found = tokenize_corpus(TextConfig(corpus=text_file, tokenizer="byte"))
+    prompt = found.tokenizer.decode(found.held_out_prompt(16))
+    assert prompt == "The river number"
+    # Without a line's end it is the beginning; near the end it is never empty.
+    for text in ("one long line without an end", "x\n"):
+        ids = found.tokenizer.encode(text)
+        short = TokenizedText(found.tokenizer, "", ids, ids)
+        assert found.tokenizer.decode(short.held_out_prompt(4)) == text[:4]
