@@ -7,10 +7,10 @@ from core.errors import ConfigError, did_you_mean
 
 QUICK = RunConfig(
     model=ModelConfig(
-        max_seq_len=256, d_model=128, n_layers=4, n_heads=4, qk_norm=True, activation="relu2"
+        max_seq_len=128, d_model=128, n_layers=4, n_heads=4, qk_norm=True, activation="relu2"
     ),
-    text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=1024),
-    train=TrainConfig(context=128, batch_size=16, seconds=90.0, lr=3e-3, warmup_steps=50),
+    text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=512),
+    train=TrainConfig(context=128, batch_size=8, seconds=90.0, lr=3e-3, warmup_steps=50),
     eval=EvalConfig(eval_interval=100, sample_interval=100),
 )
 
