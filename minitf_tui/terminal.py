@@ -13,8 +13,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import paths
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 LOG_NAME = "native.log"
 LARGEST_LOG_BYTES = 1_000_000
@@ -32,9 +36,7 @@ def private_terminal(log: Path | None = None) -> Iterator[None]:
     sink = _open_log(log or paths.log_dir() / LOG_NAME)
     try:
         for name, fd in (("stdout", kept[0]), ("stderr", kept[1])):
-            own = io.TextIOWrapper(
-                os.fdopen(fd, "wb", 0, closefd=False), encoding="utf-8", write_through=True
-            )
+            own = io.TextIOWrapper(_Kept(fd), encoding="utf-8", write_through=True)  # type: ignore[type-var]
             setattr(sys, name, own)
             setattr(sys, f"__{name}__", own)
         os.dup2(sink, 1)
@@ -48,6 +50,33 @@ def private_terminal(log: Path | None = None) -> Iterator[None]:
             os.dup2(copy, fd)
             os.close(copy)
         os.close(sink)
+
+
+class _Kept(io.RawIOBase):
+    """A terminal that may be closed under us: then what is written is dropped.
+
+    An error here would end Textual's writing thread, and the app would wait for it for ever
+    instead of saving and leaving.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        left = memoryview(data).cast("B")
+        with contextlib.suppress(OSError):
+            while left:
+                left = left[os.write(self._fd, left) :]
+        return memoryview(data).nbytes
 
 
 _STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")

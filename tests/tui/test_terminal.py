@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minitf_tui.terminal import _Kept
+
 PROGRAM = """
 import os, sys
 from pathlib import Path
+
+from minitf_tui.terminal import _Kept
 from minitf_tui.terminal import private_terminal
 print("before", flush=True)
 try:
@@ -69,3 +73,13 @@ def test_the_app_is_imported_without_what_it_needs_later() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_terminal_that_was_closed_swallows_what_is_written() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    kept = _Kept(writer)
+    assert kept.write(b"too late") == 8
+    os.close(writer)
+    assert kept.write(b"later still") == 11
+    assert not kept.isatty()
