@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before PyTorch is imported; tiny tensors lose by more than one thread.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile(
     "minitf",
@@ -29,7 +33,7 @@ def minitf_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Tiny tensors lose by more; a test that asks for threads gets them for itself alone."""
+    """A test that asks for more threads gets them for itself alone."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)

@@ -316,3 +316,10 @@ def test_an_error_is_a_sentence_with_a_hint() -> None:
     assert (str(error), error.hint) == ("A sentence.", "A way out.")
     assert MinitfError("A sentence.").hint == ""
     assert did_you_mean("x", []) == ""
+
+
+def test_a_budget_in_a_file_replaces_the_old_one_too() -> None:
+    found = read_toml("[train]\nsteps = 5\n", preset("quick"))
+    assert (found.train.steps, found.train.seconds) == (5, 0)
+    found = read_toml("[train]\nseconds = 5\n", preset("seed"))
+    assert (found.train.steps, found.train.seconds) == (0, 5)

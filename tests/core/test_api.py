@@ -1,0 +1,116 @@
+"""The library in four calls."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core
+from core.config import RunConfig
+from core.errors import ConfigError, MinitfError
+from core.events import Event, RunFinished, StepCompleted
+from core.testing import tiny_run_config
+
+
+@pytest.fixture
+def config(text_file: str) -> RunConfig:
+    return tiny_run_config(text_file)
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, float):
+        yield value
+
+
+def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
+    trained = core.train(config, name="tiny", steps=6)
+    evaluated = core.evaluate(trained.run)
+    written = core.generate(trained.path, "The river", max_new_tokens=12, seed=3)
+    timed = core.benchmark("last", n=4, reps=2, warmup=0)
+
+    assert (trained.run, trained.steps) == ("tiny", 6)
+    assert evaluated.loss == pytest.approx(trained.val_loss, rel=1e-6)
+    assert len(written.tokens) == 12
+    assert timed.proof.identical_tokens == 4
+    for result in (trained, evaluated, written, timed):
+        plain = json.loads(json.dumps(asdict(result)))
+        assert all(map(math.isfinite, numbers(plain)))
+    assert [run.name for run in core.list_runs()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "promised"),
+    [
+        (
+            "TrainResult",
+            "run path steps tokens params context train_s eval_s sample_s save_s setup_s wall_s"
+            " val_loss val_perplexity bits_per_byte",
+        ),
+        (
+            "Evaluation",
+            "loss loss_ci95 perplexity bits_per_byte top1 top5 tokens bytes stride context",
+        ),
+        ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop"),
+        ("Benchmark", "cells speedup proof environment"),
+    ],
+)
+def test_results_have_the_fields_of_the_json_that_is_promised(kind: str, promised: str) -> None:
+    assert " ".join(getattr(core, kind).__dataclass_fields__) == promised
+
+
+def test_a_job_can_be_watched(config: RunConfig) -> None:
+    told: list[Event] = []
+    core.train(config, on_event=told.append)
+    assert sum(isinstance(e, StepCompleted) for e in told) == 4
+    assert isinstance(told[-1], RunFinished)
+
+
+def test_a_preset_can_be_named_and_changed(text_file: str) -> None:
+    result = core.train(
+        "seed", corpus=text_file, tokenizer="byte", steps=1, d_model=16, max_tokens=0, context=32
+    )
+    assert (result.run, result.steps, result.context) == ("river-1", 1, 32)
+
+
+def test_resume_goes_on(config: RunConfig) -> None:
+    core.train(config, name="tiny")
+    assert core.resume("tiny").steps == 4
+    assert core.resume("last", steps=5).steps == 5
+
+
+def test_a_run_that_diverges_is_an_error(config: RunConfig) -> None:
+    with pytest.raises(
+        MinitfError, match=r"Training ended at step \d+: .* is (nan|inf)\."
+    ) as caught:
+        core.train(config, lr=1e30, warmup_steps=0, steps=50)
+    assert caught.value.hint == "Try a smaller lr, a longer warm-up, or grad_clip=1."
+
+
+def test_a_wrong_setting_is_refused(config: RunConfig) -> None:
+    with pytest.raises(ConfigError, match="There is no setting 'colour'"):
+        core.train(config, colour="red")
+    with pytest.raises(ConfigError, match=r"top_p=2 is not in \(0, 1\]"):
+        core.generate("tiny", top_p=2.0)
+
+
+def test_another_text_can_be_scored(config: RunConfig, text_file: str) -> None:
+    core.train(config, name="tiny")
+    found = core.evaluate("tiny", text=Path(text_file), stride=8, threads=1)
+    assert found.bytes == len(Path(text_file).read_bytes()) - 1
+
+
+def test_the_cache_changes_the_speed_alone(config: RunConfig) -> None:
+    core.train(config, name="tiny")
+    texts = {core.generate("tiny", max_new_tokens=50, cache=cache).text for cache in (True, False)}
+    assert len(texts) == 1

@@ -1,0 +1,550 @@
+"""Whole runs, as the library, the command line and the app drive them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core import paths, recipes
+from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.errors import CheckpointError, ConfigError, DataError, DeviceError, RunError
+from core.events import (
+    BenchmarkCompleted,
+    CheckpointSaved,
+    Diverged,
+    EvaluationCompleted,
+    GenerationFinished,
+    RepetitionCompleted,
+    RunFinished,
+    RunStarted,
+    SampleCompleted,
+    SetupProgressed,
+    StepCompleted,
+    TokenGenerated,
+    ValidationCompleted,
+)
+from core.store.find import find_run
+from core.store.metrics import read_metrics
+from core.store.run import Run
+from core.store.summary import list_runs
+from core.testing import tiny_run_config
+
+
+@pytest.fixture
+def config(text_file: str) -> RunConfig:
+    return tiny_run_config(text_file)
+
+
+def drive(session: Any) -> list[Any]:
+    return list(session.run())
+
+
+def train(config: RunConfig, name: str = "tiny", **changes: Any) -> Run:
+    drive(recipes.training(config.with_changes(**changes), name=name))
+    return find_run(name).run
+
+
+def refused(session: Any, kind: type[Exception]) -> tuple[str, str]:
+    with pytest.raises(kind) as caught:
+        drive(session)
+    return str(caught.value), caught.value.hint  # type: ignore[attr-defined]
+
+
+def test_a_run_tells_its_story_and_keeps_it(config: RunConfig) -> None:
+    events = drive(recipes.training(config, name="tiny"))
+    assert [type(e) for e in events] == [
+        SetupProgressed,
+        SetupProgressed,
+        SetupProgressed,
+        RunStarted,
+        CheckpointSaved,
+        StepCompleted,
+        StepCompleted,
+        ValidationCompleted,
+        CheckpointSaved,
+        StepCompleted,
+        StepCompleted,
+        ValidationCompleted,
+        SampleCompleted,
+        CheckpointSaved,
+        RunFinished,
+    ]
+    started, finished = events[3], events[-1]
+    assert (started.run, started.step, started.steps) == ("tiny", 0, 4)
+    assert (started.device, started.dtype, started.threads) == ("cpu", "float32", 1)
+    assert (started.vocab_size, started.bytes_per_token, started.context) == (256, 1.0, 16)
+    result = finished.result
+    assert finished.reason == "budget"
+    assert (result.steps, result.tokens, result.params) == (4, 4 * 2 * 16, started.n_params)
+    assert result.val_loss == events[-4].loss
+    assert result.val_perplexity == pytest.approx(math.exp(result.val_loss))
+    assert result.wall_s == pytest.approx(
+        result.train_s + result.eval_s + result.sample_s + result.save_s + result.setup_s, abs=0.5
+    )
+    run = find_run("tiny").run
+    kept = read_metrics(run.path)
+    assert [e["event"] for e in kept] == [type(e).__name__ for e in events[3:]]
+    assert run.checkpoint_steps() == [2, 4]
+    assert run.provenance["corpus_sha256"]
+    assert list_runs()[0].state == "finished"
+    assert run.config.model.vocab_size == 256
+
+
+def test_a_mistake_is_told_before_anything_is_written(config: RunConfig) -> None:
+    wrong = [
+        (config.with_changes(corpus="/no/such"), DataError),
+        (config.with_changes(threads=9999), DeviceError),
+        (config.with_changes(context=16, validation_fraction=0.999), DataError),
+    ]
+    for changed, kind in wrong:
+        refused(recipes.training(changed), kind)
+    train(config)
+    message, _ = refused(recipes.training(config, name="tiny"), RunError)
+    assert message == "A run named 'tiny' exists already."
+    refused(recipes.training(config, name="last"), RunError)
+    assert [p.name for p in paths.runs_dir().iterdir()] == ["tiny"]
+
+
+def test_a_session_costs_nothing_until_it_is_pulled(config: RunConfig) -> None:
+    for session in (
+        recipes.training(config),
+        recipes.resuming("nothing"),
+        recipes.evaluation("nothing"),
+        recipes.generation("nothing"),
+        recipes.benchmarking("nothing"),
+    ):
+        events = session.run()
+        events.close()
+    assert not paths.data_dir().exists()
+
+
+@pytest.mark.parametrize("recipe", ["evaluation", "generation", "benchmarking", "resuming"])
+def test_without_a_run_nothing_can_be_done_with_it(recipe: str) -> None:
+    assert refused(getattr(recipes, recipe)(), RunError) == (
+        "There is no run yet.",
+        "Start one with: minitf train",
+    )
+
+
+def test_stopping_saves_and_says_so(config: RunConfig) -> None:
+    session = recipes.training(config, name="tiny")
+    events = []
+    for event in session.run():
+        events.append(event)
+        if isinstance(event, StepCompleted):
+            session.stop()
+    assert [type(e) for e in events[-3:]] == [StepCompleted, CheckpointSaved, RunFinished]
+    assert (events[-1].reason, events[-1].result.steps) == ("stopped", 1)
+    assert events[-1].result.val_loss is None
+    run = find_run("tiny").run
+    assert run.checkpoint_steps() == [0, 1]
+    assert list_runs()[0].state == "stopped"
+
+
+def test_stopping_cuts_a_validation_short(config: RunConfig) -> None:
+    session = recipes.training(config, name="tiny")
+    events = []
+    for event in session.run():
+        events.append(event)
+        if isinstance(event, StepCompleted) and event.step == 2:
+            session.stop()
+    assert not any(isinstance(e, ValidationCompleted) for e in events)
+
+
+def test_resuming_a_finished_run_says_so(config: RunConfig) -> None:
+    run = train(config)
+    before = (run.path / "metrics.jsonl").read_bytes()
+    *_, last = drive(recipes.resuming("tiny"))
+    assert isinstance(last, RunFinished)
+    assert last.reason == "finished already"
+    assert (last.result.steps, last.result.tokens) == (4, 128)
+    assert last.result.val_loss is not None
+    assert last.result.train_s > 0
+    assert (run.path / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_larger_budget_wakes_a_finished_run(config: RunConfig) -> None:
+    train(config)
+    events = drive(recipes.resuming("tiny", steps=6))
+    started = next(e for e in events if isinstance(e, RunStarted))
+    assert (started.step, started.steps) == (4, 6)
+    assert [e.step for e in events if isinstance(e, StepCompleted)] == [5, 6]
+    assert events[-1].reason == "budget"
+    assert [e["step"] for e in read_metrics(find_run("tiny").run.path)
+            if e["event"] == "StepCompleted"] == [1, 2, 3, 4, 5, 6]  # fmt: skip
+
+
+def test_a_budget_in_seconds_ends_a_run(config: RunConfig) -> None:
+    train(config)
+    *_, last = drive(recipes.resuming("tiny", seconds=1e-6))
+    assert last.reason == "finished already"
+    assert find_run("tiny").run.config.train.steps == 0
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint_alone(config: RunConfig) -> None:
+    train(config)
+    assert refused(recipes.resuming("tiny@2"), RunError) == (
+        "A run goes on from its newest checkpoint, not from 'tiny@2'.",
+        "Leave out @2.",
+    )
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(config: RunConfig) -> None:
+    events = recipes.training(config, name="tiny").run()
+    while not isinstance(next(events), RunStarted):
+        pass
+    events.close()
+    run = find_run("tiny", needs_checkpoint=False).run
+    for path in run.checkpoint_path(0).glob("*"):
+        path.unlink()
+    if run.checkpoint_path(0).exists():
+        run.checkpoint_path(0).rmdir()
+    *_, last = drive(recipes.resuming("tiny"))
+    assert last.result.steps == 4
+    steps = [e["step"] for e in read_metrics(run.path) if e["event"] == "StepCompleted"]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_second_trainer_on_a_run_is_refused(config: RunConfig) -> None:
+    events = recipes.training(config, name="tiny").run()
+    while not isinstance(next(events), StepCompleted):
+        pass
+    expected = (
+        "The run tiny is in use by another minitf.",
+        "Wait for it to end, or stop it there.",
+    )
+    assert refused(recipes.resuming("tiny"), RunError) == expected
+    assert refused(recipes.resuming("tiny", steps=9), RunError) == expected
+    assert find_run("tiny").run.config.train.steps == 4
+    assert list_runs()[0].state == "running"
+    events.close()
+    assert list_runs()[0].state == "stopped"
+
+
+def test_a_run_resumes_from_another_folder_and_without_its_cache(
+    config: RunConfig, text_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(Path(text_file).parent)
+    run = train(config, corpus=Path(text_file).name)
+    assert run.config.text.corpus == text_file
+    for path in (paths.cache_dir() / "tokens").iterdir():
+        path.unlink()
+    monkeypatch.chdir("/")
+    *_, last = drive(recipes.resuming("tiny", steps=5))
+    assert last.result.steps == 5
+
+
+def test_a_corpus_that_changed_stops_a_resume(config: RunConfig, text_file: str) -> None:
+    train(config)
+    Path(text_file).write_text("another text " * 400, encoding="utf-8")
+    *_, last = drive(recipes.resuming("tiny", steps=5))
+    assert last.result.steps == 5, "the cache still has the old text"
+    for path in (paths.cache_dir() / "tokens").iterdir():
+        path.unlink()
+    message, hint = refused(recipes.resuming("tiny", steps=6), RunError)
+    assert message == f"The corpus {text_file!r} has changed since tiny was made."
+    assert hint == "Restore the old text, or start a new run."
+
+
+def test_a_run_that_diverges_says_where_to_go_back_to(config: RunConfig) -> None:
+    events = drive(
+        recipes.training(
+            config.with_changes(lr=1e30, warmup_steps=0, steps=50, eval_interval=1), name="tiny"
+        )
+    )
+    run = find_run("tiny").run
+    last = events[-1]
+    assert isinstance(last, Diverged)
+    assert last.checkpoint_step == run.checkpoint_steps()[-1]
+    assert read_metrics(run.path)[-1]["event"] == "Diverged"
+    assert list_runs()[0].state == "diverged"
+    weights = load_file(run.checkpoint_path(last.checkpoint_step) / "model.safetensors")
+    assert all(torch.isfinite(t).all() for t in weights.values())
+    finished = drive(recipes.evaluation("tiny"))[-1]
+    assert math.isfinite(finished.result.loss)
+    assert run.best_step() is None or math.isfinite(run.best_validation()[0])
+
+
+def test_a_run_closed_with_broken_weights_does_not_save_them(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = recipes.training(config, name="tiny").run()
+    for event in events:
+        if isinstance(event, StepCompleted):
+            break
+    monkeypatch.setattr("core.training.session.first_not_finite", lambda _: "head.weight")
+    events.close()
+    assert find_run("tiny").run.checkpoint_steps() == [0]
+
+
+def test_a_full_disk_does_not_hide_why_a_run_was_left(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    events = recipes.training(config, name="tiny").run()
+    for event in events:
+        if isinstance(event, StepCompleted):
+            break
+    monkeypatch.setattr("core.training.session.save_checkpoint", fail)
+    events.close()
+    assert find_run("tiny").run.checkpoint_steps() == [0]
+    assert list_runs()[0].state == "stopped"
+
+
+def test_the_listeners_time_is_neither_training_nor_saving(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look at the clock takes a millisecond; the listener takes 1,000 s an event."""
+    from core.training import clock
+
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.001
+        return now[0]
+
+    monkeypatch.setattr(clock.Clock.__init__, "__kwdefaults__", {"now": tick})
+    events = []
+    for event in recipes.training(config, name="tiny").run():
+        events.append(event)
+        now[0] += 1000 if isinstance(event, StepCompleted | CheckpointSaved) else 0
+    result = events[-1].result
+    assert result.train_s + result.eval_s + result.save_s + result.sample_s + result.setup_s < 1
+    assert result.wall_s > 7000
+
+
+def test_evaluation_scores_the_split_and_keeps_a_report(config: RunConfig) -> None:
+    run = train(config)
+    done = drive(recipes.evaluation("tiny"))[-1]
+    assert isinstance(done, EvaluationCompleted)
+    assert (done.run, done.step, done.text) == ("tiny", 4, "validation split")
+    validated = [e for e in read_metrics(run.path) if e["event"] == "ValidationCompleted"][-1]
+    assert done.result.loss == pytest.approx(validated["loss"], rel=1e-6)
+    assert (done.result.context, done.result.stride) == (16, 16)
+    (report,) = run.reports("evaluations")
+    assert report["result"]["loss"] == done.result.loss
+    smaller = drive(recipes.evaluation("tiny@2", stride=4))[-1]
+    assert (smaller.step, smaller.result.stride) == (2, 4)
+    assert smaller.result.tokens == done.result.tokens
+
+
+def test_evaluation_scores_any_text(config: RunConfig, tmp_path: Path) -> None:
+    train(config)
+    path = tmp_path / "other.txt"
+    path.write_bytes("Ein anderer Text, größer als nichts.".encode())
+    done = drive(recipes.evaluation("tiny", text=path))[-1]
+    assert done.text == str(path)
+    assert done.result.tokens == done.result.bytes == len(path.read_bytes()) - 1
+    path.write_bytes(b"a")
+    assert refused(recipes.evaluation("tiny", text=path), DataError) == (
+        "The text is too short to evaluate: 1 tokens.",
+        "Choose a longer text.",
+    )
+
+
+@pytest.mark.parametrize("stride", [-1, 17])
+def test_a_stride_that_would_leave_tokens_out_is_refused(config: RunConfig, stride: int) -> None:
+    train(config)
+    assert refused(recipes.evaluation("tiny", stride=stride), ConfigError) == (
+        f"stride={stride} is not between 1 and context=16.",
+        "Try stride=16, or a smaller one for more to look back at.",
+    )
+
+
+def test_generation_continues_a_prompt_or_held_out_text(config: RunConfig) -> None:
+    train(config)
+    sampling = SamplingConfig(prompt="日 river", max_new_tokens=5)
+    _, read, *written, last = drive(recipes.generation("tiny", sampling))
+    assert (read.prompt, read.prompt_tokens) == ("日 river", 9)
+    assert all(isinstance(e, TokenGenerated) for e in written)
+    assert len(written) == 5
+    assert isinstance(last, GenerationFinished)
+    _, read, *_ = drive(recipes.generation("tiny", replace(sampling, prompt="")))
+    assert read.prompt == "The river number"
+
+
+def test_a_prompt_may_be_any_bytes(config: RunConfig) -> None:
+    """As the command line hands them over."""
+    train(config)
+    prompt = b"a\xff\xfeb".decode("utf-8", "surrogateescape")
+    sampling = SamplingConfig(prompt=prompt, max_new_tokens=2)
+    read = drive(recipes.generation("tiny", sampling))[1]
+    assert read.prompt_tokens == 4
+
+
+def test_generation_stops_when_asked(config: RunConfig) -> None:
+    train(config)
+    session = recipes.generation("tiny", SamplingConfig(max_new_tokens=10_000))
+    events = []
+    for event in session.run():
+        events.append(event)
+        if len(events) == 6:
+            session.stop()
+    assert events[-1].result.stop == "stopped"
+    assert len(events) < 10
+
+
+def test_a_benchmark_times_and_proves(config: RunConfig) -> None:
+    run = train(config)
+    bench = BenchConfig(n=20, reps=3, warmup=2, prompt_tokens=8)
+    _, *told, done = drive(recipes.benchmarking("tiny", bench))
+    assert all(isinstance(e, RepetitionCompleted) for e in told)
+    assert [(e.cache, e.index) for e in told] == [
+        (cache, index) for index in (-1, 0, 1, 2, 3) for cache in ("none", "static")
+    ]
+    assert isinstance(done, BenchmarkCompleted)
+    result = done.result
+    assert [(c.cache, c.phase, c.depth, c.tokens) for c in result.cells] == [
+        ("none", "prefill", 0, 8),
+        ("none", "decode", 8, 20),
+        ("static", "prefill", 0, 8),
+        ("static", "decode", 8, 20),
+    ]
+    for cell, kind in zip(result.cells, ["prefill_ms", "decode_ms"] * 2, strict=True):
+        counted = [getattr(e, kind) for e in told if e.cache == cell.cache and e.index >= 1]
+        assert cell.samples_ms == tuple(counted)
+        assert cell.mean_ms == pytest.approx(sum(counted) / 3)
+        assert cell.min_ms == min(counted)
+        assert cell.median_ms == sorted(counted)[1]
+        assert cell.tokens_per_s == pytest.approx(1000 * cell.tokens / cell.median_ms)
+    assert [c.cache_bytes for c in result.cells] == [0, 0, 8 * 128, 28 * 128]
+    assert result.speedup == result.cells[1].median_ms / result.cells[3].median_ms
+    assert result.proof.identical_tokens == result.proof.of == 20
+    assert result.proof.near_ties == 0
+    assert result.proof.max_logit_diff < 1e-5
+    assert result.proof.held_out_tokens == 32
+    assert result.environment["threads"] == torch.get_num_threads()
+    assert result.environment["max_seq_len"] == 32
+    json.dumps(run.reports("benchmarks")[0])
+
+
+def test_a_benchmark_past_the_end_of_the_context_is_proved_too(config: RunConfig) -> None:
+    train(config)
+    done = drive(recipes.benchmarking("tiny", BenchConfig(n=60, reps=1, warmup=0)))[-1]
+    assert done.result.proof.identical_tokens + done.result.proof.near_ties == 60
+    assert done.result.cells[0].sd_ms == 0
+
+
+def test_a_benchmark_needs_its_prompt(config: RunConfig) -> None:
+    train(config)
+    message, hint = refused(
+        recipes.benchmarking("tiny", BenchConfig(prompt_tokens=100_000)), DataError
+    )
+    n = int(hint.removeprefix("Try prompt_tokens=").removesuffix("."))
+    assert message == f"The held-out text has {n} tokens, and prompt_tokens=100000."
+    assert drive(recipes.evaluation("tiny"))[-1].result.tokens == n - 1
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "benchmark"])
+def test_a_measurement_that_was_stopped_is_not_kept(config: RunConfig, kind: str) -> None:
+    run = train(config)
+    session: recipes.Session = (
+        recipes.evaluation("tiny")
+        if kind == "evaluation"
+        else recipes.benchmarking("tiny", BenchConfig(n=8))
+    )
+    events = []
+    for event in session.run():
+        events.append(event)
+        if not isinstance(event, SetupProgressed):
+            session.stop()
+    assert len(events) == 2
+    assert run.reports("evaluations") == run.reports("benchmarks") == []
+
+
+def test_a_cache_that_lies_is_found_out(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof must be able to fail."""
+    from core.model.kv_cache import LayerCache
+
+    train(config)
+    honest = LayerCache.extend
+
+    def lie(self: LayerCache, k: torch.Tensor, v: torch.Tensor) -> Any:
+        return honest(self, k, v + 0.5)
+
+    monkeypatch.setattr(LayerCache, "extend", lie)
+    proof = drive(recipes.benchmarking("tiny", BenchConfig(n=4, reps=1, warmup=0)))[-1].result.proof
+    assert proof.max_logit_diff > 1e-3
+
+
+def test_a_damaged_checkpoint_is_refused_and_an_older_one_can_be_used(config: RunConfig) -> None:
+    run = train(config)
+    path = run.checkpoint_path(4) / "model.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    for recipe in (recipes.evaluation, recipes.generation, recipes.benchmarking):
+        message, hint = refused(recipe("tiny"), CheckpointError)
+        assert message == (
+            "The checkpoint at step 4 of tiny does not fit: blocks.0.attention.k_proj.weight"
+            " is missing."
+        )
+        assert hint == "Use another one: tiny@STEP."
+    assert drive(recipes.evaluation("tiny@2"))[-1].step == 2
+
+
+def test_a_tokenizer_of_another_run_is_refused(config: RunConfig) -> None:
+    run = train(config)
+    other = train(config, "other", tokenizer="char")
+    run.tokenizer_path.write_bytes(other.tokenizer_path.read_bytes())
+    n = other.config.model.vocab_size
+    assert refused(recipes.generation("tiny"), RunError) == (
+        f"The tokenizer of tiny has {n} tokens, its model 256.",
+        "Restore its tokenizer.json or run.toml.",
+    )
+
+
+def test_bfloat16_trains_and_generates(config: RunConfig) -> None:
+    train(config, dtype="bfloat16", qk_norm=True)
+    run = find_run("tiny").run
+    assert run.provenance["dtype"] == "bfloat16"
+    sampling = SamplingConfig(max_new_tokens=40)
+    last = drive(recipes.generation("tiny", sampling, dtype="bfloat16"))[-1]
+    assert len(last.result.tokens) == 40
+    *_, last = drive(recipes.resuming("tiny", steps=5))
+    assert last.result.steps == 5
+
+
+def test_a_device_that_is_not_there_is_refused(config: RunConfig, monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert refused(recipes.training(config.with_changes(device="cuda")), DeviceError) == (
+        "This machine has no 'cuda' that PyTorch can use.",
+        "Available: cpu.",
+    )
+    assert refused(recipes.training(config.with_changes(threads=1025)), DeviceError) == (
+        "threads=1025 is above 1024.",
+        "0 takes one thread a core.",
+    )
+
+
+def test_the_sample_prompt_is_continued(config: RunConfig) -> None:
+    events = drive(recipes.training(config.with_changes(sample_prompt="fish"), name="tiny"))
+    (sample,) = [e for e in events if isinstance(e, SampleCompleted)]
+    assert sample.prompt == "fish"
+    none = drive(recipes.training(config.with_changes(sample_tokens=0), name="mute"))
+    assert not any(isinstance(e, SampleCompleted) for e in none)
+
+
+def test_the_environment_chooses_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert paths.runs_dir() == paths.data_dir() / "runs"
+    assert paths.log_dir() == paths.data_dir() / "logs"
+    monkeypatch.setenv("MINITF_HOME", "~/x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.data_dir() == tmp_path / "x"
+    assert paths.cache_dir() == tmp_path / "x" / "cache"
+    monkeypatch.delenv("MINITF_HOME")
+    for name in [n for n in os.environ if n.startswith("XDG_")]:
+        monkeypatch.delenv(name)
+    assert "minitf" in str(paths.data_dir())
+    assert "minitf" in str(paths.cache_dir())
+    assert paths.data_dir() != paths.cache_dir()
+    assert list(tmp_path.iterdir()) == []
