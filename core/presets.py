@@ -7,7 +7,7 @@ from core.errors import ConfigError, did_you_mean
 
 QUICK = RunConfig(
     model=ModelConfig(
-        max_seq_len=128, d_model=128, n_layers=4, n_heads=4, qk_norm=True, activation="relu2"
+        max_seq_len=128, d_model=128, n_layers=3, n_heads=4, qk_norm=True, activation="relu2"
     ),
     text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=512),
     train=TrainConfig(context=128, batch_size=8, seconds=90.0, lr=3e-3, warmup_steps=50),
@@ -31,7 +31,7 @@ SEED = RunConfig(
 
 PRESETS = {"quick": QUICK, "seed": SEED}
 ABOUT = {
-    "quick": "4 layers, 128 wide, learns for 90 seconds",
+    "quick": "3 layers, 128 wide, learns for 90 seconds",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
 }
 
