@@ -16,7 +16,7 @@ import pytest
 from core import paths
 from core.errors import CheckpointError, RunError
 from core.presets import preset
-from core.store.files import new_folder, write_atomically
+from core.store.files import new_folder, sweep, write_atomically
 from core.store.find import all_runs, find_run
 from core.store.run import Run, change_budget, check_new_name, create_run, delete_run, open_run
 from core.store.summary import list_runs
@@ -263,6 +263,29 @@ def test_a_file_is_replaced_at_once_and_a_failed_write_leaves_the_old_one(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in path.parent.iterdir()] == ["f"]
+
+
+def test_of_two_who_take_a_name_at_once_the_slower_is_refused_or_counted_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both saw the name free; the folder of the faster one comes in between."""
+    make("tiny")
+    make("python-docs-1")
+    monkeypatch.setattr("core.store.run.check_new_name", lambda _: None)
+    assert refused(lambda: make("tiny"))[0] == "A run named 'tiny' exists already."
+    monkeypatch.setattr(
+        "core.store.run._free_names", lambda _: iter(["python-docs-1", "python-docs-2"])
+    )
+    assert make(None).name == "python-docs-2"
+    assert not list(paths.runs_dir().glob(".partial-*"))
+
+
+def test_a_folder_is_swept_of_what_killed_writers_left(tmp_path: Path) -> None:
+    (tmp_path / ".partial-a-1" / "deep").mkdir(parents=True)
+    (tmp_path / ".partial-b-2").write_text("")
+    (tmp_path / "kept").mkdir()
+    sweep(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
 def test_only_the_budget_of_a_run_changes() -> None:

@@ -165,12 +165,14 @@ def test_what_a_killed_run_told_after_its_last_checkpoint_is_told_once(config: R
     for name in ("model.safetensors", "state.safetensors", "state.json"):
         (torn.checkpoint_path(8) / name).unlink()
     torn.checkpoint_path(8).rmdir()
+    (torn.path / "checkpoints" / ".partial-step-00000008-ab").mkdir()
     with (torn.path / "metrics.jsonl").open("ab") as file:
         file.write(b'{"event": "StepCompleted", "step": 9, "loss": 1.')
 
     finish(recipes.resuming("torn"))
 
     assert_same(torn, whole)
+    assert not list((torn.path / "checkpoints").glob(".partial-*"))
 
 
 CHILD = """

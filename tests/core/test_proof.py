@@ -1,0 +1,77 @@
+"""The proof of the benchmark counts what it says, and can fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from core.config import BenchConfig
+from core.measure.benchmark import NEAR_TIE, benchmark, prove
+from core.model.kv_cache import KVCache, LayerCache
+from core.model.transformer import Transformer
+from core.testing import CPU, tiny_model
+
+BENCH = BenchConfig(n=10, reps=2, warmup=0, prompt_tokens=4)
+TEXT = list(range(30))
+
+
+class TwoFaced(Transformer):
+    """Prefers token 1 with a cache and token 2 without, by `margin`."""
+
+    margin = 0.0
+
+    def forward(
+        self, ids_BT: torch.Tensor, cache: KVCache | None = None, *, last_only: bool = False
+    ) -> torch.Tensor:
+        logits = torch.zeros_like(super().forward(ids_BT, cache, last_only=last_only))
+        logits[..., 1 if cache is not None else 2] = self.margin
+        return logits
+
+
+def two_faced(margin: float) -> TwoFaced:
+    model = TwoFaced(tiny_model().config)
+    model.margin = margin
+    return model
+
+
+def test_an_honest_model_is_proved() -> None:
+    proof = prove(tiny_model(), TEXT, BENCH, CPU)
+    assert (proof.identical_tokens, proof.of, proof.near_ties) == (10, 10, 0)
+    assert proof.max_logit_diff < 1e-5
+    assert proof.held_out_tokens == 24
+
+
+def test_a_choice_that_differs_by_a_hair_is_a_near_tie() -> None:
+    proof = prove(two_faced(NEAR_TIE / 2), TEXT, BENCH, CPU)
+    assert (proof.identical_tokens, proof.near_ties) == (0, 10)
+    assert proof.max_logit_diff == pytest.approx(NEAR_TIE / 2)
+
+
+def test_a_choice_that_differs_by_more_is_not() -> None:
+    proof = prove(two_faced(NEAR_TIE * 2), TEXT, BENCH, CPU)
+    assert (proof.identical_tokens, proof.near_ties) == (0, 0)
+
+
+def test_held_out_text_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that goes wrong after the generated part is found on the text."""
+    extend = LayerCache.extend
+
+    def lie_late(self: Any, k: torch.Tensor, v: torch.Tensor) -> Any:
+        return extend(self, k, v + (self.length >= 20))
+
+    monkeypatch.setattr(LayerCache, "extend", lie_late)
+    short = BenchConfig(n=2, reps=1, warmup=0, prompt_tokens=4)
+    assert prove(tiny_model(), TEXT, short, CPU).max_logit_diff > 1e-3
+
+
+def test_a_benchmark_that_is_stopped_ends_soon() -> None:
+    asked = [0]
+
+    def is_stopping() -> bool:
+        asked[0] += 1
+        return True
+
+    list(benchmark(tiny_model(), TEXT, BENCH, CPU, is_stopping=is_stopping))
+    assert asked[0] == 2 * 2 + 1, "once a repetition, before its first token; once in the proof"
