@@ -265,12 +265,16 @@ class RunConfig:
     def with_changes(self, **changes: Any) -> RunConfig:
         """The same run with some fields replaced, named as on the command line.
 
-        A new budget replaces the old one: `steps=200` also lifts a limit in seconds.
+        A new budget replaces the old one: `steps=200` also lifts a limit in seconds. A
+        longer `context` alone makes the model hold it.
 
         Raises:
             ConfigError: a name is unknown or a value impossible.
         """
         changes = _with_one_budget(changes)
+        context = changes.get("context")
+        if type(context) is int and context > self.model.max_seq_len:
+            changes.setdefault("max_seq_len", context)
         sections: dict[str, dict[str, Any]] = {}
         owners = {about.name: section for section, about in flag_fields(self)}
         for name, value in changes.items():

@@ -33,6 +33,7 @@ from minitf_tui.widgets.tabs import Tab, TabStrip
 PANES: tuple[type[Pane], ...] = (TrainPane, EvaluatePane, BenchmarkPane, GeneratePane)
 TICK_S = 0.05
 """Streaming text is drained 20 times a second."""
+TICKS_PER_STATUS = 4
 SAVING_LIMIT_S = 60.0
 """How long leaving waits for a checkpoint at most."""
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -86,6 +87,7 @@ class MinitfApp(App[int]):
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
         self._leaving = False
+        self._ticks = -1
         self._tabs = TabStrip([pane.NAME for pane in PANES])
         self._switcher = ContentSwitcher(initial=PANES[0].NAME)
         for theme in THEMES:
@@ -116,14 +118,23 @@ class MinitfApp(App[int]):
         """The pane that is shown."""
         return self._switcher.get_child_by_id(self._switcher.current or "", Pane)
 
+    @property
+    def _shown(self) -> Pane | None:
+        """The same; None before the first frame and after the last."""
+        name = self._switcher.current
+        return next((pane for pane in self._panes if pane.id == name), None)
+
+    @property
+    def _panes(self) -> list[Pane]:
+        """Those that were wanted so far."""
+        return [child for child in self._switcher.children if isinstance(child, Pane)]
+
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "pane":
-            if not self._switcher.is_attached:
-                return False
-            name = str(parameters[0])
-            return name in self.pane.ACTIONS and self.pane.can(name)
+            name, pane = str(parameters[0]), self._shown
+            return pane is not None and name in pane.ACTIONS and pane.can(name)
         return True
 
     async def action_show(self, name: str) -> None:
@@ -187,14 +198,19 @@ class MinitfApp(App[int]):
     # What is told.
 
     def _tick(self) -> None:
-        if self._switcher.is_attached:
-            self.pane.tick()
+        pane = self._shown
+        if pane is None:
+            return
+        pane.tick()
+        self._ticks += 1
+        if self._ticks % TICKS_PER_STATUS == 0 or self._leaving:
+            pane.look_at_device()
             self._tabs.tell(*self._status())
 
     def _status(self) -> tuple[str, str]:
         if self._leaving:
             return "saving, then leaving", "bold $warning"
-        active = [pane for pane in self._switcher.query(Pane) if pane.is_active]
+        active = [pane for pane in self._panes if pane.is_active]
         running = [pane for pane in active if pane.state != "paused"]
         if not active:
             return "idle", "$quiet"

@@ -58,17 +58,22 @@ class Device:
         self._jobs = [job for job in self._jobs if not job.finished.is_set()]
         return self._jobs
 
+    @property
+    def is_free(self) -> bool:
+        """True when a job may start."""
+        return all(job.is_leaving for job in self.jobs)
+
     def start(self, job: Job) -> None:
         """Start `job` now, or as soon as a job that is already leaving has left.
 
         Raises:
             DeviceBusyError: another job has the device and means to keep it.
         """
-        for other in self.jobs:
-            if not other.is_leaving:
-                raise DeviceBusyError(
-                    f"The device is busy: {other.title} is running.", hint=other.way_out
-                )
+        keeping = [other for other in self.jobs if not other.is_leaving]
+        if keeping:
+            raise DeviceBusyError(
+                f"The device is busy: {keeping[0].title} is running.", hint=keeping[0].way_out
+            )
         self._jobs.append(job)
         job.start()
 

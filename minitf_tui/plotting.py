@@ -181,7 +181,7 @@ def _legend(figure: Figure, width: int, palette: Palette, base: Style) -> Strip:
     quiet = base + Style(color=_hex(palette.quiet))
     segments = [Segment(f" {figure.title}", base), Segment("   ", base)]
     used = sum(len(s.text) for s in segments)
-    for curve in figure.curves:
+    for curve in sorted(figure.curves, key=lambda curve: curve.is_ghost):
         if not curve.name:
             continue
         mark = f"{curve.symbol or '━'} "

@@ -77,6 +77,7 @@ class TrainPane(Pane):
         self._ending = ""
         self._log_y = False
         self._pace = Pace()
+        self._seen_state = self.state
         self._drawn: tuple[int, int] = (-1, -1)
         self._dots = dots_for_terminal()
         self._bar = Progress()
@@ -202,8 +203,7 @@ class TrainPane(Pane):
             self._ending, self._drawn = "", (-1, -1)
             self._sample.update(self._sample_awaited())
             self._sample_box.border_title = "sample"
-            self._pace.hurry()
-            self.tick()
+            self.look_again()
 
     def do_pause(self) -> None:
         """Leave the device after this step, or take it again."""
@@ -214,14 +214,13 @@ class TrainPane(Pane):
         else:
             self.job.pause()
         self.app.refresh_bindings()
-        self.tick()
+        self.look_again()
 
     def do_log(self) -> None:
         """Logarithmic loss, or not."""
         self._log_y = not self._log_y
         self._drawn = (-1, -1)
-        self._pace.hurry()
-        self.tick()
+        self.look_again()
 
     # News.
 
@@ -239,11 +238,10 @@ class TrainPane(Pane):
                 self.complain(_as_problem(event))
             case RunFinished():
                 self._ending = readings.finish_line(event)
-        self.tick()
+        self.look_again()
 
     def over(self) -> None:
-        self._pace.hurry()
-        super().over()
+        self.look_again()
 
     @property
     def share(self) -> float | None:
@@ -256,16 +254,24 @@ class TrainPane(Pane):
     def tick(self) -> None:
         if self.job is None:
             return
-        self._show_progress()
-        self._numbers.show(*readings.training_groups(self.history, self._saved_step))
-        history = self.history
-        if history is None or not self._pace.is_due:
+        if self.state != self._seen_state:
+            self._seen_state = self.state
+            self._pace.hurry()
+        if not self._pace.is_due:
             return
-        drawn = (len(history.steps), len(history.validations))
-        if drawn != self._drawn and drawn[0]:
-            self._drawn = drawn
-            with self._pace.measured():
+        with self._pace.measured():
+            self._show_progress()
+            self._numbers.show(*readings.training_groups(self.history, self._saved_step))
+            history = self.history
+            drawn = (len(history.steps), len(history.validations)) if history else (0, 0)
+            if history and drawn[0] and drawn != self._drawn:
+                self._drawn = drawn
                 self._draw(history)
+
+    def look_again(self) -> None:
+        """Show at once what changed by a key or by rare news."""
+        self._pace.hurry()
+        self.tick()
 
     def _draw(self, history: History) -> None:
         dots = self._dots

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.events import Event, SetupProgressed
-from minitf_tui.job import Device, Job, Session
+from minitf_tui.job import Device, DeviceBusyError, Job, Session
 from minitf_tui.problems import explain
 from minitf_tui.widgets.form import Form
 
@@ -157,6 +157,11 @@ class Pane(Container):
         self.error = error
         self.problem.update(explain(error) if error else "")
         self.problem.display = error is not None
+
+    def look_at_device(self) -> None:
+        """Take back that the device is busy, once it is not."""
+        if isinstance(self.error, DeviceBusyError) and self.device.is_free:
+            self.complain(None)
 
     def do_stop(self) -> None:
         """The key that ends the job."""

@@ -65,4 +65,5 @@ class TabStrip(Horizontal):
         """What the device does."""
         if (text, style) != self._status:
             self._status = (text, style)
-            self.query_one("#device", Static).update(Content.assemble((text, style)))
+            # Its room is fixed: a new layout for every percent would cost more than the plots.
+            self.query_one("#device", Static).update(Content.assemble((text, style)), layout=False)

@@ -26,7 +26,10 @@ from minitf_tui import problems
         (["train", "--d-model", "30"], "d_model=30 does not divide into n_heads=4."),
         (["train", "--preset", "quik"], "--preset='quik' is not one of quick, seed."),
         (["train", "python-docs"], "There is a word too many: 'python-docs'."),
-        (["train", "--context", "4096"], "context=4096 is longer than max_seq_len=256."),
+        (
+            ["train", "--context", "4096", "--max-seq-len", "256"],
+            "context=4096 is longer than max_seq_len=256.",
+        ),
         (["generate", "--top-p", "2"], "top_p=2 is not in (0, 1]."),
         (["generate", "--temperature", "-1"], "temperature=-1 is below 0"),
         (["generate", "--max-new-tokens", "0"], "max_new_tokens=0 is below 1"),

@@ -323,3 +323,11 @@ def test_a_budget_in_a_file_replaces_the_old_one_too() -> None:
     assert (found.train.steps, found.train.seconds) == (5, 0)
     found = read_toml("[train]\nseconds = 5\n", preset("seed"))
     assert (found.train.steps, found.train.seconds) == (0, 5)
+
+
+def test_a_longer_context_alone_makes_the_model_hold_it() -> None:
+    base = RunConfig().with_changes(max_seq_len=128, context=64)
+    assert base.with_changes(context=300).model.max_seq_len == 300
+    assert base.with_changes(context=32).model.max_seq_len == 128
+    with pytest.raises(ConfigError, match="context=300 is longer than max_seq_len=200"):
+        base.with_changes(context=300, max_seq_len=200)

@@ -158,6 +158,7 @@ async def settle(pilot: Pilot[Any]) -> None:
     await asyncio.to_thread(app.device.wait, 10)
     for _ in range(3):
         await pilot.pause()
+    app._ticks = -1  # the next look is one at the device, too
     app._tick()
     await pilot.pause()
 

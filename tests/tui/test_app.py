@@ -435,6 +435,19 @@ async def test_a_second_job_is_refused_in_its_own_pane() -> None:
         await settle(pilot)
 
 
+async def test_the_refusal_goes_when_the_device_is_free() -> None:
+    app = app_with(training=Endless(), generation=Script(generation_story()))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await pilot.pause()
+        await pilot.press("4", "g")
+        await pilot.pause()
+        assert app.pane.problem.display
+        app.device.stop_all()
+        await settle(pilot)
+        assert not app.pane.problem.display
+
+
 # Evaluate.
 
 
@@ -469,7 +482,7 @@ async def test_an_evaluation_shows_progress_and_stops() -> None:
     async with app.run_test(size=NARROW) as pilot:
         await pilot.press("2", "e")
         await reach(pilot, session.reached_gate)
-        await pilot.pause(0.1)
+        await pilot.pause(0.3)
         assert "8,000 of 15,999 tokens" in screen_text(app)
         assert "evaluation 50 %" in screen_text(app)
         await pilot.press("s")
