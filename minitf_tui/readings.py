@@ -106,7 +106,7 @@ def loss_figure(history: History | None, *, log_y: bool, dots: str) -> Figure:
         title,
         (
             Curve("batch", x[:n], batch[:n], "ghost", is_ghost=True),
-            Curve("smoothed", x[:n], smooth[:n], "accent", value=fmt.loss(steps.last("smooth"))),
+            Curve("mean", x[:n], smooth[:n], "accent", value=fmt.loss(steps.last("smooth"))),
             Curve(
                 "held out",
                 validations["step"][:m],

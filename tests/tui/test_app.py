@@ -200,6 +200,7 @@ async def test_training_at_80x24_shows_plots_numbers_and_sample() -> None:
             "9.30e-04",
             "grad norm",
             "loss, nats/token",
+            "● held out 1.353",
             "learning rate",
             "sample at step 600",
             "support the buffer protocol",
