@@ -261,6 +261,27 @@ def test_dropout_is_drawn_from_seed_and_step() -> None:
     assert runs[0] != [e.loss for e in steps(list(make_trainer().run()))]
 
 
+class Witness(nn.Module):
+    """Throws the dice where dropout would, and remembers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.throws = tiny_model(), []
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        self.throws.append(torch.rand(1).item())
+        return self.model(ids)
+
+
+def test_every_step_and_every_seed_has_its_own_dropout() -> None:
+    throws = []
+    for seed in (0, 1):
+        witness = Witness()
+        list(make_trainer(witness, seed=seed).run())
+        throws += witness.throws
+    assert len(set(throws)) == len(throws) == 16
+
+
 def poison(model: nn.Module) -> None:
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
