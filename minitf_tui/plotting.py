@@ -9,6 +9,7 @@ of them, the least and the greatest of each column. To be called from one thread
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 import re
 from functools import lru_cache
@@ -92,7 +93,7 @@ def tick_labels(ticks: list[float]) -> list[str]:
             return [f"{t / size:.4g}{suffix}" if t else "0" for t in ticks]
     if 0 < largest < 1e-2:
         return [f"{t:.1e}".replace("e-0", "e-") if t else "0" for t in ticks]
-    step = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=largest or 1.0)
+    step = min((b - a for a, b in itertools.pairwise(ticks)), default=largest or 1.0)
     decimals = max(0, math.ceil(-math.log10(step) - 1e-9)) if step > 0 else 0
     if decimals and any(abs(t * 10**decimals - round(t * 10**decimals)) > 1e-6 for t in ticks):
         decimals += 1
@@ -179,7 +180,7 @@ def _plotext(figure: Figure, curves: list[Curve], width: int, height: int, p: Pa
 def _legend(figure: Figure, width: int, palette: Palette, base: Style) -> Strip:
     """Title, then a coloured mark, name and newest value of each curve that fits."""
     quiet = base + Style(color=_hex(palette.quiet))
-    segments = [Segment(f" {figure.title}", base), Segment("   ", base)]
+    segments = [Segment(f" {figure.title}  ", base)]
     used = sum(len(s.text) for s in segments)
     for curve in sorted(figure.curves, key=lambda curve: curve.is_ghost):
         if not curve.name:

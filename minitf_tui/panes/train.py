@@ -28,37 +28,22 @@ from core.events import (
     StepCompleted,
     ValidationCompleted,
 )
-from core.presets import ABOUT, PRESETS, QUICK, preset
+from core.presets import QUICK
 from minitf_tui import format as fmt
 from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
 from minitf_tui.pacing import Pace
-from minitf_tui.problems import explain
 from minitf_tui.sanitize import clean, clean_line
-from minitf_tui.widgets.form import Form, Item, items_of
+from minitf_tui.widgets.form import Form
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.plot import Plot, dots_for_terminal
 from minitf_tui.widgets.readout import Progress, Readout
+from minitf_tui.widgets.run_form import RunForm
 
 if TYPE_CHECKING:
     from minitf_tui.history import History
-
-SETTINGS = (
-    "corpus",
-    "tokenizer",
-    "seconds",
-    "steps",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "context",
-    "batch_size",
-    "lr",
-    "seed",
-)
-PRESET = Item("preset", "quick", "a named set of settings", choices=tuple(PRESETS))
 
 
 class TrainPane(Pane):
@@ -80,6 +65,7 @@ class TrainPane(Pane):
         self._seen_state = self.state
         self._drawn: tuple[int, int] = (-1, -1)
         self._dots = dots_for_terminal()
+        self.form = RunForm(lambda config: self.recipes().estimate(config))
         self._bar = Progress()
         self._numbers = Readout(id="numbers")
         self._facts = Readout(id="facts")
@@ -94,7 +80,7 @@ class TrainPane(Pane):
         with Container(id="main"):
             with Container(id="side"):
                 with Container(id="settings", classes="box"):
-                    yield Form((PRESET, *items_of(QUICK, SETTINGS)))
+                    yield self.form
                 yield self._facts
             with Container(id="view"):
                 yield Hint(
@@ -115,20 +101,6 @@ class TrainPane(Pane):
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "settings"
         self._sample_box.border_title = "sample"
-        self.call_after_refresh(self._estimate)
-
-    # Settings.
-
-    def config(self) -> RunConfig:
-        """The config in the form.
-
-        Raises:
-            MinitfError: the settings are impossible.
-        """
-        values: dict[str, Any] = self.query_one(Form).values()
-        base = preset(values.pop("preset"))
-        values["max_seq_len"] = max(base.model.max_seq_len, values["context"])
-        return base.with_changes(**values)
 
     def edit(self) -> None:
         self.add_class("-editing")
@@ -139,32 +111,10 @@ class TrainPane(Pane):
         if self.app.focused is None:
             self.remove_class("-editing")
 
-    @on(Form.Changed)
-    def _setting_changed(self, event: Form.Changed) -> None:
-        form = self.query_one(Form)
-        if event.name == PRESET.name:
-            base = preset(form.texts()[PRESET.name])
-            form.fill({item.name: item.value for item in items_of(base, SETTINGS)})
-        self._estimate()
-
     @on(Form.Submitted)
     def _submitted(self) -> None:
         if self.can("train"):
             self.do_train()
-
-    def _estimate(self) -> None:
-        form = self.query_one(Form)
-        try:
-            cost = self.recipes().estimate(self.config())
-        except MinitfError as error:
-            form.complain(explain(error))
-            return
-        form.complain("")
-        name = form.texts()[PRESET.name]
-        form.summarise(
-            f"{fmt.count(cost.n_params)} parameters, {fmt.size_bytes(cost.training_bytes)}"
-            f" to train.  {ABOUT[name]}"
-        )
 
     # Keys.
 
@@ -195,7 +145,7 @@ class TrainPane(Pane):
             return False
 
         def make() -> Any:
-            self._config = self.config()
+            self._config = self.form.config()
             return self.recipes().training(self._config)
 
         if self.launch(make, collect):

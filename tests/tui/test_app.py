@@ -294,7 +294,7 @@ async def test_a_preset_fills_the_form() -> None:
         await pilot.press("i", "right")
         await pilot.pause()
         assert "100" in screen_text(app)
-        assert app.pane.config().train.steps == 100  # type: ignore[attr-defined]
+        assert app.pane.form.config().train.steps == 100  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
