@@ -24,6 +24,8 @@ TOKENIZERS = ("bpe", "byte", "char")
 SCHEDULES = ("cosine", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
+BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0}
+"""The limits of a run, each off; the nearest one that is on ends it."""
 MIN_BPE_VOCAB = 260
 MAX_SEED = 2**63 - 1
 
@@ -144,6 +146,7 @@ class TrainConfig:
     batch_size: int = setting(16, "rows in a batch")
     steps: int = setting(0, "budget of optimiser steps; 0 is no limit", unit="steps")
     seconds: float = setting(0.0, "budget of pure training time; 0 is no limit", unit="s")
+    epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
     lr: float = setting(1e-3, "highest learning rate")
     min_lr: float = setting(0.1, "learning rate at the end, as a share of lr (cosine)")
     warmup_steps: int = setting(10, "steps over which the learning rate rises", unit="steps")
@@ -164,13 +167,14 @@ class TrainConfig:
         check_types(self)
         in_choices(self)
         at_least(self, 1, "context", "batch_size")
-        at_least(self, 0, "steps", "seconds", "warmup_steps", "weight_decay", "grad_clip")
+        at_least(self, 0, *BUDGETS, "warmup_steps", "weight_decay", "grad_clip")
         at_least(self, 0, "seed", "checkpoint_interval", "threads")
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
-        if not (self.steps or self.seconds):
+        if not any(getattr(self, name) for name in BUDGETS):
             raise ConfigError(
-                "The run has no end: steps=0 and seconds=0.", hint="Give steps or seconds."
+                "The run has no end: steps=0, seconds=0 and epochs=0.",
+                hint="Give steps, seconds or epochs; the nearest ends the run.",
             )
         if self.lr <= 0:
             raise ConfigError(f"lr={self.lr:g} is not above 0.", hint="Try lr=0.001.")
@@ -265,7 +269,7 @@ class RunConfig:
     def with_changes(self, **changes: Any) -> RunConfig:
         """The same run with some fields replaced, named as on the command line.
 
-        A new budget replaces the old one: `steps=200` also lifts a limit in seconds. A
+        A new budget replaces the old one: `steps=200` also lifts limits in seconds and epochs. A
         longer `context` alone makes the model hold it.
 
         Raises:
@@ -320,11 +324,9 @@ class RunConfig:
 
 
 def _with_one_budget(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A budget that is given alone lifts the other."""
-    if changes.get("steps") and "seconds" not in changes:
-        return {**changes, "seconds": 0.0}
-    if changes.get("seconds") and "steps" not in changes:
-        return {**changes, "steps": 0}
+    """A budget that is given lifts those that are not."""
+    if any(changes.get(name) for name in BUDGETS):
+        return {**BUDGETS, **changes}
     return dict(changes)
 
 

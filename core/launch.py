@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -91,6 +92,17 @@ def launch_resumed(
         load_weights(run, state["step"], model)
     progress = progress_from(state) if state else None
     yield from _session(run, text, model, batches, device, clock, progress, is_stopping).run()
+
+
+def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
+    """What only the text decides: the number of token ids, and of steps in an epoch."""
+    model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
+    train = config.train
+    if train.epochs:
+        tokens_per_step = train.batch_size * train.context
+        steps = math.ceil(train.epochs * len(text.train_ids) / tokens_per_step)
+        train = replace(train, steps=min(train.steps or steps, steps))
+    return replace(config, model=model, train=train)
 
 
 def _run_to_resume(spec: str) -> Run:

@@ -1,4 +1,8 @@
-"""Named configs. `quick` is what a newcomer meets; `seed` is the experiment minitf grew from."""
+"""Named configs. `quick` is what a newcomer meets; `seed` is the experiment minitf grew from.
+
+`quick` was chosen by measuring (docs/lab-notes.md). Its second limit, 10 passes over the text,
+is there for short texts on fast machines: after that it would learn them by heart.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ QUICK = RunConfig(
         max_seq_len=128, d_model=128, n_layers=3, n_heads=4, qk_norm=True, activation="relu2"
     ),
     text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=512),
-    train=TrainConfig(context=128, batch_size=8, seconds=90.0, lr=3e-3, warmup_steps=50),
+    train=TrainConfig(
+        context=128, batch_size=8, seconds=90.0, epochs=10.0, lr=3e-3, warmup_steps=50
+    ),
     eval=EvalConfig(eval_interval=100, sample_interval=100),
 )
 
@@ -31,7 +37,7 @@ SEED = RunConfig(
 
 PRESETS = {"quick": QUICK, "seed": SEED}
 ABOUT = {
-    "quick": "3 layers, 128 wide, learns for 90 seconds",
+    "quick": "3 layers, 128 wide, learns for 90 seconds or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
 }
 

@@ -103,7 +103,11 @@ TEXT = [
     ),
 ]
 TRAIN = [
-    ({"steps": 0}, "The run has no end: steps=0 and seconds=0.", "Give steps or seconds."),
+    (
+        {"steps": 0},
+        "The run has no end: steps=0, seconds=0 and epochs=0.",
+        "Give steps, seconds or epochs; the nearest ends the run.",
+    ),
     ({"lr": 0.0}, "lr=0 is not above 0.", "Try lr=0.001."),
     ({"lr": -1}, "lr=-1 is not above 0.", "Try lr=0.001."),
     ({"beta1": 1.0}, "beta1=1 is not in [0, 1).", "The usual value is 0.9."),
@@ -200,7 +204,7 @@ def test_a_new_budget_replaces_the_old_one() -> None:
     by_time = preset("quick")
     assert by_time.train.seconds == 90
     by_steps = by_time.with_changes(steps=200)
-    assert (by_steps.train.steps, by_steps.train.seconds) == (200, 0)
+    assert (by_steps.train.steps, by_steps.train.seconds, by_steps.train.epochs) == (200, 0, 0)
     back = by_steps.with_changes(seconds=5)
     assert (back.train.steps, back.train.seconds) == (0, 5)
     both = back.with_changes(steps=10, seconds=2.0)

@@ -548,3 +548,16 @@ def test_the_environment_chooses_the_home(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "minitf" in str(paths.cache_dir())
     assert paths.data_dir() != paths.cache_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_epochs_are_counted_in_steps_once_the_text_is_known(config: RunConfig) -> None:
+    run = train(config, epochs=1.5)
+    started = read_metrics(run.path)[0]
+    wanted = math.ceil(1.5 * started["train_tokens"] / (2 * 16))
+    assert started["event"] == "RunStarted"
+    assert started["steps"] == run.config.train.steps == wanted
+    assert run.checkpoint_steps()[-1] == wanted
+
+
+def test_the_nearest_of_several_budgets_ends_the_run(config: RunConfig) -> None:
+    assert train(config, steps=3, epochs=50.0).config.train.steps == 3
