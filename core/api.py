@@ -75,38 +75,58 @@ def evaluate(
     *,
     text: str | Path | None = None,
     stride: int = 0,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
     on_event: OnEvent = _ignore,
-    **compute: Any,
 ) -> Evaluation:
     """Score the run's validation split, or the file `text`; each token exactly once.
 
     Args:
         stride: tokens between two windows; 0 is the context.
-        compute: `device`, `dtype`, `threads`.
     """
-    session = recipes.evaluation(run, text=text, stride=stride, **compute)
+    session = recipes.evaluation(
+        run, text=text, stride=stride, device=device, dtype=dtype, threads=threads
+    )
     return _last(session, on_event, EvaluationCompleted).result
 
 
 def generate(
-    run: str = "last", prompt: str = "", *, on_event: OnEvent = _ignore, **sampling: Any
+    run: str = "last",
+    prompt: str = "",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    on_event: OnEvent = _ignore,
+    **sampling: Any,
 ) -> Generation:
     """Continue `prompt`; without one, a piece of held-out text.
 
     Args:
         sampling: fields of `SamplingConfig`: `max_new_tokens`, `temperature`, `seed`, …
     """
-    session = recipes.generation(run, SamplingConfig(prompt=prompt, **sampling))
+    config = SamplingConfig(prompt=prompt, **sampling)
+    session = recipes.generation(run, config, device=device, dtype=dtype, threads=threads)
     return _last(session, on_event, GenerationFinished).result
 
 
-def benchmark(run: str = "last", *, on_event: OnEvent = _ignore, **bench: Any) -> Benchmark:
+def benchmark(
+    run: str = "last",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    on_event: OnEvent = _ignore,
+    **bench: Any,
+) -> Benchmark:
     """Time generation with and without the KV cache, and prove that they agree.
 
     Args:
         bench: fields of `BenchConfig`: `n=512, reps=3, warmup=1`, `prompt_tokens`.
     """
-    session = recipes.benchmarking(run, BenchConfig(**bench))
+    config = BenchConfig(**bench)
+    session = recipes.benchmarking(run, config, device=device, dtype=dtype, threads=threads)
     return _last(session, on_event, BenchmarkCompleted).result
 
 

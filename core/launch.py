@@ -13,7 +13,7 @@ from torch import nn
 
 from core.config import RunConfig, SamplingConfig
 from core.device import Device, choose_device
-from core.errors import RunError
+from core.errors import CheckpointError, RunError
 from core.events import (
     Evaluation,
     GenerationFinished,
@@ -53,11 +53,7 @@ def launch_new(
     device = choose_device(config.train.device, config.train.dtype, config.train.threads)
     yield SetupProgressed(stage=f"reading {config.text.corpus}")
     text = tokenize_corpus(config.text)
-    config = replace(
-        config,
-        model=replace(config.model, vocab_size=text.tokenizer.vocab_size),
-        text=replace(config.text, corpus=full_name(config.text.corpus)),
-    )
+    config = _settled(config, text)
     batches = _batches(config, text)
     yield SetupProgressed(stage="building the model")
     model = Transformer(config.model, seed=config.train.seed).to(device.type)
@@ -81,28 +77,42 @@ def launch_resumed(
     device = choose_device(
         str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
     )
-    saved = run.checkpoint_steps()
-    state = run.checkpoint_state(saved[-1]) if saved else None
-    clock = Clock(state["spent_s"] if state else None)
+    clock, progress = _resume_point(run)
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = tokenized_text_of(run)
     batches = _batches(run.config, text)
     model = Transformer(run.config.model, seed=run.config.train.seed).to(device.type)
-    if state:
-        load_weights(run, state["step"], model)
-    progress = progress_from(state) if state else None
+    if progress is not None:
+        load_weights(run, progress.step, model)
     yield from _session(run, text, model, batches, device, clock, progress, is_stopping).run()
 
 
+def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
+    """Time and progress of the newest checkpoint; a run without one starts again."""
+    saved = run.checkpoint_steps()
+    if not saved:
+        return Clock(), None
+    state = run.checkpoint_state(saved[-1])
+    try:
+        return Clock(state["spent_s"]), progress_from(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoint at step {saved[-1]} of {run.name} is damaged: state.json: {error}.",
+            hint=f"Delete {run.checkpoint_path(saved[-1])} to go on from the one before.",
+        ) from error
+
+
 def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
-    """What only the text decides: the number of token ids, and of steps in an epoch."""
+    """What only the text decides: its full name, the number of token ids, and of steps in
+    an epoch."""
     model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
     train = config.train
     if train.epochs:
         tokens_per_step = train.batch_size * train.context
         steps = math.ceil(train.epochs * len(text.train_ids) / tokens_per_step)
         train = replace(train, steps=min(train.steps or steps, steps))
-    return replace(config, model=model, train=train)
+    named = replace(config.text, corpus=full_name(config.text.corpus))
+    return replace(config, model=model, text=named, train=train)
 
 
 def _run_to_resume(spec: str) -> Run:

@@ -55,6 +55,8 @@ def generate(
     sampler = make_sampler(config)
     dice = torch.Generator().manual_seed(config.seed)
     text = codecs.getincrementaldecoder("utf-8")("replace")
+    # A prompt may end inside a character, which the first tokens then complete.
+    text.decode(tokenizer.decode_bytes(prompt_ids))
 
     began = time.perf_counter()
     logits_V = decoder.feed(prompt_ids)

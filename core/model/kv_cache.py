@@ -53,7 +53,10 @@ class LayerCache:
     def rewind(self, length: int) -> None:
         """Forget all positions from `length` on."""
         if not 0 <= length <= self.length:
-            raise ConfigError(f"Cannot rewind to {length}: the cache holds {self.length}.")
+            raise ConfigError(
+                f"Cannot rewind to {length}: the cache holds {self.length}.",
+                hint=f"Choose 0 to {self.length}.",
+            )
         self.length = length
 
     @property

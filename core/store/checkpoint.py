@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
-from core.store.files import new_folder, remove_folder, write_synced
+from core.store.files import new_folder, remove_folder, write_atomically, write_synced
 from core.store.run import FORMAT, Run
 
 KEPT_CHECKPOINTS = 2
@@ -47,8 +47,10 @@ def save_checkpoint(
     """Keep everything that training needs to go on from `step`, then drop old checkpoints
     but the last two and the best."""
     path = run.checkpoint_path(step)
-    if not path.exists():
-        text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
+    text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
+    if path.exists():  # the same tensors, validated since
+        write_atomically(path / "state.json", text.encode())
+    else:
         with new_folder(path) as folder:
             _save_tensors(folder / "model.safetensors", _weights(model))
             _save_tensors(folder / "state.safetensors", optimizer.state())

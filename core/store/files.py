@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import IO
 
 from core.errors import RunError
 
+LOCK_TRIES, LOCK_PAUSE_S = 5, 0.01
 PARTIAL_PREFIX = ".partial-"
 
 
@@ -129,13 +131,17 @@ else:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`.
+    """Hold the lock file `path`. Waits for a moment: a list of runs tries each lock, too.
 
     Raises:
         RunError: another process holds it.
     """
     lock = FileLock(path)
-    if not lock.acquire():
+    for _ in range(LOCK_TRIES):
+        if lock.acquire():
+            break
+        time.sleep(LOCK_PAUSE_S)
+    else:
         raise RunError(
             f"{what} is in use by another minitf.", hint="Wait for it to end, or stop it there."
         )

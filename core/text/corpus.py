@@ -1,7 +1,9 @@
 """Texts to learn from, and their split.
 
 A text is split in characters, before it is tokenised: the end is held out, and nothing of
-it, not even a merge of the tokenizer, is learned from.
+it, not even a merge of the tokenizer, is learned from. (With `max_tokens` the split is made
+in tokens, so the tokenizer comes first; it is made from the training share of the whole
+text, of which the first tokens are kept. An alphabet is always that of the whole text.)
 """
 
 from __future__ import annotations

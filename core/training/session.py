@@ -42,7 +42,7 @@ class TrainingSession:
             RunError: another process trains this run.
         """
         trainer = self._trainer
-        if trainer.is_finished:
+        if trainer.is_finished and not trainer.owes_validation:
             yield RunFinished(reason="finished already", result=self.result())
             return
         with self._run.lock(), MetricsWriter(self._run.path) as metrics:

@@ -100,12 +100,21 @@ class Trainer:
         else:
             self._offered_step = self.progress.step
         with self.clock.during("train"):
+            if self.owes_validation:
+                yield from self._after_step()
             while not (self.is_finished or self.has_diverged or self._is_stopping()):
                 yield self._take_step()
                 if not self.has_diverged:
                     yield from self._after_step()
             if self._offered_step != self.progress.step and not self.has_diverged:
                 yield from self._checkpoint(None)
+
+    @property
+    def owes_validation(self) -> bool:
+        """Whether a resumed run was stopped where a validation was due, before it was made."""
+        step, last = self.progress.step, self.progress.validation
+        is_due = _is_due(step, self._eval_config.eval_interval, self.is_finished)
+        return step > 0 and is_due and (last is None or last["step"] != step)
 
     def _take_step(self) -> StepCompleted | Diverged:
         step, config = self.progress.step + 1, self._config

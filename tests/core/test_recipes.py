@@ -561,3 +561,30 @@ def test_epochs_are_counted_in_steps_once_the_text_is_known(config: RunConfig) -
 
 def test_the_nearest_of_several_budgets_ends_the_run(config: RunConfig) -> None:
     assert train(config, steps=3, epochs=50.0).config.train.steps == 3
+
+
+def test_a_validation_that_a_stop_prevented_is_made_up_for(config: RunConfig) -> None:
+    session = recipes.training(config, name="tiny")
+    events = session.run()
+    for event in events:
+        if isinstance(event, StepCompleted) and event.step == 4:  # the last step of the budget
+            session.stop()
+    run = find_run("tiny").run
+    assert run.checkpoint_state(4)["validation"] is None
+    finished = drive(recipes.resuming("tiny"))[-1]
+    assert isinstance(finished, RunFinished)
+    assert finished.reason == "budget"
+    assert finished.result.val_loss is not None
+    assert run.checkpoint_state(4)["validation"]["step"] == 4
+    assert drive(recipes.resuming("tiny"))[-1].reason == "finished already"
+
+
+def test_a_state_that_lacks_a_field_is_a_damaged_checkpoint(config: RunConfig) -> None:
+    run = train(config)
+    path = run.checkpoint_path(4) / "state.json"
+    state = json.loads(path.read_bytes())
+    del state["spent_s"]
+    path.write_text(json.dumps(state), encoding="utf-8")
+    message, hint = refused(recipes.resuming("tiny"), CheckpointError)
+    assert message == "The checkpoint at step 4 of tiny is damaged: state.json: 'spent_s'."
+    assert "to go on from the one before" in hint
