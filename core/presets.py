@@ -15,7 +15,13 @@ QUICK = RunConfig(
     ),
     text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=512),
     train=TrainConfig(
-        context=128, batch_size=8, seconds=90.0, epochs=10.0, lr=3e-3, warmup_steps=50
+        context=128,
+        batch_size=8,
+        seconds=90.0,
+        epochs=10.0,
+        lr=3e-3,
+        warmup_steps=50,
+        weight_decay=1.0,
     ),
     eval=EvalConfig(eval_interval=100, sample_interval=100),
 )

@@ -19,6 +19,7 @@ SETTINGS = (
     "tokenizer",
     "seconds",
     "steps",
+    "epochs",
     "d_model",
     "n_layers",
     "n_heads",

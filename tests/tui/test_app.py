@@ -277,7 +277,7 @@ async def test_the_settings_reach_the_config() -> None:
     async with app.run_test(size=NARROW) as pilot:
         await pilot.press("i", "down", "down", "right")  # tokenizer: bpe -> byte
         await pilot.press("down", "down", "backspace", *"40")  # steps
-        await pilot.press("down", "down", "backspace", "2")  # n_layers
+        await pilot.press("down", "down", "down", "backspace", "2")  # n_layers
         await pilot.press("enter")
         await settle(pilot)
     kind, config = app.asked[0]  # type: ignore[attr-defined]
@@ -306,10 +306,11 @@ async def test_impossible_settings_are_told_at_once_and_do_not_start(
 ) -> None:
     app = app_with()
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.press("i", *["down"] * 5, *["backspace"] * 3)
+        await pilot.press("i", *["down"] * 6, *["backspace"] * 3)
         await pilot.press(*("left_square_bracket" if c == "[" else c for c in typed))
         await pilot.pause()
-        seen = " ".join(screen_text(app).replace("│", " ").split())
+        form = "\n".join(line[:38] for line in screen_text(app).splitlines())
+        seen = " ".join(form.replace("│", " ").split())
         assert shown.split("'")[-1].strip() in seen
         await pilot.press("enter")
         await settle(pilot)
