@@ -23,7 +23,7 @@ QUICK = RunConfig(
         warmup_steps=50,
         weight_decay=1.0,
     ),
-    eval=EvalConfig(eval_interval=100, sample_interval=100),
+    eval=EvalConfig(eval_interval=200, sample_interval=100),
 )
 
 SEED = RunConfig(

@@ -31,7 +31,7 @@ from core.measure.statistics import interval_of_mean
 from core.model.transformer import Transformer
 from core.text.tokenizer import Tokenizer
 
-LOGITS_PER_BATCH = 1 << 23
+LOGITS_PER_BATCH = 1 << 20
 MIN_BLOCKS = 16
 
 
