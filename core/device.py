@@ -6,6 +6,7 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,18 +74,15 @@ def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -
 
 def environment(device: Device) -> dict[str, Any]:
     """What a figure depends on beside the code."""
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name()
     return {
         "device": device.type,
-        "device_name": name,
+        "device_name": torch.cuda.get_device_name() if device.type == "cuda" else _cpu_name(),
         "dtype": device.dtype,
         "threads": device.threads,
         "cores": os.cpu_count() or 1,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
     }
 
 
@@ -101,6 +99,16 @@ def _available() -> list[str]:
     if torch.backends.mps.is_available():
         found.append("mps")
     return [*found, "cpu"]
+
+
+def _cpu_name() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _default_threads() -> int:
