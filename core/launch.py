@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
-from core.config import RunConfig, SamplingConfig
-from core.device import Device, choose_device
+from core.config import RunConfig
+from core.device import Device, choose_device, environment
 from core.errors import CheckpointError, RunError
 from core.events import (
-    Evaluation,
-    GenerationFinished,
     RunStarted,
     SetupProgressed,
     TrainEvent,
 )
-from core.infer.generate import generate
-from core.measure.evaluate import evaluate
 from core.model.transformer import Transformer
+from core.probes import make_probes
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.run import Run, change_budget, create_run
@@ -36,8 +31,17 @@ from core.training.session import TrainingSession
 from core.training.trainer import Probes, Progress, Trainer, progress_from
 
 IsStopping = Callable[[], bool]
-SAMPLE_PROMPT_TOKENS = 12
-SAMPLE_TEMPERATURE = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a run is made of, beside its folder."""
+
+    text: TokenizedText
+    device: Device
+    model: Transformer
+    batches: RandomBatches
+    probes: Probes
 
 
 def launch_new(
@@ -51,14 +55,16 @@ def launch_new(
     """
     clock = Clock()
     device = choose_device(config.train.device, config.train.dtype, config.train.threads)
-    yield SetupProgressed(stage=f"reading {config.text.corpus}")
+    yield SetupProgressed(stage=f"reading and tokenising {config.text.corpus}")
     text = tokenize_corpus(config.text)
     config = _settled(config, text)
-    batches = _batches(config, text)
     yield SetupProgressed(stage="building the model")
-    model = Transformer(config.model, seed=config.train.seed).to(device.type)
-    run = create_run(name, config, _provenance(text, model, device), text.tokenizer.to_json())
-    yield from _session(run, text, model, batches, device, clock, None, is_stopping).run()
+    parts = _build(config, text, device, is_stopping)
+    if is_stopping():
+        return
+    run = create_run(name, config, _provenance(parts), text.tokenizer.to_json())
+    with run.lock():
+        yield from _session(run, parts, clock, None, is_stopping).run()
 
 
 def launch_resumed(
@@ -70,9 +76,13 @@ def launch_resumed(
         MinitfError: there is no such run, it is in use, or its text has changed.
     """
     run = _run_to_resume(spec)
-    if steps is not None or seconds is not None:
-        with run.lock():
+    with run.lock():
+        if steps is not None or seconds is not None:
             run = change_budget(run, steps=steps or 0, seconds=seconds or 0.0)
+        yield from _go_on(run, is_stopping)
+
+
+def _go_on(run: Run, is_stopping: IsStopping) -> Generator[TrainEvent, None, None]:
     made_with = run.provenance
     device = choose_device(
         str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
@@ -80,11 +90,8 @@ def launch_resumed(
     clock, progress = _resume_point(run)
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = tokenized_text_of(run)
-    batches = _batches(run.config, text)
-    model = Transformer(run.config.model, seed=run.config.train.seed).to(device.type)
-    if progress is not None:
-        load_weights(run, progress.step, model)
-    yield from _session(run, text, model, batches, device, clock, progress, is_stopping).run()
+    parts = _build(run.config, text, device, is_stopping)
+    yield from _session(run, parts, clock, progress, is_stopping).run()
 
 
 def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
@@ -126,117 +133,70 @@ def _run_to_resume(spec: str) -> Run:
     return find_run(spec, needs_checkpoint=False).run
 
 
+def _build(
+    config: RunConfig, text: TokenizedText, device: Device, is_stopping: IsStopping
+) -> _Parts:
+    return _Parts(
+        text=text,
+        device=device,
+        model=Transformer(config.model, seed=config.train.seed).to(device.type),
+        batches=RandomBatches(
+            text.train_ids,
+            batch_size=config.train.batch_size,
+            context=config.train.context,
+            seed=config.train.seed,
+        ),
+        probes=make_probes(config, text, device, is_stopping),
+    )
+
+
 def _session(
-    run: Run,
-    text: TokenizedText,
-    model: Transformer,
-    batches: RandomBatches,
-    device: Device,
-    clock: Clock,
-    progress: Progress | None,
-    is_stopping: IsStopping,
+    run: Run, parts: _Parts, clock: Clock, progress: Progress | None, is_stopping: IsStopping
 ) -> TrainingSession:
-    config = run.config
-    optimizer = AdamW(model, config.train)
+    optimizer = AdamW(parts.model, run.config.train)
     if progress is not None:
+        load_weights(run, progress.step, parts.model)
         load_moments(run, progress.step, optimizer)
     trainer = Trainer(
-        model,
+        parts.model,
         optimizer,
-        batches,
-        make_probes(config, text, device, is_stopping),
-        config.train,
-        config.eval,
-        device=device,
+        parts.batches,
+        parts.probes,
+        run.config.train,
+        run.config.eval,
+        device=parts.device,
         clock=clock,
         progress=progress,
         is_stopping=is_stopping,
     )
-    started = RunStarted(
+    return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer.progress.step))
+
+
+def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
+    train, text, device = run.config.train, parts.text, parts.device
+    return RunStarted(
         run=run.name,
         path=str(run.path),
-        step=trainer.progress.step,
-        steps=config.train.steps,
-        seconds=config.train.seconds,
-        n_params=_count(model),
-        vocab_size=config.model.vocab_size,
+        step=step,
+        steps=train.steps,
+        seconds=train.seconds,
+        n_params=_count(parts.model),
+        vocab_size=run.config.model.vocab_size,
         train_tokens=len(text.train_ids),
         validation_tokens=len(text.validation_ids),
         bytes_per_token=text.bytes_per_token,
-        context=config.train.context,
+        context=train.context,
         device=device.type,
         dtype=device.dtype,
         threads=device.threads,
     )
-    return TrainingSession(run, model, trainer, started)
 
 
-def make_probes(
-    config: RunConfig, text: TokenizedText, device: Device, is_stopping: IsStopping
-) -> Probes:
-    """Whole-split validation and a text sample, both cut short when the run is to stop."""
-    context = config.train.context
-    stride = config.eval.stride or context
-
-    def score(model: nn.Module) -> Evaluation | None:
-        assert isinstance(model, Transformer)
-        scoring = evaluate(
-            model,
-            text.tokenizer,
-            text.validation_ids,
-            context=context,
-            stride=stride,
-            device=device,
-        )
-        while not is_stopping():
-            try:
-                next(scoring)
-            except StopIteration as end:
-                return end.value
-        return None
-
-    def sample(model: nn.Module) -> tuple[str, str] | None:
-        assert isinstance(model, Transformer)
-        given = config.eval.sample_prompt
-        if not config.eval.sample_tokens:
-            return None
-        prompt_ids = (
-            text.tokenizer.encode(given).tolist()
-            if given
-            else text.held_out_prompt(SAMPLE_PROMPT_TOKENS)
-        )
-        sampling = SamplingConfig(
-            max_new_tokens=config.eval.sample_tokens, temperature=SAMPLE_TEMPERATURE
-        )
-        writing = generate(
-            model, text.tokenizer, prompt_ids, sampling, device, is_stopping=is_stopping
-        )
-        *_, last = writing
-        assert isinstance(last, GenerationFinished)
-        return text.tokenizer.decode(prompt_ids), last.result.text
-
-    return Probes(evaluate=score, sample=sample)
-
-
-def _batches(config: RunConfig, text: TokenizedText) -> RandomBatches:
-    return RandomBatches(
-        text.train_ids,
-        batch_size=config.train.batch_size,
-        context=config.train.context,
-        seed=config.train.seed,
-    )
-
-
-def _provenance(text: TokenizedText, model: nn.Module, device: Device) -> dict[str, Any]:
+def _provenance(parts: _Parts) -> dict[str, Any]:
     return {
-        "corpus_sha256": text.corpus_sha256,
-        "n_params": _count(model),
-        "device": device.type,
-        "dtype": device.dtype,
-        "threads": device.threads,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        "corpus_sha256": parts.text.corpus_sha256,
+        "n_params": _count(parts.model),
+        **environment(parts.device),
     }
 
 

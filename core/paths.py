@@ -1,7 +1,7 @@
 """Where minitf keeps things. Nothing is created by asking.
 
     data_dir()/runs/<run>/      trained models
-    data_dir()/settings.toml    the app's settings
+    data_dir()/logs/            what the app and its libraries would print, and our own faults
     cache_dir()/tokens/         token ids, by content hash
     cache_dir()/tokenizers/     trained tokenizers, by content hash
 

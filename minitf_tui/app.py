@@ -36,7 +36,9 @@ TICK_S = 0.05
 TICKS_PER_STATUS = 4
 SAVING_LIMIT_S = 60.0
 """How long leaving waits for a checkpoint at most."""
-SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+]
 
 
 def _pane_key(key: str, action: str, words: str) -> Binding:
@@ -87,6 +89,7 @@ class MinitfApp(App[int]):
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
         self._leaving = False
+        self.waits = True
         self._ticks = -1
         self._tabs = TabStrip([pane.NAME for pane in PANES])
         self._switcher = ContentSwitcher(initial=PANES[0].NAME)
@@ -174,7 +177,8 @@ class MinitfApp(App[int]):
         await self.action_leave()
 
     async def action_leave(self) -> None:
-        """Leave, once every job has saved what it has; a second time leaves at once."""
+        """Leave, once every job has saved what it has; a second time does not wait."""
+        self.waits = not self._leaving
         if self._leaving or not self.device.jobs:
             self.exit(0)
             return
@@ -251,7 +255,7 @@ def run_app(*, autostart: bool | None = None) -> int:
             app.run()
         finally:
             app.device.stop_all()
-            app.device.wait(SAVING_LIMIT_S)
+            app.device.wait(SAVING_LIMIT_S if app.waits else 0.0)
     if app.exit_signal:
         return 128 + app.exit_signal
     return app.return_code or 0

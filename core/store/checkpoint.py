@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,7 +127,8 @@ def _prune(run: Run) -> None:
     kept = {*steps[-KEPT_CHECKPOINTS:], run.best_step()}
     for step in steps:
         if step not in kept:
-            remove_folder(run.checkpoint_path(step))
+            with suppress(OSError):  # somebody reads it; the next save tries again
+                remove_folder(run.checkpoint_path(step))
 
 
 def _damaged(run: Run, step: int, what: str) -> CheckpointError:

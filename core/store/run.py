@@ -151,7 +151,7 @@ def create_run(
 
 def change_budget(run: Run, *, steps: int, seconds: float) -> Run:
     """The run with another budget, on disk too: the one thing about it that may change."""
-    config = run.config.with_changes(steps=steps, seconds=seconds)
+    config = run.config.with_changes(steps=steps, seconds=seconds, epochs=0.0)
     write_atomically(run.path / "run.toml", _run_toml(config, run.provenance))
     return replace(run, config=config)
 

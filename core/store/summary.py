@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from core.errors import RunError
@@ -59,8 +62,18 @@ def summarise(run: Run) -> RunSummary:
         n_params=int(run.provenance.get("n_params", 0)),
         corpus=text.corpus,
         tokenizer=text.tokenizer,
-        size_bytes=sum(p.stat().st_size for p in run.path.rglob("*") if p.is_file()),
+        size_bytes=_size(run.path),
     )
+
+
+def _size(folder: Path) -> int:
+    """Of all files; some may go while we look, for a trainer drops old checkpoints."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(parent) / name).stat().st_size
+    return total
 
 
 def _state(run: Run, events: list[dict[str, Any]]) -> str:
@@ -69,6 +82,8 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
             pass
     except RunError:
         return "running"
+    except OSError:  # a folder that we may not write cannot be trained by us either
+        pass
     last = events[-1] if events else {"event": "Created"}
     if last["event"] == "Created":
         return "new"

@@ -36,8 +36,6 @@ FORMAT = 2
 DIGEST_BYTES = 32
 PROMPT_SEARCH = 512
 Ids = NDArray[Any]
-Tell = Callable[[str], None]
-"""Told what takes a moment, for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +60,20 @@ class TokenizedText:
         return ids[start : start + n_tokens] or ids[:n_tokens]
 
 
-def tokenize_corpus(config: TextConfig, tell: Tell = lambda _: None) -> TokenizedText:
+def tokenize_corpus(config: TextConfig) -> TokenizedText:
     """Read a corpus, make its tokenizer and its ids, or take them from the cache.
 
     Raises:
         DataError: the text cannot be used.
         TokenizerError: it cannot be tokenised.
     """
-    tell(f"reading {config.corpus}")
     corpus = load_corpus(config.corpus)
     train_text, _ = split_text(corpus.text, config.validation_fraction)
-    tokenizer = _make_tokenizer(config, corpus, train_text, tell)
-    return _split_ids(config, tokenizer, corpus.sha256, lambda: corpus, tell)
+    tokenizer = _make_tokenizer(config, corpus, train_text)
+    return _split_ids(config, tokenizer, corpus.sha256, lambda: corpus)
 
 
-def tokenized_text_of(run: Run, tell: Tell = lambda _: None) -> TokenizedText:
+def tokenized_text_of(run: Run) -> TokenizedText:
     """The text of a run as it was when the run was made, from the cache if it is there.
 
     Raises:
@@ -95,7 +92,7 @@ def tokenized_text_of(run: Run, tell: Tell = lambda _: None) -> TokenizedText:
             )
         return corpus
 
-    return _split_ids(run.config.text, tokenizer, sha256, same_corpus, tell)
+    return _split_ids(run.config.text, tokenizer, sha256, same_corpus)
 
 
 def tokenizer_of(run: Run) -> Tokenizer:
@@ -114,7 +111,7 @@ def tokenizer_of(run: Run) -> Tokenizer:
         ) from error
 
 
-def _make_tokenizer(config: TextConfig, corpus: Corpus, train_text: str, tell: Tell) -> Tokenizer:
+def _make_tokenizer(config: TextConfig, corpus: Corpus, train_text: str) -> Tokenizer:
     if config.tokenizer == "byte":
         return ByteTokenizer()
     if config.tokenizer == "char":
@@ -124,7 +121,6 @@ def _make_tokenizer(config: TextConfig, corpus: Corpus, train_text: str, tell: T
     try:
         return load_tokenizer(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, TokenizerError):
-        tell("training a tokenizer")
         tokenizer = train_bpe(train_text, config.vocab_size)
         write_atomically(path, tokenizer.to_json().encode())
         return tokenizer
@@ -135,7 +131,6 @@ def _split_ids(
     tokenizer: Tokenizer,
     corpus_sha256: str,
     corpus: Callable[[], Corpus],
-    tell: Tell,
 ) -> TokenizedText:
     """Both splits; `corpus` is asked for its text only if the cache lacks them."""
     content = (
@@ -145,7 +140,6 @@ def _split_ids(
     files = {part: _ids_path(f"{content} {part}") for part in ("train", "validation")}
     ids = {part: _read_ids(path, tokenizer.vocab_size) for part, path in files.items()}
     if any(part is None for part in ids.values()):
-        tell("turning text into tokens")
         for part, fresh in _tokenize(config, tokenizer, corpus()).items():
             data = fresh.astype(_id_type(tokenizer.vocab_size)).tobytes()
             write_atomically(files[part], hashlib.sha256(data).digest() + data)

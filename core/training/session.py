@@ -38,14 +38,13 @@ class TrainingSession:
     def run(self) -> Generator[TrainEvent, None, None]:
         """Train to the end, keeping metrics and checkpoints. Closing it early keeps one more.
 
-        Raises:
-            RunError: another process trains this run.
+        Whoever pulls holds the run's lock, from before its checkpoint was read.
         """
         trainer = self._trainer
         if trainer.is_finished and not trainer.owes_validation:
             yield RunFinished(reason="finished already", result=self.result())
             return
-        with self._run.lock(), MetricsWriter(self._run.path) as metrics:
+        with MetricsWriter(self._run.path) as metrics:
             sweep(self._run.path / "checkpoints")
             if trainer.progress.step:
                 metrics.resumed(trainer.progress.step)

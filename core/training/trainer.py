@@ -157,7 +157,13 @@ class Trainer:
     def _after_step(self) -> Generator[TrainEvent, None, None]:
         step, every = self.progress.step, self._eval_config
         is_last = self.is_finished
+        intervals = (every.eval_interval, every.sample_interval, self._config.checkpoint_interval)
+        if not any(_is_due(step, interval, is_last) for interval in intervals):
+            return
         validation = None
+        if broken := first_not_finite(self.model):
+            yield self._diverge(step, f"{broken} holds a number that is not finite")
+            return
         if _is_due(step, every.eval_interval, is_last) and not self._is_stopping():
             validation = self._validate()
             if validation is not None:

@@ -7,7 +7,6 @@ flag here. Parsing keeps only what was typed: defaults belong to core. Every mis
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -244,8 +243,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def renamed(flag: Flag, **changes: Any) -> Flag:
-    """The same flag with some of its words replaced."""
-    return dataclasses.replace(flag, **changes)

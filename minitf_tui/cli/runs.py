@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from core.config import write_toml
@@ -139,7 +140,7 @@ def _value(name: str, value: object) -> str:
 
 
 def _short(corpus: str) -> str:
-    name = corpus.rpartition("/")[2] or corpus
+    name = PurePath(corpus).name or corpus
     return name if len(name) <= 20 else f"{name[:17]}..."
 
 

@@ -81,8 +81,6 @@ class GeneratePane(Pane):
 
     def do_generate(self) -> None:
         """Write with the settings in the form; what is being written now is stopped."""
-        if self.is_active and self.job:
-            self.job.stop()
         tokens: deque[TokenGenerated] = deque()
 
         def make() -> Session:
@@ -90,6 +88,8 @@ class GeneratePane(Pane):
             run = values.pop("run") or "last"
             sampling = SamplingConfig(**values)
             self._wanted = sampling.max_new_tokens
+            if self.is_active and self.job:
+                self.job.stop()
             return self.recipes().generation(run, sampling)
 
         def collect(event: Event) -> bool:

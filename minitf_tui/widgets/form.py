@@ -56,7 +56,9 @@ class Item:
         if wanted is str:
             return text
         try:
-            return wanted(text.replace(",", "").replace(" ", ""))
+            plain = text.replace(" ", "")
+            # 1,000 is a whole number; 0,003 would silently become 3.
+            return wanted(plain.replace(",", "") if wanted is int else plain)
         except ValueError:
             raise ConfigError(
                 f"{self.name}={text!r} is not {_WORDS[wanted]}.", hint=f"Try {shown(self.value)}."

@@ -34,22 +34,16 @@ class TextStream(VerticalScroll, can_focus=False):
         super().__init__(id=id)
         self._pieces: list[Piece] = []
         self._tail = Static("", markup=False)
-        self._length = 0
 
     def compose(self) -> ComposeResult:
         yield self._tail
-
-    @property
-    def is_blank(self) -> bool:
-        """True before anything is written."""
-        return self._length == 0
 
     def restart(self) -> None:
         """Forget everything."""
         for child in list(self.children):
             if child is not self._tail:
                 child.remove()
-        self._pieces, self._length = [], 0
+        self._pieces = []
         self._tail.update("")
 
     def write(self, text: str, style: str = "") -> None:
@@ -57,7 +51,6 @@ class TextStream(VerticalScroll, can_focus=False):
         if not text:
             return
         is_at_end = self.is_vertical_scroll_end
-        self._length += len(text)
         self._pieces.append((clean(text), style))
         if sum(len(t) for t, _ in self._pieces) > FREEZE_AT:
             self._freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ import core
 from core.config import RunConfig
 from core.errors import ConfigError, MinitfError
 from core.events import Event, RunFinished, StepCompleted
+from core.store.find import find_run
 from core.testing import tiny_run_config
 
 
@@ -114,3 +116,14 @@ def test_the_cache_changes_the_speed_alone(config: RunConfig) -> None:
     core.train(config, name="tiny")
     texts = {core.generate("tiny", max_new_tokens=50, cache=cache).text for cache in (True, False)}
     assert len(texts) == 1
+
+
+def test_an_interrupt_saves_before_it_is_raised(text_file: str) -> None:
+    def press(event: object) -> None:
+        if isinstance(event, StepCompleted) and event.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        core.train(tiny_run_config(text_file, steps=500), name="cut", on_event=press)
+    assert find_run("cut").step in (3, 4)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

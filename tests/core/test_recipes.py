@@ -15,7 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from core import paths, recipes
 from core.config import BenchConfig, RunConfig, SamplingConfig
-from core.errors import CheckpointError, ConfigError, DataError, DeviceError, RunError
+from core.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DeviceError,
+    RunError,
+    TokenizerError,
+)
 from core.events import (
     BenchmarkCompleted,
     CheckpointSaved,
@@ -588,3 +595,51 @@ def test_a_state_that_lacks_a_field_is_a_damaged_checkpoint(config: RunConfig) -
     message, hint = refused(recipes.resuming("tiny"), CheckpointError)
     assert message == "The checkpoint at step 4 of tiny is damaged: state.json: 'spent_s'."
     assert "to go on from the one before" in hint
+
+
+def test_a_sample_prompt_that_cannot_be_read_is_refused_before_anything_is_made(
+    config: RunConfig,
+) -> None:
+    changed = config.with_changes(tokenizer="char", sample_prompt="☃")
+    message, _ = refused(recipes.training(changed, name="tiny"), TokenizerError)
+    assert "'☃'" in message
+    assert not (paths.runs_dir() / "tiny").exists()
+
+
+def test_a_run_of_epochs_cannot_be_resumed_without_an_end(config: RunConfig) -> None:
+    train(config, epochs=0.5)
+    refused(recipes.resuming("tiny", steps=0), ConfigError)
+
+
+def test_a_stop_during_the_set_up_leaves_nothing(config: RunConfig) -> None:
+    session = recipes.training(config, name="tiny")
+    events = session.run()
+    next(events)
+    session.stop()
+    assert all(isinstance(event, SetupProgressed) for event in events)
+    assert not (paths.runs_dir() / "tiny").exists()
+
+
+def test_weights_that_broke_are_not_asked_to_write(config: RunConfig) -> None:
+    changed = config.with_changes(lr=1e38, grad_clip=0.0, steps=9, warmup_steps=0)
+    changed = changed.with_changes(sample_interval=1, eval_interval=0, checkpoint_interval=0)
+    last = drive(recipes.training(changed, name="tiny"))[-1]
+    assert isinstance(last, Diverged)
+    assert last.checkpoint_step == 0
+
+
+def test_a_run_in_use_is_not_read_before_it_is_free(config: RunConfig) -> None:
+    run = train(config)
+    with run.lock():
+        message, _ = refused(recipes.resuming("tiny", steps=9), RunError)
+    assert message == "The run tiny is in use by another minitf."
+    assert find_run("tiny").run.config.train.steps == 4
+
+
+def test_a_file_that_goes_while_we_look_does_not_break_the_list(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config)
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda folder: [*walk(folder), (folder, [], ["gone"])])
+    assert list_runs()[0].size_bytes > 0
