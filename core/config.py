@@ -161,7 +161,7 @@ class TrainConfig:
     )
     device: str = setting("auto", "where tensors live", choices=DEVICES)
     dtype: str = setting("auto", "number type of matrix products", choices=DTYPES)
-    threads: int = setting(0, "CPU threads; 0 is one a core", unit="threads")
+    threads: int = setting(0, "CPU threads; 0 is one a core, at most 8", unit="threads")
 
     def __post_init__(self) -> None:
         check_types(self)

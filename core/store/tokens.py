@@ -88,7 +88,7 @@ def tokenized_text_of(run: Run) -> TokenizedText:
         if corpus.sha256 != sha256:
             raise RunError(
                 f"The corpus {corpus.name!r} has changed since {run.name} was made.",
-                hint="Restore the old text, or start a new run.",
+                hint="Restore the old text, or start a new run. python-docs changes with Python.",
             )
         return corpus
 

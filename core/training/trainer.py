@@ -6,6 +6,7 @@ close the generator from the thread that pulls.
 
 Invariant: step k depends on the weights and moments after step k-1, on the config and on k
 alone. Batches and dropout are drawn from (seed, k), so a resumed run takes the same steps.
+(Under a budget in seconds the schedule also depends on the training time so far.)
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ COMMAND = Command(
     ),
     notes=(
         f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config",
-        "over the preset. --steps lifts a limit in seconds, and the other way round.",
+        "over the preset. A budget that is given (steps, seconds, epochs) lifts the others.",
     ),
 )
 

@@ -1,6 +1,6 @@
 """The Train pane: settings, and a run that is watched while it learns.
 
-The worker fills a `History`; ten times a second the pane looks at it. Plots are redrawn when
+The worker fills a `History`; twenty times a second the pane looks at it. Plots are redrawn when
 their share of the processor allows.
 """
 

@@ -258,7 +258,7 @@ def test_a_corpus_that_changed_stops_a_resume(config: RunConfig, text_file: str)
         path.unlink()
     message, hint = refused(recipes.resuming("tiny", steps=6), RunError)
     assert message == f"The corpus {text_file!r} has changed since tiny was made."
-    assert hint == "Restore the old text, or start a new run."
+    assert hint == "Restore the old text, or start a new run. python-docs changes with Python."
 
 
 def test_a_run_that_diverges_says_where_to_go_back_to(config: RunConfig) -> None:

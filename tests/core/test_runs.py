@@ -384,7 +384,10 @@ def test_a_corpus_that_changed_is_refused(text_file: str) -> None:
     message = f"The corpus '{text_file}' has changed since tiny was made."
     with pytest.raises(RunError, match=re.escape(message)) as caught:
         tokenized_text_of(run)
-    assert caught.value.hint == "Restore the old text, or start a new run."
+    assert (
+        caught.value.hint
+        == "Restore the old text, or start a new run. python-docs changes with Python."
+    )
 
 
 def test_a_new_run_is_listed_with_its_figures() -> None:
