@@ -18,7 +18,7 @@ def test_the_ten_lines_of_library_run(capsys: pytest.CaptureFixture[str]) -> Non
     code = [line for line in lines.splitlines() if line.strip()]
     assert len(code) <= 10
     exec(compile(lines, "README.md", "exec"), {})
-    assert "first" in capsys.readouterr().out
+    assert "python-docs-1" in capsys.readouterr().out
 
 
 COMMANDS = [

@@ -29,7 +29,7 @@ COMMAND = Command(
         ),
         JSON,
     ),
-    notes=('Needs matplotlib: pip install "minitf-tui[plot]"',),
+    notes=("Needs matplotlib: python -m pip install matplotlib",),
 )
 
 
@@ -49,7 +49,7 @@ def execute(arguments: Arguments) -> int:
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
             "Pictures are drawn by matplotlib, which is not installed.",
-            hint='Install it with: pip install "minitf-tui[plot]"',
+            hint="Install it with: python -m pip install matplotlib",
         )
     from minitf_tui.cli import figures
 

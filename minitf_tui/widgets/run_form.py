@@ -68,13 +68,16 @@ class RunForm(Form):
         self._judge()
 
     def _judge(self) -> None:
+        name = self.texts()[PRESET.name]
         try:
-            cost = self._estimate(self.config())
+            config = self.config()
+            cost = self._estimate(config)
         except MinitfError as error:
             self.complain(explain(error))
             return
         self.complain("")
+        about = f"  {ABOUT[name]}" if config == preset(name) else ""
         self.summarise(
             f"{fmt.count(cost.n_params)} parameters, {fmt.size_bytes(cost.training_bytes)}"
-            f" to train.  {ABOUT[self.texts()[PRESET.name]]}"
+            f" to train.{about}"
         )

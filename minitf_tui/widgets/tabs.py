@@ -63,7 +63,7 @@ class TabStrip(Horizontal):
 
     def tell(self, text: str, style: str = "") -> None:
         """What the device does."""
-        if (text, style) != self._status:
+        if (text, style) != self._status and self.children:  # a tick may outlive the screen
             self._status = (text, style)
             # Its room is fixed: a new layout for every percent would cost more than the plots.
             self.query_one("#device", Static).update(Content.assemble((text, style)), layout=False)

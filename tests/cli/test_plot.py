@@ -97,7 +97,7 @@ def test_without_matplotlib_there_is_a_line_to_type(refused, run, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert refused("plot") == (
         "minitf: Pictures are drawn by matplotlib, which is not installed.\n"
-        'Install it with: pip install "minitf-tui[plot]"\n'
+        "Install it with: python -m pip install matplotlib\n"
     )
 
 
