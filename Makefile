@@ -38,14 +38,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.installed-dev ## run the tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
-check: $(VENV)/.installed-dev ## format, lint, types, import rules, tests with coverage
+check: $(VENV)/.installed-dev ## format, lint, types, import rules, all but the slow tests with coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not slow' --cov --cov-report=term:skip-covered $(ARGS)
 
 format: $(VENV)/.installed-dev ## put the code in order
 	$(BIN)/ruff format .

@@ -13,6 +13,9 @@ from core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
+MAX_SEED = 2**63 - 1
+"""What a random generator takes."""
+
 _TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 

@@ -16,27 +16,18 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from core.errors import MinitfError
 from core.events import Event, SetupProgressed
 
+if TYPE_CHECKING:
+    from core.recipes import Session
+
 Listener = Callable[["Job", Event], None]
 Ending = Callable[["Job", BaseException | None], None]
-
-
-class Session(Protocol):
-    """The part of a core session that a job needs."""
-
-    def run(self) -> Generator[Event, None, None]:
-        """All the work, in the thread that pulls."""
-        ...
-
-    def stop(self) -> None:
-        """Ask it to end soon; from any thread."""
-        ...
 
 
 class DeviceBusyError(MinitfError):

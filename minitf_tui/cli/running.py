@@ -10,27 +10,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from minitf_tui.cli.output import is_terminal
 
 if TYPE_CHECKING:
-    from core.events import Event
+    from core.recipes import Session
 
 SUCCESS, FAULT, MISTAKE = 0, 1, 2
 STOPPED_BY = 128
 """Added to a signal's number, as shells do."""
-
-
-class Session(Protocol):
-    """A job of core: a generator of events that can be asked to stop."""
-
-    def run(self) -> Generator[Event, None, None]: ...
-
-    def stop(self) -> None: ...
 
 
 class Interruption:

@@ -38,7 +38,7 @@ from minitf_tui.cli.running import FAULT, drive
 from minitf_tui.problems import escape
 
 if TYPE_CHECKING:
-    from minitf_tui.cli.running import Session
+    from core.recipes import Session
 
 DEFAULT_PRESET = "quick"
 BUDGET = ("steps", "seconds")

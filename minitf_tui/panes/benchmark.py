@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,12 +15,15 @@ from core.config import BenchConfig
 from core.events import BenchmarkCompleted, Event, RepetitionCompleted
 from minitf_tui import format as fmt
 from minitf_tui import readings
-from minitf_tui.job import Device, Session
+from minitf_tui.job import Device
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
+
+if TYPE_CHECKING:
+    from core.recipes import Session
 
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
 CACHES = {"none": ("no cache", "$warning"), "static": ("cache", "$accent")}

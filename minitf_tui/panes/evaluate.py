@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +14,15 @@ from textual.widgets import Static
 from core.events import EvaluationCompleted, EvaluationProgressed, Event
 from minitf_tui import format as fmt
 from minitf_tui import readings
-from minitf_tui.job import Device, Session
+from minitf_tui.job import Device
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
+
+if TYPE_CHECKING:
+    from core.recipes import Session
 
 SETTINGS = (
     Item("run", "last", "which run: a name, last, best, or one of them with @STEP"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +13,15 @@ from textual.containers import Container
 from core.config import SamplingConfig
 from core.events import Event, GenerationFinished, PromptRead, TokenGenerated
 from minitf_tui import format as fmt
-from minitf_tui.job import Device, Session
+from minitf_tui.job import Device
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress
 from minitf_tui.widgets.stream import TextStream
+
+if TYPE_CHECKING:
+    from core.recipes import Session
 
 PROMPT = Item(
     "prompt", "", "text to continue; empty takes a piece of the held-out text", is_wide=True

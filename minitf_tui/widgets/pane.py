@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual import on
 from textual.containers import Container
@@ -13,9 +13,12 @@ from textual.widgets import Static
 
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.events import Event, SetupProgressed
-from minitf_tui.job import Device, DeviceBusyError, Job, Session
+from minitf_tui.job import Device, DeviceBusyError, Job
 from minitf_tui.problems import explain
 from minitf_tui.widgets.form import Form
+
+if TYPE_CHECKING:
+    from core.recipes import Session
 
 Collector = Callable[[Event], bool]
 

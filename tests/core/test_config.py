@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.config import (
-    MAX_SEED,
     BenchConfig,
     EvalConfig,
     ModelConfig,
@@ -23,7 +22,7 @@ from core.config import (
     write_toml,
 )
 from core.errors import ConfigError, MinitfError, did_you_mean
-from core.fields import flag_fields
+from core.fields import MAX_SEED, flag_fields
 from core.presets import ABOUT, PRESETS, preset
 
 MODEL = [

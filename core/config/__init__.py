@@ -1,0 +1,25 @@
+"""Every setting of minitf, as frozen dataclasses; one module a section.
+
+One definition serves the library, the command line, the form on the screen and the TOML
+file: each field carries its help, its unit and its choices. Values are checked where the
+config is made, so a config that exists can be used.
+"""
+
+from core.config.jobs import BenchConfig, SamplingConfig
+from core.config.model import ModelConfig
+from core.config.run import RunConfig, read_toml, write_toml
+from core.config.text import TextConfig
+from core.config.train import BUDGETS, EvalConfig, TrainConfig
+
+__all__ = [
+    "BUDGETS",
+    "BenchConfig",
+    "EvalConfig",
+    "ModelConfig",
+    "RunConfig",
+    "SamplingConfig",
+    "TextConfig",
+    "TrainConfig",
+    "read_toml",
+    "write_toml",
+]

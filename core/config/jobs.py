@@ -1,0 +1,49 @@
+"""Settings of what is done with a trained model: writing, and timing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from core.fields import MAX_SEED, at_least, check_types, setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingConfig:
+    """How the next token is chosen. Rules apply in this order, over the full vocabulary."""
+
+    prompt: str = setting("", "text to continue; empty takes held-out text")
+    max_new_tokens: int = setting(200, "tokens to generate", unit="tokens")
+    temperature: float = setting(0.8, "0 is greedy; 1 is the model's own distribution")
+    top_k: int = setting(0, "keep the k most likely tokens; 0 is off", unit="tokens")
+    top_p: float = setting(1.0, "keep the fewest tokens that sum to p; 1 is off")
+    min_p: float = setting(0.0, "drop tokens below this share of the best one; 0 is off")
+    seed: int = setting(0, "seed of the dice")
+    cache: bool = setting(True, "keep keys and values of earlier tokens")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        at_least(self, 1, "max_new_tokens")
+        at_least(self, 0, "temperature", "top_k", "seed")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p={self.top_p:g} is not in (0, 1].", hint="Try top_p=0.9.")
+        if not 0 <= self.min_p <= 1:
+            raise ConfigError(f"min_p={self.min_p:g} is not in [0, 1].", hint="Try min_p=0.05.")
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """How the KV cache is timed."""
+
+    n: int = setting(512, "tokens generated in a repetition", unit="tokens")
+    reps: int = setting(3, "counted repetitions of each cell")
+    warmup: int = setting(1, "repetitions before, not counted")
+    prompt_tokens: int = setting(16, "held-out tokens read before the first new one", unit="tokens")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        at_least(self, 2, "n")
+        at_least(self, 1, "reps", "prompt_tokens")
+        at_least(self, 0, "warmup")

@@ -1,0 +1,96 @@
+"""Shape and switches of the model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from core.fields import at_least, check_types, in_choices, setting
+
+POSITIONS = ("rope", "sinusoidal", "learned", "none")
+NORMS = ("layernorm", "rmsnorm")
+NORM_PLACES = ("pre", "post")
+ACTIVATIONS = ("relu", "gelu", "relu2", "swiglu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Shape and switches of a decoder-only transformer."""
+
+    vocab_size: int = setting(
+        0, "number of token ids; taken from the tokenizer", unit="tokens", is_flag=False
+    )
+    max_seq_len: int = setting(256, "longest context the model can hold", unit="tokens")
+    d_model: int = setting(128, "width of the residual stream")
+    n_layers: int = setting(4, "number of blocks")
+    n_heads: int = setting(4, "query heads in a block")
+    n_kv_heads: int = setting(0, "key and value heads in a block; 0 means n_heads")
+    d_ff: int = setting(0, "width of the feed-forward; 0 means 4 d_model (8/3 for swiglu)")
+    positions: str = setting("rope", "how a token knows its place", choices=POSITIONS)
+    rope_theta: float = setting(10_000.0, "slowest wavelength of rope, over 2 pi")
+    norm: str = setting("layernorm", "normalisation", choices=NORMS)
+    norm_place: str = setting("pre", "normalise before or after each part", choices=NORM_PLACES)
+    activation: str = setting("relu", "feed-forward non-linearity", choices=ACTIVATIONS)
+    qk_norm: bool = setting(False, "normalise queries and keys of each head")
+    tied_head: bool = setting(False, "share the embedding with the output head")
+    bias: bool = setting(False, "biases in linear layers and norms")
+    logit_softcap: float = setting(0.0, "squash logits into ± this value; 0 is off")
+    dropout: float = setting(0.0, "share of activations zeroed while training")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        at_least(self, 1, "max_seq_len", "d_model", "n_layers", "n_heads")
+        at_least(self, 0, "vocab_size", "n_kv_heads", "d_ff", "logit_softcap")
+        in_choices(self)
+        if self.rope_theta <= 1:
+            raise ConfigError(
+                f"rope_theta={self.rope_theta:g} is not above 1.", hint="The usual value is 10000."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"dropout={self.dropout:g} is not in [0, 1).", hint="Try dropout=0.1."
+            )
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        if self.d_model % self.n_heads:
+            below = self.n_heads * (self.d_model // self.n_heads)
+            near = " or ".join(str(d) for d in (below, below + self.n_heads) if d)
+            raise ConfigError(
+                f"d_model={self.d_model} does not divide into n_heads={self.n_heads}.",
+                hint=f"Try d_model={near}.",
+            )
+        if self.n_heads % self.kv_heads:
+            raise ConfigError(
+                f"n_heads={self.n_heads} is not a multiple of n_kv_heads={self.kv_heads}.",
+                hint=f"Try n_kv_heads={', '.join(map(str, _divisors(self.n_heads)))}.",
+            )
+        if self.positions == "rope" and self.head_dim % 2:
+            raise ConfigError(
+                f"rope turns pairs, and the head width {self.head_dim} is odd.",
+                hint=f"Try d_model={2 * self.d_model} or positions=learned.",
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Key and value heads, the default resolved."""
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def hidden_dim(self) -> int:
+        """Width of the feed-forward, the default resolved (SwiGLU: arXiv:2002.05202 §2)."""
+        if self.d_ff:
+            return self.d_ff
+        if self.activation == "swiglu":
+            return 8 * math.ceil(8 * self.d_model / 3 / 8)
+        return 4 * self.d_model
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]

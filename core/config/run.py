@@ -1,0 +1,126 @@
+"""All that determines a training run, as one value; TOML both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.config.model import ModelConfig
+from core.config.text import TextConfig
+from core.config.train import BUDGETS, EvalConfig, TrainConfig
+from core.errors import ConfigError, did_you_mean
+from core.fields import flag_fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """All that determines a training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000))
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        if self.train.context > self.model.max_seq_len:
+            raise ConfigError(
+                f"context={self.train.context} is longer than"
+                f" max_seq_len={self.model.max_seq_len}.",
+                hint=f"Try max_seq_len={self.train.context} or a shorter context.",
+            )
+        if self.eval.stride > self.train.context:
+            raise ConfigError(
+                f"stride={self.eval.stride} is longer than context={self.train.context}: "
+                "tokens would be left out.",
+                hint=f"Try stride={self.train.context}.",
+            )
+
+    def with_changes(self, **changes: Any) -> RunConfig:
+        """The same run with some fields replaced, named as on the command line.
+
+        A new budget replaces the old one: `steps=200` also lifts limits in seconds and epochs. A
+        longer `context` alone makes the model hold it.
+
+        Raises:
+            ConfigError: a name is unknown or a value impossible.
+        """
+        changes = _with_one_budget(changes)
+        context = changes.get("context")
+        if type(context) is int and context > self.model.max_seq_len:
+            changes.setdefault("max_seq_len", context)
+        sections: dict[str, dict[str, Any]] = {}
+        owners = {about.name: section for section, about in flag_fields(self)}
+        for name, value in changes.items():
+            if name not in owners:
+                raise ConfigError(f"There is no setting {name!r}.", hint=did_you_mean(name, owners))
+            sections.setdefault(owners[name], {})[name] = value
+        return self._replaced(sections)
+
+    def _replaced(self, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+        parts = {
+            name: dataclasses.replace(getattr(self, name), **sections[name]) for name in sections
+        }
+        return dataclasses.replace(self, **parts)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain tables, ready for TOML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, tables: Mapping[str, Any], base: RunConfig | None = None) -> RunConfig:
+        """The config that `tables` describes, on top of `base` (default: the defaults).
+
+        Raises:
+            ConfigError: a table or field is unknown, or a value impossible.
+        """
+        base = base or cls()
+        if isinstance(tables.get("train"), Mapping):
+            tables = {**tables, "train": _with_one_budget(tables["train"])}
+        for section, values in tables.items():
+            known = {f.name for f in dataclasses.fields(base)}
+            if section not in known or not isinstance(values, Mapping):
+                raise ConfigError(
+                    f"The config has no table [{section}].", hint=did_you_mean(section, known)
+                )
+            names = {f.name for f in dataclasses.fields(getattr(base, section))}
+            for name in values:
+                if name not in names:
+                    raise ConfigError(
+                        f"The table [{section}] has no field {name!r}.",
+                        hint=did_you_mean(name, names),
+                    )
+        return base._replaced(tables)
+
+
+def _with_one_budget(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget that is given lifts those that are not."""
+    if any(changes.get(name) for name in BUDGETS):
+        return {**BUDGETS, **changes}
+    return dict(changes)
+
+
+def read_toml(text: str, base: RunConfig | None = None, *, source: str = "config") -> RunConfig:
+    """Parse a config file.
+
+    Raises:
+        ConfigError: not TOML, or not a config.
+    """
+    import tomllib
+
+    try:
+        tables = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"{source} is not valid TOML: {error}.",
+            hint="The tables are [model], [text], [train] and [eval].",
+        ) from error
+    return RunConfig.from_dict(tables, base)
+
+
+def write_toml(config: RunConfig) -> str:
+    """The config as TOML text; `read_toml` gives it back."""
+    import tomli_w
+
+    return tomli_w.dumps(config.to_dict())

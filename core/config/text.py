@@ -1,0 +1,41 @@
+"""What is read, and how it becomes tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from core.fields import at_least, check_types, in_choices, setting
+
+TOKENIZERS = ("bpe", "byte", "char")
+MIN_BPE_VOCAB = 260
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextConfig:
+    """What is read, and how it becomes tokens."""
+
+    corpus: str = setting("python-docs", "python-docs, or the path of a UTF-8 text file")
+    tokenizer: str = setting("bpe", "how text becomes tokens", choices=TOKENIZERS)
+    vocab_size: int = setting(1024, "token ids of a bpe tokenizer, 260 or more", unit="tokens")
+    validation_fraction: float = setting(0.1, "share of the text held out, from its end")
+    max_tokens: int = setting(
+        0, "keep only the first tokens, and split those; 0 keeps all", unit="tokens"
+    )
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_choices(self)
+        at_least(self, 0, "max_tokens")
+        if not self.corpus:
+            raise ConfigError("The corpus has no name.", hint="Name a text file, or python-docs.")
+        if self.tokenizer == "bpe" and self.vocab_size < MIN_BPE_VOCAB:
+            raise ConfigError(
+                f"vocab_size={self.vocab_size} is below {MIN_BPE_VOCAB}, the least for bpe.",
+                hint="Try vocab_size=1024, or tokenizer=byte.",
+            )
+        if not 0 < self.validation_fraction < 1:
+            raise ConfigError(
+                f"validation_fraction={self.validation_fraction:g} is not between 0 and 1.",
+                hint="The usual value is 0.1.",
+            )

@@ -1,0 +1,78 @@
+"""How the weights are found, and what is measured meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
+
+SCHEDULES = ("cosine", "constant")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "bfloat16")
+BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0}
+"""The limits of a run, each off; the nearest one that is on ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How the weights are found."""
+
+    context: int = setting(128, "tokens in a row of a batch", unit="tokens")
+    batch_size: int = setting(16, "rows in a batch")
+    steps: int = setting(0, "budget of optimiser steps; 0 is no limit", unit="steps")
+    seconds: float = setting(0.0, "budget of pure training time; 0 is no limit", unit="s")
+    epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
+    lr: float = setting(1e-3, "highest learning rate")
+    min_lr: float = setting(0.1, "learning rate at the end, as a share of lr (cosine)")
+    warmup_steps: int = setting(10, "steps over which the learning rate rises", unit="steps")
+    schedule: str = setting("cosine", "course of the learning rate", choices=SCHEDULES)
+    weight_decay: float = setting(0.1, "AdamW decay of matrices")
+    beta1: float = setting(0.9, "AdamW decay of the mean gradient")
+    beta2: float = setting(0.95, "AdamW decay of the squared gradient")
+    grad_clip: float = setting(1.0, "largest gradient norm; 0 is off")
+    seed: int = setting(0, "seed of weights, batches and dropout")
+    checkpoint_interval: int = setting(
+        250, "steps between checkpoints; 0 is ends only", unit="steps"
+    )
+    device: str = setting("auto", "where tensors live", choices=DEVICES)
+    dtype: str = setting("auto", "number type of matrix products", choices=DTYPES)
+    threads: int = setting(0, "CPU threads; 0 is one a core, at most 8", unit="threads")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_choices(self)
+        at_least(self, 1, "context", "batch_size")
+        at_least(self, 0, *BUDGETS, "warmup_steps", "weight_decay", "grad_clip")
+        at_least(self, 0, "seed", "checkpoint_interval", "threads")
+        if self.seed > MAX_SEED:
+            raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
+        if not any(getattr(self, name) for name in BUDGETS):
+            raise ConfigError(
+                "The run has no end: steps=0, seconds=0 and epochs=0.",
+                hint="Give steps, seconds or epochs; the nearest ends the run.",
+            )
+        if self.lr <= 0:
+            raise ConfigError(f"lr={self.lr:g} is not above 0.", hint="Try lr=0.001.")
+        for name in ("beta1", "beta2", "min_lr"):
+            value = getattr(self, name)
+            if not 0 <= value < 1 and not (name == "min_lr" and value == 1):
+                raise ConfigError(
+                    f"{name}={value:g} is not in [0, 1).",
+                    hint=f"The usual value is {default(self, name):g}.",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalConfig:
+    """What is measured while training."""
+
+    eval_interval: int = setting(100, "steps between validations; 0 is at the end", unit="steps")
+    sample_interval: int = setting(100, "steps between text samples; 0 is at the end", unit="steps")
+    sample_tokens: int = setting(96, "length of a text sample", unit="tokens")
+    sample_prompt: str = setting("", "start of a text sample; empty takes held-out text")
+    stride: int = setting(0, "tokens between two windows; 0 is the context", unit="tokens")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        at_least(self, 0, "eval_interval", "sample_interval", "sample_tokens", "stride")

@@ -1,0 +1,146 @@
+"""What a training run tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupProgressed:
+    """Something that takes a moment begins before the job proper."""
+
+    stage: str
+    """What is being done, for a person: "training a tokenizer"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The run exists on disk and its first step comes next."""
+
+    run: str
+    path: str
+    step: int
+    """Steps already taken: 0, or that of the checkpoint a resumed run starts from."""
+    steps: int
+    """Budget in steps; 0 is no limit."""
+    seconds: float
+    """Budget of pure training time; 0 is no limit."""
+    n_params: int
+    vocab_size: int
+    train_tokens: int
+    validation_tokens: int
+    bytes_per_token: float
+    """Of the validation split."""
+    context: int
+    device: str
+    dtype: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCompleted:
+    """One optimiser step is done."""
+
+    step: int
+    """The first one is 1."""
+    loss: float
+    """Of this step's batch, before the step."""
+    lr: float
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """Trained on since step 0."""
+    tokens_per_s: float
+    """Of this step."""
+    train_s: float
+    """Pure training time since step 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationCompleted:
+    """The whole validation split was scored."""
+
+    step: int
+    loss: float
+    loss_ci95: tuple[float, float]
+    perplexity: float
+    bits_per_byte: float
+    train_s: float
+    eval_s: float
+    """Time this validation took."""
+    is_best: bool
+    """Lower than all before it in this run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleCompleted:
+    """A piece of text written by the model as it is now."""
+
+    step: int
+    prompt: str
+    text: str
+    """The continuation, without the prompt. Not safe for a terminal before cleaning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointDue:
+    """Whoever pulls should save now: weights and optimiser are those after `step`."""
+
+    step: int
+    val_loss: float | None
+    """Of these very weights, if they were validated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved:
+    """A checkpoint is whole on disk."""
+
+    step: int
+    path: str
+    save_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diverged:
+    """A number was NaN or infinite; the run ends and its last finite checkpoint stays."""
+
+    step: int
+    """The step that could not be taken."""
+    what: str
+    """The quantity and its value: "loss is nan"."""
+    checkpoint_step: int | None
+    """Where to go back to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """A run, as far as it went. Same fields as `minitf train --json`."""
+
+    run: str
+    path: str
+    steps: int
+    tokens: int
+    """Trained on, repetitions counted."""
+    params: int
+    context: int
+    train_s: float
+    """From the first access to training tokens until the weights exist."""
+    eval_s: float
+    sample_s: float
+    save_s: float
+    setup_s: float
+    """Reading, tokenising, building."""
+    wall_s: float
+    val_loss: float | None
+    """Of the newest validation: of the last step, unless the run was stopped before it."""
+    val_perplexity: float | None
+    bits_per_byte: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """The last event of a run that ended well, by its budget or by being stopped."""
+
+    reason: str
+    """"budget", "stopped", or "finished already"."""
+    result: TrainResult

@@ -1,0 +1,72 @@
+"""What a generation tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenChoice:
+    """A token that could have come next."""
+
+    id: int
+    text: str
+    logprob: float
+    """Natural log of the model's own probability, before temperature and truncation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedToken:
+    """A token that was chosen. Its text is what the stream shows by it, and may be empty
+    while a character is not whole."""
+
+    id: int
+    text: str
+    logprob: float
+    top: tuple[TokenChoice, ...]
+    """The most likely tokens at this place, best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRead:
+    """The prompt is in the cache; the first token comes next."""
+
+    prompt: str
+    prompt_tokens: int
+    context: int
+    """Positions the model can hold."""
+    prefill_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGenerated:
+    """One more token."""
+
+    index: int
+    """The first one is 1."""
+    token: GeneratedToken
+    tokens_per_s: float
+    """Decode so far, the first token left out; 0 while there is one token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A text, written. Same fields as `minitf generate --json`."""
+
+    text: str
+    """The continuation, without the prompt."""
+    prompt_tokens: int
+    tokens: tuple[GeneratedToken, ...]
+    ttft_ms: float
+    """From the start of prefill to the first token."""
+    tokens_per_s: float
+    """Decode alone."""
+    stop: str
+    """"length" when max_new_tokens were written, "stopped" when somebody stopped it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationFinished:
+    """The last event of a generation."""
+
+    result: Generation
