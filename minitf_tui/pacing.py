@@ -1,6 +1,8 @@
 """How often to redraw: as often as a share of the processor allows, not at a fixed rate.
 
-Training loses what the screen burns; a plot that costs more is drawn less often.
+Training loses what the screen burns, and about twice of it where its threads fill all cores: they
+wait for one another. So everything the screen's thread does counts, from one drawing to the next,
+the painting by the framework included.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-SHARE = 0.04
-"""Of one processor, for plots."""
+SHARE = 0.02
+"""Of one processor, for the screen."""
 LEAST_INTERVAL_S = 0.2
+LONGEST_INTERVAL_S = 5.0
+"""A theme that was changed, a palette that was opened must not stop the plots for long."""
 
 
 class Pace:
-    """Says when the next drawing is due, from what the last one cost."""
+    """Says when the next drawing is due, from what the screen has cost since the last one."""
 
     def __init__(
         self,
@@ -25,25 +29,25 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.thread_time,
     ) -> None:
+        """To be used in the screen's thread, whose time `cpu` is."""
         self.share, self.least_interval_s = share, least_interval_s
         self._clock, self._cpu = clock, cpu
-        self._due = -float("inf")
+        self._began = -float("inf")
+        self._spent_before = 0.0
 
     @property
     def is_due(self) -> bool:
         """True when drawing again stays within the share."""
-        return self._clock() >= self._due
+        earned = (self._cpu() - self._spent_before) / self.share
+        interval = max(self.least_interval_s, min(earned, LONGEST_INTERVAL_S))
+        return self._clock() >= self._began + interval
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[None]:
-        """Draw inside; what it costs moves the next time away."""
-        began, spent = self._clock(), self._cpu()
-        try:
-            yield
-        finally:
-            cost = self._cpu() - spent
-            self._due = began + max(self.least_interval_s, cost / self.share)
+        """Draw inside; what it costs, and what follows from it, moves the next time away."""
+        self._began, self._spent_before = self._clock(), self._cpu()
+        yield
 
     def hurry(self) -> None:
         """Draw at the next occasion: somebody pressed a key."""
-        self._due = -float("inf")
+        self._began = -float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minitf_tui.pacing import Pace
+from minitf_tui.pacing import LONGEST_INTERVAL_S, Pace
 
 
 class Clock:
@@ -13,7 +13,7 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("cost", "interval"), [(0.0001, 0.2), (0.008, 0.2), (0.02, 0.5), (0.4, 10.0)]
+    ("cost", "interval"), [(0.0001, 0.2), (0.008, 0.2), (0.02, 0.5), (0.4, LONGEST_INTERVAL_S)]
 )
 def test_the_next_drawing_waits_until_its_share_is_earned(cost: float, interval: float) -> None:
     clock = Clock()
@@ -24,6 +24,17 @@ def test_the_next_drawing_waits_until_its_share_is_earned(cost: float, interval:
     clock.now = interval - 0.001
     assert not pace.is_due
     clock.now = interval + 0.001
+    assert pace.is_due
+
+
+def test_what_the_framework_paints_after_a_drawing_counts_too() -> None:
+    clock = Clock()
+    pace = Pace(0.04, 0.2, clock=lambda: clock.now, cpu=lambda: clock.cpu)
+    with pace.measured():
+        clock.cpu += 0.01
+    clock.now, clock.cpu = 0.3, 0.02
+    assert not pace.is_due
+    clock.now = 0.51
     assert pace.is_due
 
 
