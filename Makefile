@@ -10,7 +10,7 @@ SEED_RUN ?= seed
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run install test check format train eval bench plot clean
+.PHONY: help run install test check format train eval bench plot pictures goldens clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,12 @@ bench: $(OUT)/.evaluated ## time its KV cache: 512 tokens, 3 repetitions
 
 plot: $(OUT)/.benched $(VENV)/.installed-plot ## draw the timings (out/plot_latency.png)
 	@$(SEED) plot $(SEED_RUN) --kind latency --out $(OUT)/plot_latency.png
+
+pictures: $(VENV)/.installed-plot ## take the pictures in assets anew, from a real run (4 min)
+	$(BIN)/python assets/make_pictures.py
+
+goldens: $(VENV)/.installed-dev ## write the agreed screens in tests/golden anew; look at the difference
+	MINITF_GOLDEN=write $(BIN)/python -m pytest -q tests/tui/test_golden.py
 
 clean: ## remove the environment and what it made
 	rm -rf $(VENV) out build dist *.egg-info
