@@ -196,8 +196,9 @@ def test_a_full_cache_refuses_more() -> None:
 
 def test_a_cache_cannot_rewind_forward() -> None:
     cache = KVCache(tiny_model_config())
-    with pytest.raises(ConfigError, match="Cannot rewind to 1: the cache holds 0"):
+    with pytest.raises(ConfigError, match="Cannot rewind to 1: the cache holds 0") as caught:
         cache.rewind(1)
+    assert caught.value.hint == "Choose 0 to 0."
 
 
 def test_a_cache_hands_out_what_it_was_given() -> None:

@@ -594,7 +594,7 @@ def test_a_state_that_lacks_a_field_is_a_damaged_checkpoint(config: RunConfig) -
     path.write_text(json.dumps(state), encoding="utf-8")
     message, hint = refused(recipes.resuming("tiny"), CheckpointError)
     assert message == "The checkpoint at step 4 of tiny is damaged: state.json: 'spent_s'."
-    assert "to go on from the one before" in hint
+    assert hint == f"Delete {run.checkpoint_path(4)} to go on from the one before."
 
 
 def test_a_sample_prompt_that_cannot_be_read_is_refused_before_anything_is_made(

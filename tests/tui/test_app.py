@@ -356,8 +356,8 @@ async def test_divergence_is_told_with_a_way_on() -> None:
         await pilot.press("r")
         await settle(pilot)
         text = screen_text(app)
-        assert "ended at step 2: loss is nan" in text
-        assert "checkpoint of step 0 is kept" in text
+        assert "The run ended at step 2: loss is nan." in text
+        assert "The checkpoint of step 0 is kept. Try a lower lr, then press r." in text
 
 
 async def test_numbers_that_are_not_finite_do_not_hurt() -> None:

@@ -94,7 +94,7 @@ def test_a_listener_that_fails_ends_the_job_and_closes_the_session(lab: Lab) -> 
 
 def test_a_second_job_is_refused_in_a_sentence_that_names_the_way_out(lab: Lab) -> None:
     lab.start(Endless())
-    with pytest.raises(DeviceBusyError, match="busy: training is running") as caught:
+    with pytest.raises(DeviceBusyError, match="The device is busy: training is running") as caught:
         lab.start(Script([]), "evaluation")
     assert caught.value.hint == "Stop training."
 
