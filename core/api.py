@@ -64,6 +64,7 @@ def resume(
     *,
     steps: int | None = None,
     seconds: float | None = None,
+    tokens: int | None = None,
     on_event: OnEvent = _ignore,
 ) -> TrainResult:
     """Go on with a run as if it had never been interrupted; only the budget may change.
@@ -71,7 +72,7 @@ def resume(
     Raises:
         MinitfError: there is no such run, it is in use, or it diverged.
     """
-    return _finish(recipes.resuming(run, steps=steps, seconds=seconds), on_event)
+    return _finish(recipes.resuming(run, steps=steps, seconds=seconds, tokens=tokens), on_event)
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +27,10 @@ from core.text.batches import RandomBatches
 from core.text.corpus import full_name
 from core.training.clock import Clock
 from core.training.optimizer import AdamW
+from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
-from core.training.trainer import Probes, Progress, Trainer, progress_from
-
-IsStopping = Callable[[], bool]
+from core.training.trainer import Probes, Trainer
+from core.training.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Parts:
 
 
 def launch_new(
-    config: RunConfig, name: str | None, is_stopping: IsStopping
+    config: RunConfig, name: str | None, wishes: Wishes
 ) -> Generator[TrainEvent, None, None]:
     """Set up a run, make its folder, train it.
 
@@ -59,30 +59,33 @@ def launch_new(
     text = tokenize_corpus(config.text)
     config = _settled(config, text)
     yield SetupProgressed(stage="building the model")
-    parts = _build(config, text, device, is_stopping)
-    if is_stopping():
+    parts = _build(config, text, device, wishes)
+    if wishes.is_stopping():
         return
     run = create_run(name, config, _provenance(parts), text.tokenizer.to_json())
     with run.lock():
-        yield from _session(run, parts, clock, None, is_stopping).run()
+        yield from _session(run, parts, clock, None, wishes).run()
 
 
 def launch_resumed(
-    spec: str, steps: int | None, seconds: float | None, is_stopping: IsStopping
+    spec: str, budget: Mapping[str, Any], wishes: Wishes
 ) -> Generator[TrainEvent, None, None]:
     """Go on from a run's newest checkpoint, on the device, dtype and threads it was made with.
+
+    Args:
+        budget: steps, seconds or tokens, to take the place of the run's own; or nothing.
 
     Raises:
         MinitfError: there is no such run, it is in use, or its text has changed.
     """
     run = _run_to_resume(spec)
     with run.lock():
-        if steps is not None or seconds is not None:
-            run = change_budget(run, steps=steps or 0, seconds=seconds or 0.0)
-        yield from _go_on(run, is_stopping)
+        if budget:
+            run = change_budget(run, budget)
+        yield from _go_on(run, wishes)
 
 
-def _go_on(run: Run, is_stopping: IsStopping) -> Generator[TrainEvent, None, None]:
+def _go_on(run: Run, wishes: Wishes) -> Generator[TrainEvent, None, None]:
     made_with = run.provenance
     device = choose_device(
         str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
@@ -90,8 +93,8 @@ def _go_on(run: Run, is_stopping: IsStopping) -> Generator[TrainEvent, None, Non
     clock, progress = _resume_point(run)
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = tokenized_text_of(run)
-    parts = _build(run.config, text, device, is_stopping)
-    yield from _session(run, parts, clock, progress, is_stopping).run()
+    parts = _build(run.config, text, device, wishes)
+    yield from _session(run, parts, clock, progress, wishes).run()
 
 
 def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
@@ -111,13 +114,13 @@ def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
 
 def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     """What only the text decides: its full name, the number of token ids, and of steps in
-    an epoch."""
+    an epoch. Budgets in epochs and tokens become one in steps."""
     model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
     train = config.train
+    limits = [train.planned_steps]
     if train.epochs:
-        tokens_per_step = train.batch_size * train.context
-        steps = math.ceil(train.epochs * len(text.train_ids) / tokens_per_step)
-        train = replace(train, steps=min(train.steps or steps, steps))
+        limits.append(math.ceil(train.epochs * len(text.train_ids) / train.tokens_per_step))
+    train = replace(train, steps=min((n for n in limits if n), default=0))
     named = replace(config.text, corpus=full_name(config.text.corpus))
     return replace(config, model=model, text=named, train=train)
 
@@ -133,9 +136,7 @@ def _run_to_resume(spec: str) -> Run:
     return find_run(spec, needs_checkpoint=False).run
 
 
-def _build(
-    config: RunConfig, text: TokenizedText, device: Device, is_stopping: IsStopping
-) -> _Parts:
+def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> _Parts:
     return _Parts(
         text=text,
         device=device,
@@ -146,12 +147,12 @@ def _build(
             context=config.train.context,
             seed=config.train.seed,
         ),
-        probes=make_probes(config, text, device, is_stopping),
+        probes=make_probes(config, text, device, wishes.is_stopping),
     )
 
 
 def _session(
-    run: Run, parts: _Parts, clock: Clock, progress: Progress | None, is_stopping: IsStopping
+    run: Run, parts: _Parts, clock: Clock, progress: Progress | None, wishes: Wishes
 ) -> TrainingSession:
     optimizer = AdamW(parts.model, run.config.train)
     if progress is not None:
@@ -167,7 +168,8 @@ def _session(
         device=parts.device,
         clock=clock,
         progress=progress,
-        is_stopping=is_stopping,
+        is_stopping=wishes.is_stopping,
+        wants_save=wishes.take_save,
     )
     return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer.progress.step))
 

@@ -28,6 +28,7 @@ from core.events import (
     TrainEvent,
 )
 from core.openmp import tame_openmp
+from core.training.wishes import Wishes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +54,15 @@ class Session(Protocol):
         """Ask for an early, orderly end. Safe from any thread and from signal handlers."""
         ...
 
+    def save(self) -> bool:
+        """Ask for a checkpoint at the next step boundary: before another step is taken, and
+        also when nobody pulls at the moment, as soon as somebody does.
+
+        Returns:
+            Whether this job has anything to save. Safe like `stop`.
+        """
+        ...
+
 
 class Job(Generic[E]):
     """A session made of a generator function, which is given a way to see the wish to stop."""
@@ -68,6 +78,27 @@ class Job(Generic[E]):
     def stop(self) -> None:
         """See `Session.stop`."""
         self._is_stopping = True
+
+    def save(self) -> bool:
+        """Nothing to save: what it finds is kept when it is complete."""
+        return False
+
+
+class TrainingJob(Job[TrainEvent]):
+    """A session that can save on the way."""
+
+    def __init__(self, work: Callable[[Wishes], Generator[TrainEvent, None, None]]) -> None:
+        self._wishes = Wishes()
+        super().__init__(lambda _: work(self._wishes))
+
+    def stop(self) -> None:
+        """See `Session.stop`."""
+        self._wishes.stop()
+
+    def save(self) -> bool:
+        """See `Session.save`."""
+        self._wishes.save()
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +127,23 @@ def estimate(config: RunConfig) -> Estimate:
     )
 
 
-def training(config: RunConfig, *, name: str | None = None) -> Job[TrainEvent]:
+def planned_lr(
+    config: RunConfig, points: int = 100, *, steps: int | None = None
+) -> tuple[tuple[float, float], ...]:
+    """The learning rate that a run will have, as (share of the budget, rate); no torch.
+
+    Warm-up is counted in steps. A budget in seconds or epochs does not say how many there
+    will be: then `steps` says it (a forecast knows), and without it 1,000 are assumed.
+    """
+    from core.training.schedule import planned_course
+
+    return planned_course(config.train, points, steps)
+
+
+def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
     """A new run. Without a name it is called after its corpus."""
 
-    def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
         if name is not None:
             from core.store.run import check_new_name
 
@@ -108,24 +152,30 @@ def training(config: RunConfig, *, name: str | None = None) -> Job[TrainEvent]:
         tame_openmp()
         from core.launch import launch_new
 
-        yield from launch_new(config, name, is_stopping)
+        yield from launch_new(config, name, wishes)
 
-    return Job(work)
+    return TrainingJob(work)
 
 
 def resuming(
-    run: str = "last", *, steps: int | None = None, seconds: float | None = None
-) -> Job[TrainEvent]:
+    run: str = "last",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    tokens: int | None = None,
+) -> TrainingJob:
     """Go on with a run, bit for bit; only its budget may change."""
+    given = {"steps": steps, "seconds": seconds, "tokens": tokens}
+    budget = {name: limit for name, limit in given.items() if limit is not None}
 
-    def work(is_stopping: Callable[[], bool]) -> Generator[TrainEvent, None, None]:
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_resumed
 
-        yield from launch_resumed(run, steps, seconds, is_stopping)
+        yield from launch_resumed(run, budget, wishes)
 
-    return Job(work)
+    return TrainingJob(work)
 
 
 def evaluation(

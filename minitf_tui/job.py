@@ -4,8 +4,8 @@ A job pulls a session's generator in a thread of its own. To pause it stops pull
 event boundary, and hands the device on; the generator is kept. Only the worker takes and
 leaves the device, so no job begins while a step of another is still being computed.
 
-Threads: the screen calls `start pause resume stop`; the callbacks `on_event` and `on_end` are
-called in the worker and must not block.
+Threads: the screen calls `start pause resume step save stop`; the callbacks `on_event` and
+`on_end` are called in the worker and must not block.
 """
 
 from __future__ import annotations
@@ -21,13 +21,24 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from core.errors import MinitfError
-from core.events import Event, SetupProgressed
+from core.events import (
+    CheckpointSaved,
+    EvaluationProgressed,
+    Event,
+    RepetitionCompleted,
+    SetupProgressed,
+    StepCompleted,
+    TokenGenerated,
+)
 
 if TYPE_CHECKING:
     from core.recipes import Session
 
 Listener = Callable[["Job", Event], None]
 Ending = Callable[["Job", BaseException | None], None]
+
+STEPS = (StepCompleted, EvaluationProgressed, TokenGenerated, RepetitionCompleted)
+"""The event that ends a step, of each kind of job."""
 
 
 class DeviceBusyError(MinitfError):
@@ -116,8 +127,10 @@ class Job:
         self.finished = threading.Event()
         self._device, self._session = device, session
         self._on_event, self._on_end = on_event, on_end
-        self._may_run = threading.Event()
-        self._may_run.set()
+        self._change = threading.Condition()
+        self._may_run = True
+        self._owes_step = False
+        self._owes_save = False
         self._stopping = False
         self._holds_device = False
 
@@ -128,7 +141,7 @@ class Job:
             return "finished"
         if self._stopping:
             return "stopping"
-        if not self._may_run.is_set():
+        if not self._may_run:
             return "pausing" if self._holds_device else "paused"
         return "running" if self._holds_device else "waiting"
 
@@ -146,17 +159,33 @@ class Job:
 
     def pause(self) -> None:
         """Leave the device after the step that is being computed."""
-        self._may_run.clear()
+        self._may_run = False
 
     def resume(self) -> None:
         """Go on as soon as the device is free."""
-        self._may_run.set()
+        with self._change:
+            self._may_run = True
+            self._change.notify()
+
+    def step(self) -> None:
+        """Take one step, as soon as the device is free, and pause again; if it is paused."""
+        with self._change:
+            if self.state == "paused":
+                self._owes_step = True
+                self._change.notify()
+
+    def save(self) -> None:
+        """Keep a checkpoint before another step is taken; a paused job stays paused. A job
+        that has nothing to save ignores it."""
+        with self._change:
+            self._owes_save = self._session.save()
+            self._change.notify()
 
     def stop(self) -> None:
         """End soon; a paused job too. Training saves a checkpoint first."""
         self._stopping = True
         self._session.stop()
-        self._may_run.set()
+        self.resume()
 
     def _work(self) -> None:
         error: BaseException | None = None
@@ -178,13 +207,26 @@ class Job:
                 if not isinstance(event, SetupProgressed):
                     freeze_imports()
                 self._on_event(self, event)
-                if not self._may_run.is_set():
+                self._settle(event)
+                if not self._may_move():
                     self._sit_out()
+
+    def _settle(self, event: Event) -> None:
+        """What is owed is done when the session says so."""
+        with self._change:
+            if isinstance(event, STEPS):
+                self._owes_step = False
+            if isinstance(event, CheckpointSaved):
+                self._owes_save = False
+
+    def _may_move(self) -> bool:
+        return self._may_run or self._owes_step or self._owes_save
 
     def _sit_out(self) -> None:
         self._holds_device = False
         self._device.leave(self)
-        self._may_run.wait()
+        with self._change:
+            self._change.wait_for(self._may_move)
         self._device.take(self)
         self._holds_device = True
 

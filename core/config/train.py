@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from core.errors import ConfigError
 from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "linear", "wsd", "constant")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
-BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0}
+BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
 """The limits of a run, each off; the nearest one that is on ends it."""
 
 
@@ -20,13 +21,16 @@ class TrainConfig:
 
     context: int = setting(128, "tokens in a row of a batch", unit="tokens")
     batch_size: int = setting(16, "rows in a batch")
+    grad_accum: int = setting(1, "batches whose gradients make one step")
     steps: int = setting(0, "budget of optimiser steps; 0 is no limit", unit="steps")
     seconds: float = setting(0.0, "budget of pure training time; 0 is no limit", unit="s")
     epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
+    tokens: int = setting(0, "budget of tokens trained on; 0 is no limit", unit="tokens")
     lr: float = setting(1e-3, "highest learning rate")
-    min_lr: float = setting(0.1, "learning rate at the end, as a share of lr (cosine)")
+    min_lr: float = setting(0.1, "learning rate at the end, as a share of lr")
     warmup_steps: int = setting(10, "steps over which the learning rate rises", unit="steps")
     schedule: str = setting("cosine", "course of the learning rate", choices=SCHEDULES)
+    decay_share: float = setting(0.2, "share of the run in which the learning rate falls (wsd)")
     weight_decay: float = setting(0.1, "AdamW decay of matrices")
     beta1: float = setting(0.9, "AdamW decay of the mean gradient")
     beta2: float = setting(0.95, "AdamW decay of the squared gradient")
@@ -42,18 +46,23 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_types(self)
         in_choices(self)
-        at_least(self, 1, "context", "batch_size")
+        at_least(self, 1, "context", "batch_size", "grad_accum")
         at_least(self, 0, *BUDGETS, "warmup_steps", "weight_decay", "grad_clip")
         at_least(self, 0, "seed", "checkpoint_interval", "threads")
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
         if not any(getattr(self, name) for name in BUDGETS):
             raise ConfigError(
-                "The run has no end: steps=0, seconds=0 and epochs=0.",
-                hint="Give steps, seconds or epochs; the nearest ends the run.",
+                "The run has no end: steps=0, seconds=0, epochs=0 and tokens=0.",
+                hint="Give steps, seconds, epochs or tokens; the nearest ends the run.",
             )
         if self.lr <= 0:
             raise ConfigError(f"lr={self.lr:g} is not above 0.", hint="Try lr=0.001.")
+        if not 0 < self.decay_share <= 1:
+            raise ConfigError(
+                f"decay_share={self.decay_share:g} is not in (0, 1].",
+                hint=f"The usual value is {default(self, 'decay_share'):g}.",
+            )
         for name in ("beta1", "beta2", "min_lr"):
             value = getattr(self, name)
             if not 0 <= value < 1 and not (name == "min_lr" and value == 1):
@@ -61,6 +70,17 @@ class TrainConfig:
                     f"{name}={value:g} is not in [0, 1).",
                     hint=f"The usual value is {default(self, name):g}.",
                 )
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Trained on in one optimiser step, all its batches together."""
+        return self.batch_size * self.grad_accum * self.context
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps that the budgets in steps and in tokens allow; 0 is no limit."""
+        by_tokens = math.ceil(self.tokens / self.tokens_per_step)
+        return min((n for n in (self.steps, by_tokens) if n), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from core import paths
-from core.config import RunConfig
+from core.config import BUDGETS, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError
 from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
 from core.store.metrics import finite
@@ -149,9 +149,14 @@ def create_run(
     raise _taken(str(name))
 
 
-def change_budget(run: Run, *, steps: int, seconds: float) -> Run:
-    """The run with another budget, on disk too: the one thing about it that may change."""
-    config = run.config.with_changes(steps=steps, seconds=seconds, epochs=0.0)
+def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
+    """The run with another budget, on disk too: the one thing about it that may change.
+
+    Raises:
+        ConfigError: the budget is no limit at all.
+    """
+    config = run.config.with_changes(**(BUDGETS | dict(budget)))
+    config = replace(config, train=replace(config.train, steps=config.train.planned_steps))
     write_atomically(run.path / "run.toml", _run_toml(config, run.provenance))
     return replace(run, config=config)
 

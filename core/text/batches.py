@@ -1,7 +1,8 @@
 """Rows of a token stream, drawn at random.
 
-Invariant: a batch is a function of (seed, step) alone. A resumed run needs no more than
-the step to draw what an uninterrupted one would have.
+Invariant: a batch is a function of (seed, step, micro) alone. A resumed run needs no more
+than the step to draw what an uninterrupted one would have. The batches of a step are the
+rows, in order, of the one big batch they stand for.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ class RandomBatches:
         self._ids, self._batch_size, self._seed = ids, batch_size, seed
         self._window = np.arange(context + 1)
 
-    def at(self, step: int) -> tuple[Ids, Ids]:
-        """`(inputs, targets)` of a step, int64 of shape (batch_size, context); targets are
-        inputs shifted by one."""
+    def at(self, step: int, micro: int = 0) -> tuple[Ids, Ids]:
+        """`(inputs, targets)` of one of a step's batches, int64 of shape (batch_size,
+        context); targets are inputs shifted by one."""
         draw = np.random.default_rng((self._seed, step))
-        starts = draw.integers(0, len(self._ids) - len(self._window) + 1, self._batch_size)
+        n_starts = len(self._ids) - len(self._window) + 1
+        starts = draw.integers(0, n_starts, (micro + 1) * self._batch_size)[-self._batch_size :]
         rows = self._ids[starts[:, None] + self._window].astype(np.int64)
         return rows[:, :-1], rows[:, 1:]

@@ -24,7 +24,8 @@ from core.store.checkpoint import save_checkpoint
 from core.store.files import sweep
 from core.store.metrics import MetricsWriter
 from core.store.run import Run
-from core.training.trainer import Trainer, first_not_finite, state_of
+from core.training.progress import state_of
+from core.training.trainer import Trainer, first_not_finite
 
 
 class TrainingSession:

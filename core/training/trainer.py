@@ -14,13 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from core.config import EvalConfig, TrainConfig
 from core.device import Device
@@ -33,27 +29,12 @@ from core.events import (
     TrainEvent,
     ValidationCompleted,
 )
+from core.training.budget import Budget
 from core.training.clock import Clock
-from core.training.optimizer import AdamW, clip_gradients
+from core.training.optimizer import AdamW
+from core.training.progress import Progress
 from core.training.schedule import learning_rate
-
-
-class Batches(Protocol):
-    """Where rows come from."""
-
-    def at(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`(inputs, targets)` of a step, int64 of shape (B, T)."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is; kept in its checkpoints."""
-
-    step: int = 0
-    tokens: int = 0
-    best_loss: float = math.inf
-    validation: dict[str, float] | None = None
-    """The newest one: step, loss, perplexity, bits_per_byte."""
+from core.training.step import Batches, compute_gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +62,9 @@ class Trainer:
         clock: Clock | None = None,
         progress: Progress | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
+        wants_save: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`wants_save` is true once for each wish: what is asked for is then saved."""
         self.model, self.optimizer = model, optimizer
         self.progress = progress or Progress()
         self.clock = clock or Clock()
@@ -90,7 +73,8 @@ class Trainer:
         self._batches, self._probes = batches, probes
         self._config, self._eval_config = config, eval_config
         self._device = device
-        self._is_stopping = is_stopping
+        self._budget = Budget(config)
+        self._is_stopping, self._wants_save = is_stopping, wants_save
         self.is_finished = self._spent() >= 1
         """Whether the budget is spent."""
 
@@ -103,10 +87,14 @@ class Trainer:
         with self.clock.during("train"):
             if self.owes_validation:
                 yield from self._after_step()
+            yield from self._wanted_checkpoint()
             while not (self.is_finished or self.has_diverged or self._is_stopping()):
                 yield self._take_step()
-                if not self.has_diverged:
-                    yield from self._after_step()
+                # Before what is due, which may take long, and after it: nobody knows how long
+                # the listener kept the last event, nor what was wished meanwhile.
+                yield from self._wanted_checkpoint()
+                yield from self._after_step()
+                yield from self._wanted_checkpoint()
             if self._offered_step != self.progress.step and not self.has_diverged:
                 yield from self._checkpoint(None)
 
@@ -118,44 +106,32 @@ class Trainer:
         return step > 0 and is_due and (last is None or last["step"] != step)
 
     def _take_step(self) -> StepCompleted | Diverged:
-        step, config = self.progress.step + 1, self._config
+        step, progress = self.progress.step + 1, self.progress
         began = self.clock.seconds("train")
-        lr = learning_rate(config, step, min(1.0, self._spent()))
-        inputs, targets = (self._device.tensor(ids) for ids in self._batches.at(step))
-        loss = self._backward(inputs, targets, step)
-        grad_norm = clip_gradients(self.model, config.grad_clip)
-        loss_value, norm_value = loss.item(), grad_norm.item()
-        for what, value in (("loss", loss_value), ("gradient norm", norm_value)):
+        lr = learning_rate(self._config, step, self._spent())
+        loss, norm = compute_gradients(self.model, self._batches, self._config, self._device, step)
+        for what, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
                 return self._diverge(step, f"the {what} is {value}")
         self.optimizer.step(lr)
-        self.progress.step = step
-        self.progress.tokens += inputs.numel()
+        progress.step = step
+        progress.tokens += self._config.tokens_per_step
         train_s = self.clock.seconds("train")
         # Asked once a step, so that all that is due at the end is due together.
         self.is_finished = self._spent() >= 1
         return StepCompleted(
             step=step,
-            loss=loss_value,
+            loss=loss,
             lr=lr,
-            grad_norm=norm_value,
-            tokens=self.progress.tokens,
-            tokens_per_s=inputs.numel() / max(train_s - began, 1e-9),
+            grad_norm=norm,
+            tokens=progress.tokens,
+            tokens_per_s=self._config.tokens_per_step / max(train_s - began, 1e-9),
             train_s=train_s,
         )
 
-    def _backward(self, inputs: Tensor, targets: Tensor, step: int) -> Tensor:
-        """Gradients of the mean loss, in nats per token."""
-        self.model.train()
-        torch.manual_seed(_dropout_seed(self._config.seed, step))
-        with self._device.autocast():
-            logits = self.model(inputs)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
-        return loss.detach()
-
     def _after_step(self) -> Generator[TrainEvent, None, None]:
+        if self.has_diverged:
+            return
         step, every = self.progress.step, self._eval_config
         is_last = self.is_finished
         intervals = (every.eval_interval, every.sample_interval, self._config.checkpoint_interval)
@@ -211,6 +187,10 @@ class Trainer:
         if found is not None:
             yield SampleCompleted(step=self.progress.step, prompt=found[0], text=found[1])
 
+    def _wanted_checkpoint(self) -> Generator[CheckpointDue | Diverged, None, None]:
+        if not self.has_diverged and self._wants_save():
+            yield from self._checkpoint(None)
+
     def _checkpoint(
         self, validation: ValidationCompleted | None
     ) -> Generator[CheckpointDue | Diverged, None, None]:
@@ -229,19 +209,12 @@ class Trainer:
         return Diverged(step=step, what=what, checkpoint_step=None)
 
     def _spent(self) -> float:
-        """Share of the budget, by whichever limit is nearer."""
-        config = self._config
-        by_steps = self.progress.step / config.steps if config.steps else 0.0
-        by_time = self.clock.seconds("train") / config.seconds if config.seconds else 0.0
-        return max(by_steps, by_time)
+        """Share of the budget."""
+        return self._budget.share(self.progress.step, self.clock.seconds("train"))
 
 
 def _is_due(step: int, interval: int, is_last: bool) -> bool:
     return is_last or (interval > 0 and step % interval == 0)
-
-
-def _dropout_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def first_not_finite(model: nn.Module) -> str | None:
@@ -250,26 +223,3 @@ def first_not_finite(model: nn.Module) -> str | None:
         if not torch.isfinite(parameter).all():
             return name
     return None
-
-
-def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
-    """What a checkpoint keeps beside tensors, as JSON."""
-    validation = progress.validation
-    return {
-        "tokens": progress.tokens,
-        "best_loss": progress.best_loss if math.isfinite(progress.best_loss) else None,
-        "last_validation": validation,
-        "validation": validation if validation and validation["step"] == progress.step else None,
-        "spent_s": clock.spent(),
-    }
-
-
-def progress_from(state: dict[str, Any]) -> Progress:
-    """Back from `state_of`."""
-    best = state["best_loss"]
-    return Progress(
-        step=state["step"],
-        tokens=state["tokens"],
-        best_loss=math.inf if best is None else best,
-        validation=state["last_validation"],
-    )

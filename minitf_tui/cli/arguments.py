@@ -169,7 +169,7 @@ def convert(flag: Flag, text: str) -> Any:
     hint = f"As in --{flag.name} {flag.default}." if flag.default else ""
     if flag.kind is int:
         try:
-            number = int(text)
+            number = _whole(text)
         except ValueError:
             raise UsageError(f"{shown} is not a whole number.", hint=hint) from None
         if abs(number) > LARGEST_INT:
@@ -190,6 +190,17 @@ def convert(flag: Flag, text: str) -> Any:
             raise UsageError(f"{shown} is not the name of a file.")
         return Path(text)
     return text
+
+
+def _whole(text: str) -> int:
+    """Digits, or a float's way to write many of them: 5e6."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

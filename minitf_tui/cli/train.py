@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from core.recipes import Session
 
 DEFAULT_PRESET = "quick"
-BUDGET = ("steps", "seconds")
+BUDGET = ("steps", "seconds", "tokens")
 _BESIDE_RESUME = ("resume", "json", "metrics", *BUDGET)
 
 COMMAND = Command(
@@ -58,16 +58,15 @@ COMMAND = Command(
         ),
         Flag("config", Path, "TOML file with settings, on top of the preset"),
         Flag("name", str, "name of the new run; made up when left out", metavar="NAME"),
-        Flag(
-            "resume", str, "go on with a run; only --steps or --seconds may change", metavar="RUN"
-        ),
+        Flag("resume", str, "go on with a run; only its budget may change", metavar="RUN"),
         JSON,
         METRICS,
         *flags_of(preset(DEFAULT_PRESET)),
     ),
     notes=(
         f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config",
-        "over the preset. A budget that is given (steps, seconds, epochs) lifts the others.",
+        "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the",
+        "others.",
     ),
 )
 
@@ -116,7 +115,7 @@ def _session(arguments: Arguments) -> Session:
             flag = COMMAND.flag(key)
             raise UsageError(
                 f"--{flag.name} cannot change when a run is resumed.",
-                hint="Only --steps or --seconds may; for other settings start a new run.",
+                hint="Only --steps, --seconds or --tokens may; for other settings start a new run.",
             )
     budget: dict[str, Any] = arguments.among(BUDGET)
     return recipes.resuming(arguments.values["resume"], **budget)

@@ -46,9 +46,14 @@ class ScriptedSession:
     """Yielded once it was stopped, in the place of the rest."""
     is_stopped: bool = False
     is_closed: bool = False
+    saves: int = 0
 
     def stop(self) -> None:
         self.is_stopped = True
+
+    def save(self) -> bool:
+        self.saves += 1
+        return True
 
     def run(self):
         try:

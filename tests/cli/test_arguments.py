@@ -75,6 +75,13 @@ def test_values_follow_a_flag_or_an_equals_sign():
     assert arguments.values == {"steps": 5, "rate": 1e-3, "word": "a=b", "json": True}
 
 
+@pytest.mark.parametrize(
+    ("text", "number"), [("5e6", 5_000_000), ("1.5e3", 1500), ("5_000", 5000), ("-2e1", -20)]
+)
+def test_large_whole_numbers_may_be_written_short(text, number):
+    assert parse(COMMAND, ["--steps", text]).values == {"steps": number}
+
+
 def test_what_is_not_typed_is_not_there():
     arguments = parse(COMMAND, [])
     assert arguments.values == {}
@@ -105,6 +112,7 @@ def test_two_dashes_end_the_flags():
         (["--word", "--"], "--word needs a value.", "As in --word TEXT."),
         (["--kind"], "--kind needs a value.", "As in --kind loss."),
         (["--steps", "ten"], "--steps='ten' is not a whole number.", "As in --steps 100."),
+        (["--steps", "1e400"], "--steps='1e400' is not a whole number.", ""),
         (["--steps=1.5"], "--steps='1.5' is not a whole number.", "As in --steps 100."),
         (["--steps", "9" * 30], f"--steps='{'9' * 30}' is too large a number.", "As in --steps"),
         (["--rate", "fast"], "--rate='fast' is not a number.", ""),

@@ -104,8 +104,8 @@ TEXT = [
 TRAIN = [
     (
         {"steps": 0},
-        "The run has no end: steps=0, seconds=0 and epochs=0.",
-        "Give steps, seconds or epochs; the nearest ends the run.",
+        "The run has no end: steps=0, seconds=0, epochs=0 and tokens=0.",
+        "Give steps, seconds, epochs or tokens; the nearest ends the run.",
     ),
     ({"lr": 0.0}, "lr=0 is not above 0.", "Try lr=0.001."),
     ({"lr": -1}, "lr=-1 is not above 0.", "Try lr=0.001."),
@@ -114,6 +114,13 @@ TRAIN = [
     ({"min_lr": 1.5}, "min_lr=1.5 is not in [0, 1).", "The usual value is 0.1."),
     ({"seed": MAX_SEED + 1}, f"seed={MAX_SEED + 1} is above {MAX_SEED}.", "Try a smaller seed."),
     ({"seed": -1}, "seed=-1 is below 0, the least that makes sense.", "The default is 0."),
+    ({"decay_share": 0.0}, "decay_share=0 is not in (0, 1].", "The usual value is 0.2."),
+    ({"decay_share": 1.5}, "decay_share=1.5 is not in (0, 1].", "The usual value is 0.2."),
+    (
+        {"grad_accum": 0},
+        "grad_accum=0 is below 1, the least that makes sense.",
+        "The default is 1.",
+    ),
     ({"context": 0}, "context=0 is below 1, the least that makes sense.", "The default is 128."),
     (
         {"seconds": -0.5},
@@ -204,6 +211,9 @@ def test_a_new_budget_replaces_the_old_one() -> None:
     assert by_time.train.seconds == 90
     by_steps = by_time.with_changes(steps=200)
     assert (by_steps.train.steps, by_steps.train.seconds, by_steps.train.epochs) == (200, 0, 0)
+    by_tokens = by_steps.with_changes(tokens=10_000)
+    assert (by_tokens.train.tokens, by_tokens.train.steps) == (10_000, 0)
+    assert by_tokens.with_changes(epochs=1.0).train.tokens == 0
     back = by_steps.with_changes(seconds=5)
     assert (back.train.steps, back.train.seconds) == (0, 5)
     both = back.with_changes(steps=10, seconds=2.0)

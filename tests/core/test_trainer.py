@@ -29,7 +29,9 @@ from core.text.batches import RandomBatches
 from core.training.clock import ACTIVITIES, Clock
 from core.training.optimizer import AdamW, clip_gradients
 from core.training.schedule import learning_rate
+from core.training.step import compute_gradients
 from core.training.trainer import Probes, Trainer
+from core.training.wishes import Wishes
 
 IDS = np.random.default_rng(0).integers(0, 31, 500)
 EVALUATION = Evaluation(
@@ -66,10 +68,13 @@ def probes(losses: Iterator[float] | None = None) -> Probes:
     )
 
 
+EXTRAS = ("clock", "is_stopping", "wants_save", "probes")
+
+
 def make_trainer(model: nn.Module | None = None, **changes: Any) -> Trainer:
     every = {"eval_interval": 3, "sample_interval": 4}
     every |= {k: changes.pop(k) for k in list(changes) if k in every}
-    extras = {k: changes.pop(k) for k in list(changes) if k in ("clock", "is_stopping", "probes")}
+    extras = {k: changes.pop(k) for k in list(changes) if k in EXTRAS}
     fields = {"context": 8, "batch_size": 4, "steps": 8, "checkpoint_interval": 5, "lr": 1e-2}
     config = TrainConfig(**(fields | changes))
     model = model or tiny_model()
@@ -237,6 +242,88 @@ def test_stopping_ends_after_the_step_at_hand_with_a_checkpoint() -> None:
     assert [type(e) for e in events[-2:]] == [StepCompleted, CheckpointDue]
     assert trainer.progress.step == events[-1].step == 2
     assert not trainer.is_finished
+
+
+def test_a_wish_to_save_is_granted_before_another_step_is_taken() -> None:
+    """Whenever it is made: after a step, a validation or a sample, and also twice."""
+    unasked = list(make_trainer().run())
+    for k in range(len(unasked)):
+        wishes = Wishes()
+        events = []
+        for event in make_trainer(wants_save=wishes.take_save).run():
+            events.append(event)
+            if len(events) == k + 1:
+                wishes.save()
+                wishes.save()
+        assert events[: k + 1] == clockless(events[: k + 1], unasked[: k + 1])
+        granted = events[k + 1 :]
+        if unasked[k].step == 8:  # the end is saved anyway
+            continue
+        first_step = next(i for i, e in enumerate(granted) if isinstance(e, StepCompleted))
+        before = [e for e in granted[:first_step] if isinstance(e, CheckpointDue)]
+        assert before
+        assert {e.step for e in before} == {unasked[k].step}
+
+
+def clockless(found: list[Any], expected: list[Any]) -> list[Any]:
+    """`expected` with the times that `found` has."""
+    timed = ("train_s", "eval_s", "tokens_per_s")
+    return [
+        replace(e, **{n: getattr(f, n) for n in timed if hasattr(f, n)})
+        for f, e in zip(found, expected, strict=True)
+    ]
+
+
+def test_a_wish_to_save_does_not_offer_broken_weights() -> None:
+    model, wishes = tiny_model(), Wishes()
+    events = []
+    for event in make_trainer(model, wants_save=wishes.take_save).run():
+        events.append(event)
+        if isinstance(event, StepCompleted) and event.step == 2:
+            poison(model)
+            wishes.save()
+    what = "embedding.weight holds a number that is not finite"
+    assert events[-1] == Diverged(step=2, what=what, checkpoint_step=None)
+
+
+def test_small_batches_of_a_step_are_the_rows_of_the_big_one() -> None:
+    small = RandomBatches(IDS, batch_size=3, context=8, seed=5)
+    big = RandomBatches(IDS, batch_size=12, context=8, seed=5)
+    for step in (1, 2, 10**9):
+        for side in (0, 1):
+            rows = np.concatenate([small.at(step, micro)[side] for micro in range(4)])
+            assert np.array_equal(rows, big.at(step)[side])
+
+
+@pytest.mark.parametrize("grad_clip", [0.0, 0.05])
+def test_accumulated_gradients_are_those_of_the_big_batch(grad_clip: float) -> None:
+    found = []
+    for batch_size, grad_accum in ((12, 1), (3, 4), (1, 12)):
+        model = tiny_model(bias=True, tied_head=True)
+        config = TrainConfig(
+            steps=1, context=8, batch_size=batch_size, grad_accum=grad_accum, grad_clip=grad_clip
+        )
+        batches = RandomBatches(IDS, batch_size=batch_size, context=8, seed=0)
+        loss, norm = compute_gradients(model, batches, config, CPU, 1)
+        found.append((loss, norm, [p.grad for p in model.parameters()]))
+    (loss, norm, gradients), *others = found
+    for other_loss, other_norm, other_gradients in others:
+        assert other_loss == pytest.approx(loss, rel=1e-6)
+        assert other_norm == pytest.approx(norm, rel=1e-5)
+        for one, other in zip(gradients, other_gradients, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-7)
+
+
+def test_a_step_of_several_batches_counts_all_its_tokens() -> None:
+    trainer = make_trainer(grad_accum=3, steps=2)
+    assert [e.tokens for e in steps(list(trainer.run()))] == [96, 192]
+    assert trainer.progress.tokens == 192
+
+
+def test_every_batch_of_a_step_has_its_own_dropout() -> None:
+    witness = Witness()
+    list(make_trainer(witness, grad_accum=3, steps=2).run())
+    assert len(set(witness.throws)) == len(witness.throws) == 6
 
 
 def test_closing_the_stream_ends_the_run() -> None:

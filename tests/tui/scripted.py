@@ -86,24 +86,36 @@ class Script:
         self.stopped.set()
         self.gate.set()
 
+    def save(self) -> bool:
+        return False
+
 
 class Endless(Script):
-    """Steps until it is stopped; says so with a last checkpoint and its end."""
+    """Steps until it is stopped, saves when asked; says so with a last checkpoint and its end."""
 
     def __init__(self) -> None:
         super().__init__(())
         self.step = 0
+        self.wants_save = threading.Event()
 
     def run(self) -> Generator[Event, None, None]:
         try:
             yield started()
             while not self.stopped.wait(0.01):
+                if self.wants_save.is_set():
+                    self.wants_save.clear()
+                    yield CheckpointSaved(step=self.step, path="/x", save_s=0.1)
+                    continue
                 self.step += 1
                 yield step(self.step)
             yield CheckpointSaved(step=self.step, path="/x", save_s=0.1)
             yield finished("stopped", steps=self.step)
         finally:
             self.closed.set()
+
+    def save(self) -> bool:
+        self.wants_save.set()
+        return True
 
 
 class Recipes:

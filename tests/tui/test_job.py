@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import DataError
-from core.events import Event
+from core.events import CheckpointSaved, Event, StepCompleted
 from minitf_tui.job import Device, DeviceBusyError, Job
 from tests.tui.scripted import Endless, Script, step
 
@@ -164,3 +164,95 @@ def test_waiting_has_an_end(lab: Lab) -> None:
     assert not lab.device.wait(0.01)
     script.gate.set()
     assert lab.device.wait(10)
+
+
+def paused(lab: Lab) -> tuple[Job, Endless]:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.pause()
+    until(lambda: job.state == "paused")
+    return job, session
+
+
+def test_a_paused_job_takes_one_step_at_a_time(lab: Lab) -> None:
+    job, session = paused(lab)
+    at = session.step
+    for n in (1, 2, 3):
+        job.step()
+        until(lambda n=n: session.step == at + n and job.state == "paused")
+        assert lab.heard[-1] == step(at + n)
+    job.resume()
+    until(lambda: session.step > at + 3)
+
+
+def test_a_running_job_is_not_made_to_step(lab: Lab) -> None:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.step()
+    job.pause()
+    until(lambda: job.state == "paused")
+    at = session.step
+    other = lab.start(Script([step(7000)]), "evaluation")
+    assert other.finished.wait(10)
+    assert session.step == at
+
+
+def test_a_step_waits_for_the_device(lab: Lab) -> None:
+    job, session = paused(lab)
+    at, other = session.step, Script([step(7000)], waits=True)
+    lab.start(other, "evaluation")
+    assert other.reached_gate.wait(10)
+    job.step()
+    assert session.step == at
+    other.gate.set()
+    until(lambda: session.step == at + 1 and job.state == "paused")
+
+
+def saved_steps(lab: Lab) -> list[int]:
+    return [e.step for e in lab.heard if isinstance(e, CheckpointSaved)]
+
+
+def test_a_paused_job_saves_and_stays_paused(lab: Lab) -> None:
+    job, session = paused(lab)
+    for n in (1, 2):
+        job.save()
+        until(lambda n=n: len(saved_steps(lab)) == n and job.state == "paused")
+    assert saved_steps(lab) == [session.step] * 2
+    assert isinstance(lab.heard[-3], StepCompleted)
+
+
+def test_a_running_job_saves_and_runs_on(lab: Lab) -> None:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.save()
+    until(lambda: saved_steps(lab))
+    until(lambda: session.step > saved_steps(lab)[0])
+    assert job.state == "running"
+
+
+def test_pausing_does_not_forget_a_wish_to_save(lab: Lab) -> None:
+    session = Endless()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.save()
+    job.pause()
+    until(lambda: job.state == "paused" and saved_steps(lab))
+
+
+def test_a_job_that_cannot_save_ignores_it(lab: Lab) -> None:
+    story = [step(n) for n in range(1, 5)]
+    session = Script(story[:1], then=story[1:], waits=True)
+    job = lab.start(session)
+    assert session.reached_gate.wait(10)
+    job.pause()
+    session.gate.set()
+    until(lambda: job.state == "paused")
+    told = session.told
+    job.save()
+    other = lab.start(Script([step(7000)]), "evaluation")
+    assert other.finished.wait(10)
+    assert session.told == told
+    assert job.state == "paused"

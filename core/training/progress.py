@@ -1,0 +1,43 @@
+"""How far a run is, and how its checkpoints keep that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from core.training.clock import Clock
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is; kept in its checkpoints."""
+
+    step: int = 0
+    tokens: int = 0
+    best_loss: float = math.inf
+    validation: dict[str, float] | None = None
+    """The newest one: step, loss, perplexity, bits_per_byte."""
+
+
+def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
+    """What a checkpoint keeps beside tensors, as JSON."""
+    validation = progress.validation
+    return {
+        "tokens": progress.tokens,
+        "best_loss": progress.best_loss if math.isfinite(progress.best_loss) else None,
+        "last_validation": validation,
+        "validation": validation if validation and validation["step"] == progress.step else None,
+        "spent_s": clock.spent(),
+    }
+
+
+def progress_from(state: dict[str, Any]) -> Progress:
+    """Back from `state_of`."""
+    best = state["best_loss"]
+    return Progress(
+        step=state["step"],
+        tokens=state["tokens"],
+        best_loss=math.inf if best is None else best,
+        validation=state["last_validation"],
+    )

@@ -1,0 +1,63 @@
+"""One optimiser step up to the update: rows, loss, gradients, clipping.
+
+Training and the forecast take the same step, so that what is forecast is what will be done.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import TrainConfig
+from core.device import Device
+from core.training.optimizer import clip_gradients
+
+
+class Batches(Protocol):
+    """Where rows come from."""
+
+    def at(self, step: int, micro: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`(inputs, targets)` of one of a step's batches, int64 of shape (B, T)."""
+
+
+def compute_gradients(
+    model: nn.Module, batches: Batches, config: TrainConfig, device: Device, step: int
+) -> tuple[float, float]:
+    """Leave the clipped gradients of a step in the parameters.
+
+    Returns:
+        The mean loss over all of the step's tokens, in nats, and the gradients' norm before
+        clipping.
+    """
+    model.train()
+    torch.manual_seed(_dropout_seed(config.seed, step))
+    model.zero_grad(set_to_none=True)
+    losses = [
+        _backward(model, batches, device, step, micro, config.grad_accum)
+        for micro in range(config.grad_accum)
+    ]
+    norm = clip_gradients(model, config.grad_clip)
+    # Batches are of one size, so the mean of their means is that of their tokens.
+    loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+    return loss.item(), norm.item()
+
+
+def _backward(
+    model: nn.Module, batches: Batches, device: Device, step: int, micro: int, of: int
+) -> Tensor:
+    """Add one batch's share to the gradients; its mean loss."""
+    inputs, targets = (device.tensor(ids) for ids in batches.at(step, micro))
+    with device.autocast():
+        logits = model(inputs)
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    (loss if of == 1 else loss / of).backward()
+    return loss.detach()
+
+
+def _dropout_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
