@@ -1,4 +1,4 @@
-"""The library in four calls: train, evaluate, generate, benchmark.
+"""The library in a few calls: forecast, train, resume, evaluate, generate, benchmark.
 
 Each drives a session of `core.recipes` to its end and returns the result. To watch a job
 while it runs, give `on_event`, or pull the session yourself.
@@ -24,6 +24,8 @@ from core.events import (
     Evaluation,
     EvaluationCompleted,
     Event,
+    Forecast,
+    ForecastCompleted,
     Generation,
     GenerationFinished,
     RunFinished,
@@ -57,6 +59,29 @@ def train(
     """
     base = preset(config) if isinstance(config, str) else config
     return _finish(recipes.training(base.with_changes(**changes), name=name), on_event)
+
+
+def forecast(
+    config: RunConfig | str = "quick",
+    *,
+    seconds: float = 3.0,
+    on_event: OnEvent = _ignore,
+    **changes: Any,
+) -> Forecast:
+    """What `train` with the same arguments would cost on this machine. Keeps no run.
+
+    Args:
+        config: a config, or the name of a preset.
+        seconds: about how long real steps are timed. (For a budget in seconds change the
+            config: `preset("quick").with_changes(seconds=60)`.)
+        changes: fields to replace, named as on the command line.
+
+    Raises:
+        MinitfError: something cannot be used.
+    """
+    base = preset(config) if isinstance(config, str) else config
+    session = recipes.forecasting(base.with_changes(**changes), seconds=seconds)
+    return _last(session, on_event, ForecastCompleted).result
 
 
 def resume(

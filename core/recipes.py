@@ -23,6 +23,7 @@ from core.events import (
     EvaluationCompleted,
     EvaluationEvent,
     Event,
+    ForecastEvent,
     GenerationEvent,
     SetupProgressed,
     TrainEvent,
@@ -116,8 +117,8 @@ def estimate(config: RunConfig) -> Estimate:
     """Figures for a form; never imports torch. The vocabulary is the requested one."""
     from core.model import arithmetic
 
-    guess = {"byte": 256, "char": 100}.get(config.text.tokenizer, config.text.vocab_size)
-    model = replace(config.model, vocab_size=config.model.vocab_size or guess)
+    vocab_size = config.model.vocab_size or _guessed_vocab(config)
+    model = replace(config.model, vocab_size=vocab_size)
     context, batch_size = config.train.context, config.train.batch_size
     return Estimate(
         n_params=arithmetic.count_parameters(model),
@@ -125,6 +126,25 @@ def estimate(config: RunConfig) -> Estimate:
         kv_bytes_per_token=arithmetic.kv_bytes_per_token(model),
         training_bytes=arithmetic.training_bytes(model, batch_size, context),
     )
+
+
+def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
+    """What a run will cost on this machine, from about `seconds` of its real steps; nothing
+    is written to the runs folder."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.measure.forecast import forecast
+
+        yield from forecast(config, _guessed_vocab(config), seconds, is_stopping)
+
+    return Job(work)
+
+
+def _guessed_vocab(config: RunConfig) -> int:
+    """Number of token ids before the text was read."""
+    return {"byte": 256, "char": 100}.get(config.text.tokenizer, config.text.vocab_size)
 
 
 def planned_lr(

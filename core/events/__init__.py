@@ -14,6 +14,9 @@ from core.events.measuring import (
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
+    Forecast,
+    ForecastCompleted,
+    ForecastProgressed,
     Proof,
     RepetitionCompleted,
 )
@@ -52,7 +55,8 @@ TrainEvent = (
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
 BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted
-Event = TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent
+ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
+Event = TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | ForecastEvent
 
 __all__ = [
     "BenchCell",
@@ -67,6 +71,10 @@ __all__ = [
     "EvaluationEvent",
     "EvaluationProgressed",
     "Event",
+    "Forecast",
+    "ForecastCompleted",
+    "ForecastEvent",
+    "ForecastProgressed",
     "GeneratedToken",
     "Generation",
     "GenerationEvent",

@@ -119,3 +119,44 @@ class BenchmarkCompleted:
     run: str
     step: int
     result: Benchmark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastProgressed:
+    """One real step was timed."""
+
+    index: int
+    """The first counted one is 1; warm-ups are 0, -1, ..."""
+    step_ms: float
+    share: float
+    """Of the time that the forecast may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run will cost on this machine, from some of its real steps."""
+
+    step_ms: float
+    """Mean of the timed steps, rows and update included; warm-ups left out."""
+    step_ms_sd: float
+    """Sample standard deviation (n - 1); 0 with one step."""
+    steps: int
+    """Until the nearest budget ends the run."""
+    train_s: float
+    """Of pure training."""
+    total_s: float
+    """With validations, samples and checkpoints, as if each validation was the best so far."""
+    tokens: int
+    """Trained on, repetitions counted."""
+    tokens_per_s: float
+    n_params: int
+    peak_bytes: int
+    """Of tensors, at the peak of a step: on a CPU weights, gradients, moments and what the
+    backward pass needs, counted; on a GPU what PyTorch says it allocated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastCompleted:
+    """The last event of a forecast."""
+
+    result: Forecast

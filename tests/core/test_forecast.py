@@ -1,0 +1,207 @@
+"""The forecast: real steps, honest sums, nothing kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import core
+from core import paths, recipes
+from core.config import RunConfig
+from core.errors import ConfigError, DataError
+from core.events import Forecast, ForecastCompleted, ForecastProgressed, SetupProgressed
+from core.measure import forecast as measured
+from core.measure.forecast import Costs, Ground, Trial, extrapolate
+from core.testing import CPU, tiny_run_config
+
+COSTS = Costs(step_s=2.0, validation_s=10.0, sample_s=100.0, checkpoint_s=1000.0)
+
+
+@pytest.fixture
+def config(text_file: str) -> RunConfig:
+    return tiny_run_config(text_file)
+
+
+def result_of(config: RunConfig, seconds: float = 0.02) -> Forecast:
+    *_, last = recipes.forecasting(config, seconds=seconds).run()
+    assert isinstance(last, ForecastCompleted)
+    return last.result
+
+
+def test_it_tells_its_steps_and_ends_with_its_result(config: RunConfig) -> None:
+    events = list(recipes.forecasting(config, seconds=0.02).run())
+    told = [e for e in events if isinstance(e, ForecastProgressed)]
+    assert [e.index for e in told] == list(range(-1, len(told) - 1))
+    assert told[-1].index >= 1
+    assert max(e.share for e in told[:2]) < 0.5
+    assert told[-1].share == 1.0
+    counted = [e.step_ms for e in told if e.index > 0]
+    result = events[-1].result
+    assert result.step_ms == pytest.approx(np.mean(counted))
+    if len(counted) > 1:
+        assert result.step_ms_sd == pytest.approx(np.std(counted, ddof=1))
+    assert isinstance(events[0], SetupProgressed)
+
+
+def test_nothing_is_written_to_the_runs_folder(config: RunConfig) -> None:
+    result_of(config)
+    assert not paths.runs_dir().exists()
+    assert core.list_runs() == []
+
+
+def test_a_run_of_steps_is_multiplied(config: RunConfig) -> None:
+    result = result_of(config.with_changes(steps=500, grad_accum=3))
+    assert result.steps == 500
+    assert result.tokens == 500 * 2 * 3 * 16
+    assert result.train_s == pytest.approx(500 * result.step_ms / 1000)
+    assert result.tokens_per_s == pytest.approx(96 / result.step_ms * 1000)
+    assert result.total_s > result.train_s
+
+
+def test_the_parameters_are_the_models(config: RunConfig) -> None:
+    trained = core.train(config, name="tiny")
+    assert result_of(config).n_params == trained.params
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        ({"steps": 7}, 7),
+        ({"seconds": 20.5}, 11),
+        ({"epochs": 2.5}, 79),  # 2.5 · 1000 / 32
+        ({"tokens": 65}, 3),
+        ({"steps": 7, "tokens": 65}, 3),
+        ({"steps": 7, "seconds": 4.0, "epochs": 2.5, "tokens": 96}, 2),
+        ({"epochs": 1e-9}, 1),
+    ],
+)
+def test_the_nearest_budget_ends_it(config: RunConfig, budget: dict[str, Any], steps: int) -> None:
+    assert extrapolate(config.with_changes(**budget), 1000, COSTS)[0] == steps
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        # 10 steps; validations at 3 6 9 10, samples at 4 8 10, checkpoints there, at 0 and at 5
+        ((3, 4, 5), 20 + 40 + 300 + 6000),
+        ((0, 0, 0), 20 + 10 + 100 + 2000),
+        ((5, 0, 5), 20 + 20 + 100 + 3000),
+    ],
+)
+def test_what_is_done_between_steps_is_added(
+    config: RunConfig, intervals: tuple[int, int, int], expected: float
+) -> None:
+    names = ("eval_interval", "sample_interval", "checkpoint_interval")
+    changed = config.with_changes(steps=10, **dict(zip(names, intervals, strict=True)))
+    assert extrapolate(changed, 1000, COSTS) == (10, expected)
+
+
+def test_the_intervals_are_those_of_a_real_run(config: RunConfig) -> None:
+    """Against a run, which counts by itself; its validations get better each time."""
+    config = config.with_changes(
+        steps=10, eval_interval=3, sample_interval=4, checkpoint_interval=5, lr=1e-2
+    )
+    counts: dict[str, int] = {}
+
+    def count(event: Any) -> None:
+        counts[type(event).__name__] = counts.get(type(event).__name__, 0) + 1
+
+    core.train(config, on_event=count)
+    total = (
+        10 * COSTS.step_s
+        + counts["ValidationCompleted"] * COSTS.validation_s
+        + counts["SampleCompleted"] * COSTS.sample_s
+        + counts["CheckpointSaved"] * COSTS.checkpoint_s
+    )
+    assert extrapolate(config, 1000, COSTS) == (10, total)
+
+
+def trial(config: RunConfig, n_validation: int = 400) -> Trial:
+    ids = np.random.default_rng(0).integers(0, 31, 2000)
+    return Trial(config, Ground(ids, ids[:n_validation], 2000, n_validation, 31), CPU)
+
+
+def test_a_validation_is_extrapolated_from_a_part(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that shows one second more whenever it is looked at."""
+    monkeypatch.setattr("core.measure.evaluate.LOGITS_PER_BATCH", 16 * 31)
+    seconds = iter(range(1000))
+    monkeypatch.setattr(measured.time, "perf_counter", lambda: float(next(seconds)))
+    whole = trial(config, 161).validation_s(at_most=1e9)
+    assert whole == pytest.approx(10 * 161 / 160)  # ten windows of 16
+    part = trial(config, 161).validation_s(at_most=3.5)
+    assert part == pytest.approx(4 * 161 / 64)
+
+
+def test_a_sample_is_extrapolated_from_its_first_tokens(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = []
+    monkeypatch.setattr(
+        measured.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
+    )
+    seconds = iter([0.0, 4.0])
+    monkeypatch.setattr(measured.time, "perf_counter", lambda: next(seconds))
+    assert trial(config.with_changes(sample_tokens=96)).sample_s() == 48.0
+    assert len(fed) == 8
+    assert trial(config.with_changes(sample_tokens=0)).sample_s() == 0.0
+
+
+@pytest.mark.parametrize("switches", [{}, {"positions": "learned", "tied_head": True}])
+def test_the_peak_is_near_what_arithmetic_says(config: RunConfig, switches: dict[str, Any]) -> None:
+    """Two ways to one number: tensors that were kept, and a formula from the config."""
+    config = config.with_changes(
+        d_model=64, n_layers=3, n_heads=4, batch_size=16, context=32, **switches
+    )
+    found = trial(config).peak_bytes()
+    formula = recipes.estimate(
+        RunConfig.from_dict({"model": {"vocab_size": 31}}, config)
+    ).training_bytes
+    assert found == pytest.approx(formula, rel=0.2)
+    accumulated = trial(config.with_changes(grad_accum=5)).peak_bytes()
+    assert accumulated == found
+
+
+def test_a_large_text_is_not_read(
+    config: RunConfig, text_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = Path(text_file).stat().st_size
+    monkeypatch.setattr(measured, "SMALL_BYTES", size - 1)
+    monkeypatch.setattr(measured, "tokenize_corpus", None)
+    result = result_of(config.with_changes(epochs=1.0))
+    n_validation = int(size * config.text.validation_fraction)
+    assert result.steps == -(-(size - n_validation) // 32)
+    cut = result_of(config.with_changes(epochs=1.0, max_tokens=1000, tokenizer="bpe"))
+    assert cut.steps == -(-900 // 32)
+    assert not paths.cache_dir().exists()
+
+
+def test_it_can_be_stopped(config: RunConfig) -> None:
+    session = recipes.forecasting(config, seconds=1e9)
+    events = []
+    for event in session.run():
+        events.append(event)
+        if isinstance(event, ForecastProgressed) and event.index == 2:
+            session.stop()
+    assert isinstance(events[-1], ForecastProgressed)
+
+
+def test_mistakes_are_told_as_a_run_would_tell_them(config: RunConfig) -> None:
+    with pytest.raises(DataError, match="too short"):
+        result_of(config.with_changes(max_tokens=9, validation_fraction=0.5))
+    with pytest.raises(ConfigError, match=r"seconds=0 is not above 0\.") as caught:
+        result_of(config, seconds=0)
+    assert caught.value.hint == "Try seconds=3."
+
+
+def test_the_library_has_it_too(config: RunConfig) -> None:
+    heard: list[Any] = []
+    found = core.forecast(config, seconds=0.02, steps=9, on_event=heard.append)
+    assert isinstance(found, core.Forecast)
+    assert found.steps == 9
+    assert isinstance(heard[-1], ForecastCompleted)
