@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import ContentSwitcher, Footer
 
@@ -25,7 +25,8 @@ from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
 from minitf_tui.panes.train import TrainPane
-from minitf_tui.theme import DARK, LIGHT, THEMES
+from minitf_tui.preferences import RememberingApp
+from minitf_tui.theme import DARK, LIGHT
 from minitf_tui.widgets.help import HelpScreen
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.tabs import Tab, TabStrip
@@ -45,7 +46,7 @@ def _pane_key(key: str, action: str, words: str) -> Binding:
     return Binding(key, f"pane('{action}')", words)
 
 
-class MinitfApp(App[int]):
+class MinitfApp(RememberingApp):
     """The laboratory on one screen."""
 
     TITLE = "minitf"
@@ -74,6 +75,7 @@ class MinitfApp(App[int]):
         _pane_key("s", "stop", "stop"),
         _pane_key("y", "log", "log scale"),
         Binding("i,enter", "edit", "settings", key_display="i"),
+        Binding("escape", "hide_notice", show=False),
         Binding("t", "toggle_theme", "theme"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "leave", "quit", priority=False),
@@ -93,12 +95,10 @@ class MinitfApp(App[int]):
         self._ticks = -1
         self._tabs = TabStrip([pane.NAME for pane in PANES])
         self._switcher = ContentSwitcher(initial=PANES[0].NAME)
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = DARK.name
 
     def compose(self) -> ComposeResult:
         yield self._tabs
+        yield self.notice
         with self._switcher:
             yield PANES[0](self.device, self._recipes)
         yield Footer(show_command_palette=False)
@@ -138,7 +138,7 @@ class MinitfApp(App[int]):
         if action == "pane":
             name, pane = str(parameters[0]), self._shown
             return pane is not None and name in pane.ACTIONS and pane.can(name)
-        return True
+        return super().check_action(action, parameters)
 
     async def action_show(self, name: str) -> None:
         """Go to a pane."""
@@ -162,7 +162,7 @@ class MinitfApp(App[int]):
 
     def action_toggle_theme(self) -> None:
         """Dark or light."""
-        self.theme = LIGHT.name if self.theme == DARK.name else DARK.name
+        self.change_settings(theme=LIGHT.name if self.current_theme.dark else DARK.name)
 
     def action_help(self) -> None:
         """All keys on one page."""
@@ -178,6 +178,7 @@ class MinitfApp(App[int]):
 
     async def action_leave(self) -> None:
         """Leave, once every job has saved what it has; a second time does not wait."""
+        await self.keep_settings()
         self.waits = not self._leaving
         if self._leaving or not self.device.jobs:
             self.exit(0)

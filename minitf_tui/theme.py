@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from textual.color import Color
 from textual.theme import Theme
+
+_STRENGTH = {"quiet": 0.6, "ghost": 0.25}
+"""How much of the foreground our two greys have in a theme of others."""
+
+
+def variables_for(theme: Theme) -> dict[str, str]:
+    """The colours that our styles name and a theme of others lacks."""
+    if theme.ansi:  # the terminal's own sixteen: nothing to blend, and no panel
+        return dict.fromkeys((*_STRENGTH, "line"), "ansi_bright_black")
+    colours = theme.to_color_system().generate()
+    front, back = Color.parse(colours["foreground"]), Color.parse(colours["background"])
+    greys = {name: back.blend(front, share).hex for name, share in _STRENGTH.items()}
+    return greys | {"line": colours["panel"]}
 
 
 def _variables(*, accent: str, back: str, line: str, quiet: str, ghost: str) -> dict[str, str]:
     return {
         "quiet": quiet,
         "ghost": ghost,
+        "line": line,
         "footer-background": back,
         "footer-item-background": back,
         "footer-key-background": back,

@@ -61,7 +61,7 @@ class Bars(Widget):
 def drawn(heading: str, bars: Sequence[Bar], width: int) -> Content:
     """The heading, and a line for each bar: label, bar with σ, mean ± σ, speed."""
     rule = "─" * max(0, width - len(heading) - 1)
-    lines = [Content.assemble((heading, "$secondary"), " ", (rule, "$panel"))]
+    lines = [Content.assemble((heading, "$secondary"), " ", (rule, "$line"))]
     labels = max((len(bar.label) for bar in bars), default=0)
     texts = [(fmt.mean_sd(bar.mean, bar.sd), _speed(bar)) for bar in bars]
     means = max((len(mean) for mean, _ in texts), default=0)

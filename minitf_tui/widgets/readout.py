@@ -83,7 +83,7 @@ def _rows(groups: Sequence[Group], columns: int) -> list[Sequence[Group]]:
 def _column(group: Group, room: int) -> list[Content]:
     units = max((len(r.unit) for r in group.readings), default=0)
     rule = "─" * max(0, room - len(group.heading) - 1)
-    heading = Content.assemble((group.heading, "$secondary"), " ", (rule, "$panel"))
+    heading = Content.assemble((group.heading, "$secondary"), " ", (rule, "$line"))
     return [heading, *(_cell(reading, room, units) for reading in group.readings)]
 
 
