@@ -35,6 +35,7 @@ from core.events.training import (
 from core.events.writing import (
     GeneratedToken,
     Generation,
+    GenerationBatch,
     GenerationFinished,
     PromptRead,
     TokenChoice,
@@ -77,6 +78,7 @@ __all__ = [
     "ForecastProgressed",
     "GeneratedToken",
     "Generation",
+    "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
     "PromptRead",
