@@ -16,6 +16,7 @@ from typing import Any
 _HOMES = {
     "train": "core.api",
     "resume": "core.api",
+    "replay": "core.api",
     "evaluate": "core.api",
     "generate": "core.api",
     "benchmark": "core.api",

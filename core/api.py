@@ -100,6 +100,18 @@ def resume(
     return _finish(recipes.resuming(run, steps=steps, seconds=seconds, tokens=tokens), on_event)
 
 
+def replay(
+    run: str = "last", *, name: str | None = None, on_event: OnEvent = _ignore
+) -> TrainResult:
+    """Train a run again from its seed, as a new run: the same steps at the rates that were
+    recorded, hence the same weights, also where its budget was in seconds.
+
+    Raises:
+        MinitfError: there is no such run, it has no steps, or its text has changed.
+    """
+    return _finish(recipes.replaying(run, name=name), on_event)
+
+
 def evaluate(
     run: str = "last",
     *,

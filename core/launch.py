@@ -21,6 +21,8 @@ from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
+from core.store.rates import FILE_NAME as RATES_FILE
+from core.store.rates import given_rates, rates_of_steps, rates_to_repeat, to_json
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
@@ -64,7 +66,7 @@ def launch_new(
         return
     run = create_run(name, config, _provenance(parts), text.tokenizer.to_json())
     with run.lock():
-        yield from _session(run, parts, clock, None, wishes).run()
+        yield from _session(run, parts, clock, None, wishes, {}).run()
 
 
 def launch_resumed(
@@ -78,23 +80,62 @@ def launch_resumed(
     Raises:
         MinitfError: there is no such run, it is in use, or its text has changed.
     """
-    run = _run_to_resume(spec)
+    run = _whole_run(spec, "goes on from its newest checkpoint")
     with run.lock():
         if budget:
             run = change_budget(run, budget)
-        yield from _go_on(run, wishes)
+        yield from _go_on(run, wishes, keeps_budget=not budget)
 
 
-def _go_on(run: Run, wishes: Wishes) -> Generator[TrainEvent, None, None]:
-    made_with = run.provenance
-    device = choose_device(
-        str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
-    )
+def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[TrainEvent, None, None]:
+    """A new run that takes the steps of another one again, from its seed, with the rates that
+    were recorded; on the same machine it ends with the same weights, bit for bit.
+
+    Raises:
+        MinitfError: there is no such run, it has no steps, its text has changed, or the name
+            cannot be used; nothing was written.
+    """
+    source = _whole_run(spec, "is replayed from its seed")
+    rates = rates_of_steps(source)
+    clock, device = Clock(), _device_of(source)
+    yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
+    text = tokenized_text_of(source)
+    config = source.config.with_changes(steps=len(rates))
+    yield SetupProgressed(stage="building the model")
+    parts = _build(config, text, device, wishes)
+    if wishes.is_stopping():
+        return
+    provenance = _provenance(parts) | {"replay_of": source.name}
+    files = {RATES_FILE: to_json(rates)}
+    run = create_run(name, config, provenance, text.tokenizer.to_json(), files)
+    with run.lock():
+        yield from _session(run, parts, clock, None, wishes, given_rates(run)).run()
+
+
+def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:
+    device = _device_of(run)
     clock, progress = _resume_point(run)
+    rates = _rates_to_resume(run, progress.step if progress else 0) if keeps_budget else {}
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = tokenized_text_of(run)
     parts = _build(run.config, text, device, wishes)
-    yield from _session(run, parts, clock, progress, wishes).run()
+    yield from _session(run, parts, clock, progress, wishes, rates).run()
+
+
+def _rates_to_resume(run: Run, step: int) -> dict[int, float]:
+    """Of steps after `step`, where the rate is not a function of the step alone."""
+    found = given_rates(run)
+    if run.config.train.seconds:
+        found = rates_to_repeat(run.path)
+    return {n: rate for n, rate in found.items() if n > step}
+
+
+def _device_of(run: Run) -> Device:
+    """Device, dtype and threads that a run was made with."""
+    made_with = run.provenance
+    return choose_device(
+        str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
+    )
 
 
 def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
@@ -125,12 +166,12 @@ def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     return replace(config, model=model, text=named, train=train)
 
 
-def _run_to_resume(spec: str) -> Run:
+def _whole_run(spec: str, what: str) -> Run:
     """A run may be younger than its first checkpoint: then it starts again from its seed."""
     _, step = split_spec(spec)
     if step:
         raise RunError(
-            f"A run goes on from its newest checkpoint, not from {spec!r}.",
+            f"A run {what}, not from {spec!r}.",
             hint=f"Leave out @{step}.",
         )
     return find_run(spec, needs_checkpoint=False).run
@@ -152,7 +193,12 @@ def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishe
 
 
 def _session(
-    run: Run, parts: _Parts, clock: Clock, progress: Progress | None, wishes: Wishes
+    run: Run,
+    parts: _Parts,
+    clock: Clock,
+    progress: Progress | None,
+    wishes: Wishes,
+    rates: Mapping[int, float],
 ) -> TrainingSession:
     optimizer = AdamW(parts.model, run.config.train)
     if progress is not None:
@@ -170,6 +216,7 @@ def _session(
         progress=progress,
         is_stopping=wishes.is_stopping,
         wants_save=wishes.take_save,
+        rates=rates,
     )
     return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer.progress.step))
 

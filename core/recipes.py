@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.errors import ConfigError, DataError
@@ -22,12 +22,12 @@ from core.events import (
     BenchmarkEvent,
     EvaluationCompleted,
     EvaluationEvent,
-    Event,
     ForecastEvent,
     GenerationEvent,
     SetupProgressed,
     TrainEvent,
 )
+from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
 from core.training.wishes import Wishes
 
@@ -36,70 +36,25 @@ if TYPE_CHECKING:
 
     from core.open_run import OpenRun
 
-E = TypeVar("E", bound=Event)
-R = TypeVar("R")
+__all__ = [
+    "Estimate",
+    "Job",
+    "Session",
+    "TrainingJob",
+    "benchmarking",
+    "estimate",
+    "evaluation",
+    "forecasting",
+    "generation",
+    "planned_lr",
+    "replaying",
+    "resuming",
+    "training",
+]
 
 PROMPT_TOKENS = 16
 VALIDATION_SPLIT = "validation split"
 _LOADING = SetupProgressed(stage="loading the run")
-
-
-class Session(Protocol):
-    """A job that tells what it does."""
-
-    def run(self) -> Generator[Event, None, None]:
-        """Do it. Pull from one thread; not pulling is a pause. Call once."""
-        ...
-
-    def stop(self) -> None:
-        """Ask for an early, orderly end. Safe from any thread and from signal handlers."""
-        ...
-
-    def save(self) -> bool:
-        """Ask for a checkpoint at the next step boundary: before another step is taken, and
-        also when nobody pulls at the moment, as soon as somebody does.
-
-        Returns:
-            Whether this job has anything to save. Safe like `stop`.
-        """
-        ...
-
-
-class Job(Generic[E]):
-    """A session made of a generator function, which is given a way to see the wish to stop."""
-
-    def __init__(self, work: Callable[[Callable[[], bool]], Generator[E, None, None]]) -> None:
-        self._work = work
-        self._is_stopping = False
-
-    def run(self) -> Generator[E, None, None]:
-        """See `Session.run`."""
-        return self._work(lambda: self._is_stopping)
-
-    def stop(self) -> None:
-        """See `Session.stop`."""
-        self._is_stopping = True
-
-    def save(self) -> bool:
-        """Nothing to save: what it finds is kept when it is complete."""
-        return False
-
-
-class TrainingJob(Job[TrainEvent]):
-    """A session that can save on the way."""
-
-    def __init__(self, work: Callable[[Wishes], Generator[TrainEvent, None, None]]) -> None:
-        self._wishes = Wishes()
-        super().__init__(lambda _: work(self._wishes))
-
-    def stop(self) -> None:
-        """See `Session.stop`."""
-        self._wishes.stop()
-
-    def save(self) -> bool:
-        """See `Session.save`."""
-        self._wishes.save()
-        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +149,24 @@ def resuming(
         from core.launch import launch_resumed
 
         yield from launch_resumed(run, budget, wishes)
+
+    return TrainingJob(work)
+
+
+def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
+    """Train a run again from its seed, with the learning rates and for the steps that its
+    metrics record: the same weights, bit for bit, on the same machine and versions."""
+
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
+        if name is not None:
+            from core.store.run import check_new_name
+
+            check_new_name(name)
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.launch import launch_replay
+
+        yield from launch_replay(run, name, wishes)
 
     return TrainingJob(work)
 
@@ -296,21 +269,6 @@ def benchmarking(
             yield done
 
     return Job(work)
-
-
-def until(
-    is_stopping: Callable[[], bool], work: Generator[E, None, R]
-) -> Generator[E, None, R | None]:
-    """Pass on what `work` tells and return its result, or None if it was cut short."""
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            return None if is_stopping() else end.value
-        yield event
-        if is_stopping():
-            work.close()
-            return None
 
 
 def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:

@@ -9,6 +9,7 @@ from core.errors import ConfigError
 from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
 SCHEDULES = ("cosine", "linear", "wsd", "constant")
+ON_DIVERGENCE = ("stop", "return")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
 BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
@@ -39,6 +40,10 @@ class TrainConfig:
     checkpoint_interval: int = setting(
         250, "steps between checkpoints; 0 is ends only", unit="steps"
     )
+    on_divergence: str = setting(
+        "stop", "after a NaN or an infinity: end, or return to a checkpoint", choices=ON_DIVERGENCE
+    )
+    return_lr: float = setting(0.5, "factor on the learning rate after such a return")
     device: str = setting("auto", "where tensors live", choices=DEVICES)
     dtype: str = setting("auto", "number type of matrix products", choices=DTYPES)
     threads: int = setting(0, "CPU threads; 0 is one a core, at most 8", unit="threads")
@@ -58,11 +63,13 @@ class TrainConfig:
             )
         if self.lr <= 0:
             raise ConfigError(f"lr={self.lr:g} is not above 0.", hint="Try lr=0.001.")
-        if not 0 < self.decay_share <= 1:
-            raise ConfigError(
-                f"decay_share={self.decay_share:g} is not in (0, 1].",
-                hint=f"The usual value is {default(self, 'decay_share'):g}.",
-            )
+        for name in ("decay_share", "return_lr"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ConfigError(
+                    f"{name}={value:g} is not in (0, 1].",
+                    hint=f"The usual value is {default(self, name):g}.",
+                )
         for name in ("beta1", "beta2", "min_lr"):
             value = getattr(self, name)
             if not 0 <= value < 1 and not (name == "min_lr" and value == 1):

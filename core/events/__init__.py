@@ -24,6 +24,7 @@ from core.events.training import (
     CheckpointDue,
     CheckpointSaved,
     Diverged,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     SampleCompleted,
@@ -51,6 +52,7 @@ TrainEvent = (
     | CheckpointDue
     | CheckpointSaved
     | Diverged
+    | ReturnedToCheckpoint
     | RunFinished
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted
@@ -84,6 +86,7 @@ __all__ = [
     "PromptRead",
     "Proof",
     "RepetitionCompleted",
+    "ReturnedToCheckpoint",
     "RunFinished",
     "RunStarted",
     "SampleCompleted",

@@ -113,6 +113,23 @@ class Diverged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedToCheckpoint:
+    """A number was NaN or infinite; the steps after a checkpoint are undone, and will be taken
+    again at a lower learning rate."""
+
+    step: int
+    """The step that could not be taken."""
+    what: str
+    """The quantity and its value, as in `Diverged`."""
+    to_step: int
+    """Of the checkpoint; the next step told is the one after it."""
+    lr_factor: float
+    """On the schedule's learning rate from here, all returns together."""
+    returns: int
+    """How many there were in this run, with this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
     """A run, as far as it went. Same fields as `minitf train --json`."""
 

@@ -89,6 +89,13 @@ def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
         raise _damaged(run, step, str(error)) from error
 
 
+def drop_checkpoints_after(run: Run, step: int) -> None:
+    """Remove those of later steps, which were undone."""
+    for later in run.checkpoint_steps():
+        if later > step:
+            remove_folder(run.checkpoint_path(later))
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Parameters by name; a shared one once."""
     return {name: p.detach() for name, p in model.named_parameters()}

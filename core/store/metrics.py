@@ -2,14 +2,15 @@
 
 Invariant: a line is written and flushed whole, so only the last one can be torn, by a kill;
 it is dropped when reading and cut off before appending. A resumed run appends a `Resumed`
-line; what had been written after that step was lost with the process and is left out.
+line; what had been written after that step was lost with the process and is left out. So are
+the steps that a `ReturnedToCheckpoint` undid.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -25,9 +26,10 @@ class MetricsWriter:
 
     def __init__(self, run_path: Path) -> None:
         path = run_path / FILE_NAME
-        is_new = not path.exists()
+        self.is_new = not path.exists()
+        """Whether nothing had been written before."""
         self._file = path.open("ab")
-        if is_new:
+        if self.is_new:
             self._append({"format": FORMAT})
         else:
             self._file.truncate(_end_of_last_line(path))
@@ -36,9 +38,15 @@ class MetricsWriter:
         """Append a dataclass, under its class name."""
         self._append({"event": type(event).__name__} | asdict(event))
 
-    def resumed(self, step: int) -> None:
-        """Mark that training goes on from `step`."""
-        self._append({"event": "Resumed", "step": step})
+    def resumed(self, step: int, *, returns: int = 0, rates_to: int | None = None) -> None:
+        """Mark that training goes on from `step`.
+
+        Args:
+            returns: to checkpoints, that this state knows of; later ones were lost.
+            rates_to: the last step that will be taken again with its recorded rate.
+        """
+        last = step if rates_to is None else rates_to
+        self._append({"event": "Resumed", "step": step, "returns": returns, "rates_to": last})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         text = json.dumps(finite(line), ensure_ascii=False, allow_nan=False)
@@ -81,25 +89,44 @@ def read_last_metrics(run_path: Path) -> list[dict[str, Any]]:
     return _events(data)
 
 
+def read_lines(run_path: Path) -> Iterator[dict[str, Any]]:
+    """All that was ever written, lost steps included, oldest first."""
+    try:
+        yield from _lines((run_path / FILE_NAME).read_bytes())
+    except FileNotFoundError:
+        return
+
+
 def _events(data: bytes) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
+    for event in _lines(data):
+        if event["event"] == "Resumed":
+            returns = event.get("returns", 0)
+            kept = [e for e in kept if _outlives(e, event["step"], returns)]
+        elif event["event"] == "ReturnedToCheckpoint":
+            kept = [e for e in kept if _outlives(e, event["to_step"], event["returns"])]
+        kept.append(event)
+    return kept
+
+
+def _lines(data: bytes) -> Iterator[dict[str, Any]]:
+    """Whole events; a torn or foreign line is skipped."""
     for line in data.split(b"\n")[:-1]:
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(event, dict) or "event" not in event:
-            continue
-        if event["event"] == "Resumed":
-            kept = [e for e in kept if _is_before(e, event["step"])]
-        kept.append(event)
-    return kept
+        if isinstance(event, dict) and "event" in event:
+            yield event
 
 
-def _is_before(event: dict[str, Any], resumed_step: int) -> bool:
+def _outlives(event: dict[str, Any], step: int, returns: int) -> bool:
+    """Whether an event is still true when a run goes on from `step` after that many returns."""
     if event["event"] in ("RunFinished", "Diverged"):
         return False
-    return int(event.get("step", 0)) <= resumed_step
+    if event["event"] == "ReturnedToCheckpoint":
+        return int(event["returns"]) <= returns
+    return int(event.get("step", 0)) <= step
 
 
 def _end_of_last_line(path: Path) -> int:

@@ -3,6 +3,7 @@
     <data dir>/runs/<run>/   run.toml        config and provenance
                              tokenizer.json
                              metrics.jsonl
+                             rates.json      of a replay
                              checkpoints/step-00000500/
                              evaluations/*.json  benchmarks/*.json
                              lock            the operating system's, held while training
@@ -124,9 +125,16 @@ class Run:
 
 
 def create_run(
-    name: str | None, config: RunConfig, provenance: Mapping[str, Any], tokenizer_json: str
+    name: str | None,
+    config: RunConfig,
+    provenance: Mapping[str, Any],
+    tokenizer_json: str,
+    files: Mapping[str, bytes] | None = None,
 ) -> Run:
     """Make the folder. Without a name it is called after its corpus and counted.
+
+    Args:
+        files: more of them, by name.
 
     Raises:
         RunError: the name is taken or not a name.
@@ -141,6 +149,8 @@ def create_run(
             with new_folder(path) as folder:
                 write_synced(folder / "run.toml", text)
                 write_synced(folder / "tokenizer.json", tokenizer_json.encode())
+                for file_name, data in (files or {}).items():
+                    write_synced(folder / file_name, data)
         except OSError:
             if path.exists():  # somebody was faster
                 continue

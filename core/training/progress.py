@@ -18,6 +18,10 @@ class Progress:
     best_loss: float = math.inf
     validation: dict[str, float] | None = None
     """The newest one: step, loss, perplexity, bits_per_byte."""
+    returns: int = 0
+    """To a checkpoint, because the run had diverged."""
+    lr_factor: float = 1.0
+    """On the schedule's learning rate, because of those returns."""
 
 
 def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
@@ -29,6 +33,8 @@ def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
         "last_validation": validation,
         "validation": validation if validation and validation["step"] == progress.step else None,
         "spent_s": clock.spent(),
+        "returns": progress.returns,
+        "lr_factor": progress.lr_factor,
     }
 
 
@@ -40,4 +46,6 @@ def progress_from(state: dict[str, Any]) -> Progress:
         tokens=state["tokens"],
         best_loss=math.inf if best is None else best,
         validation=state["last_validation"],
+        returns=state.get("returns", 0),
+        lr_factor=state.get("lr_factor", 1.0),
     )

@@ -14,18 +14,27 @@ from core.events import (
     CheckpointDue,
     CheckpointSaved,
     Diverged,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     TrainEvent,
     TrainResult,
 )
 from core.model.transformer import Transformer
-from core.store.checkpoint import save_checkpoint
+from core.store.checkpoint import (
+    drop_checkpoints_after,
+    load_moments,
+    load_weights,
+    save_checkpoint,
+)
 from core.store.files import sweep
 from core.store.metrics import MetricsWriter
 from core.store.run import Run
-from core.training.progress import state_of
+from core.training.progress import progress_from, state_of
 from core.training.trainer import Trainer, first_not_finite
+
+MAX_RETURNS = 3
+"""To a checkpoint in one run; then it ends."""
 
 
 class TrainingSession:
@@ -47,8 +56,12 @@ class TrainingSession:
             return
         with MetricsWriter(self._run.path) as metrics:
             sweep(self._run.path / "checkpoints")
-            if trainer.progress.step:
-                metrics.resumed(trainer.progress.step)
+            if not metrics.is_new:
+                metrics.resumed(
+                    trainer.progress.step,
+                    returns=trainer.progress.returns,
+                    rates_to=trainer.repeats_to,
+                )
             metrics.write(self._started)
             yield from self._tell(self._started)
             try:
@@ -82,17 +95,58 @@ class TrainingSession:
         )
 
     def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
+        went_back = True
+        while went_back:
+            went_back = yield from self._pull_once(metrics)
+
+    def _pull_once(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, bool]:
+        """Pull the trainer to its end; returns whether it is to be pulled again."""
         with closing(self._trainer.run()) as events:
             for event in events:
                 if isinstance(event, Diverged):
+                    back = self._way_back()
+                    if back is not None:
+                        yield from self._tell(self._go_back(event, back, metrics))
+                        return True
                     event = replace(event, checkpoint_step=self._saved_step)
                 if isinstance(event, CheckpointDue):
-                    saved = self._save(event.step)
-                    metrics.write(saved)
-                    yield from self._tell(saved)
-                else:
-                    metrics.write(event)
-                    yield from self._tell(event)
+                    event = self._save(event.step)
+                metrics.write(event)
+                yield from self._tell(event)
+        return False
+
+    def _way_back(self) -> int | None:
+        """The step to return to. A checkpoint of the very weights that failed would fail again
+        at once, at whatever rate: it must be one from which a step was taken."""
+        config, progress = self._run.config.train, self._trainer.progress
+        if config.on_divergence != "return" or progress.returns >= MAX_RETURNS:
+            return None
+        return max((s for s in self._run.checkpoint_steps() if s < progress.step), default=None)
+
+    def _go_back(
+        self, event: Diverged, to_step: int, metrics: MetricsWriter
+    ) -> ReturnedToCheckpoint:
+        """The order of writing matters: killed anywhere in between, the run diverges and
+        returns once more, and the reader drops the first line."""
+        trainer, run = self._trainer, self._run
+        with trainer.clock.during("save"):
+            progress = progress_from(run.checkpoint_state(to_step))
+            progress.returns = trainer.progress.returns + 1
+            progress.lr_factor = trainer.progress.lr_factor * run.config.train.return_lr
+            told = ReturnedToCheckpoint(
+                step=event.step,
+                what=event.what,
+                to_step=to_step,
+                lr_factor=progress.lr_factor,
+                returns=progress.returns,
+            )
+            metrics.write(told)
+            load_weights(run, to_step, self._model)
+            load_moments(run, to_step, trainer.optimizer)
+            trainer.go_back(progress)
+        self._save(to_step)
+        drop_checkpoints_after(run, to_step)
+        return told
 
     def _tell(self, event: TrainEvent) -> Generator[TrainEvent, None, None]:
         """The listener's time is neither training nor saving."""

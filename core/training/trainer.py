@@ -6,13 +6,14 @@ close the generator from the thread that pulls.
 
 Invariant: step k depends on the weights and moments after step k-1, on the config and on k
 alone. Batches and dropout are drawn from (seed, k), so a resumed run takes the same steps.
-(Under a budget in seconds the schedule also depends on the training time so far.)
+Under a budget in seconds the schedule also depends on the training time so far; steps whose
+rates were recorded are taken again with those rates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +64,10 @@ class Trainer:
         progress: Progress | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
         wants_save: Callable[[], bool] = lambda: False,
+        rates: Mapping[int, float] | None = None,
     ) -> None:
-        """`wants_save` is true once for each wish: what is asked for is then saved."""
+        """`wants_save` is true once for each wish: what is asked for is then saved. `rates` are
+        recorded ones, by step; those steps are taken whatever the clock says."""
         self.model, self.optimizer = model, optimizer
         self.progress = progress or Progress()
         self.clock = clock or Clock()
@@ -75,11 +78,13 @@ class Trainer:
         self._device = device
         self._budget = Budget(config)
         self._is_stopping, self._wants_save = is_stopping, wants_save
-        self.is_finished = self._spent() >= 1
+        self._rates = dict(rates or {})
+        self.is_finished = self._is_over()
         """Whether the budget is spent."""
 
     def run(self) -> Generator[TrainEvent, None, None]:
-        """Train until the budget is spent or somebody wants it to stop. Call once."""
+        """Train until the budget is spent or somebody wants it to stop. Call once, and once
+        more after each `go_back`."""
         if self.progress.step == 0:
             yield from self._checkpoint(None)
         else:
@@ -98,6 +103,20 @@ class Trainer:
             if self._offered_step != self.progress.step and not self.has_diverged:
                 yield from self._checkpoint(None)
 
+    def go_back(self, progress: Progress) -> None:
+        """Take over `progress`, whose weights and moments have been loaded, after a divergence.
+        Batches are those of the undone steps, being functions of seed and step; so it is the
+        rate, by `progress.lr_factor`, that must differ."""
+        self.progress = progress
+        self.has_diverged = False
+        self._rates = {step: rate for step, rate in self._rates.items() if step <= progress.step}
+        self.is_finished = self._is_over()
+
+    @property
+    def repeats_to(self) -> int:
+        """The last step that is taken with a recorded rate; the newest one if there is none."""
+        return max(self._rates, default=self.progress.step)
+
     @property
     def owes_validation(self) -> bool:
         """Whether a resumed run was stopped where a validation was due, before it was made."""
@@ -108,7 +127,7 @@ class Trainer:
     def _take_step(self) -> StepCompleted | Diverged:
         step, progress = self.progress.step + 1, self.progress
         began = self.clock.seconds("train")
-        lr = learning_rate(self._config, step, self._spent())
+        lr = self._rate(step)
         loss, norm = compute_gradients(self.model, self._batches, self._config, self._device, step)
         for what, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
@@ -118,7 +137,7 @@ class Trainer:
         progress.tokens += self._config.tokens_per_step
         train_s = self.clock.seconds("train")
         # Asked once a step, so that all that is due at the end is due together.
-        self.is_finished = self._spent() >= 1
+        self.is_finished = self._is_over()
         return StepCompleted(
             step=step,
             loss=loss,
@@ -152,7 +171,9 @@ class Trainer:
             yield from self._sample()
         is_best = validation is not None and validation.is_best
         is_due = _is_due(step, self._config.checkpoint_interval, is_last)
-        if is_due or is_best:
+        # One that a person asked for at this step does not know of the validation yet.
+        is_old = validation is not None and self._offered_step == step
+        if is_due or is_best or is_old:
             yield from self._checkpoint(validation)
 
     def _validate(self) -> ValidationCompleted | None:
@@ -207,6 +228,15 @@ class Trainer:
     def _diverge(self, step: int, what: str) -> Diverged:
         self.has_diverged = True
         return Diverged(step=step, what=what, checkpoint_step=None)
+
+    def _rate(self, step: int) -> float:
+        """What was recorded goes before what the schedule says."""
+        if step in self._rates:
+            return self._rates[step]
+        return learning_rate(self._config, step, self._spent()) * self.progress.lr_factor
+
+    def _is_over(self) -> bool:
+        return self._spent() >= 1 and self.progress.step + 1 not in self._rates
 
     def _spent(self) -> float:
         """Share of the budget."""

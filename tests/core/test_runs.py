@@ -290,7 +290,7 @@ def test_a_folder_is_swept_of_what_killed_writers_left(tmp_path: Path) -> None:
 
 def test_only_the_budget_of_a_run_changes() -> None:
     run = make()
-    changed = change_budget(run, steps=7, seconds=0.0)
+    changed = change_budget(run, {"steps": 7})
     assert changed.config == CONFIG.with_changes(steps=7)
     assert open_run(run.path) == changed
     assert changed.provenance == run.provenance

@@ -23,6 +23,8 @@ LIGHT = [
     "core.store.find",
     "core.store.summary",
     "core.store.metrics",
+    "core.store.rates",
+    "core.training.schedule",
     "core.model.arithmetic",
 ]
 CHILD = """
@@ -34,6 +36,8 @@ for name in sys.argv[1:]:
     found[name] = [m for m in heavy if m in sys.modules]
 import core
 core.preset("quick"), core.list_runs(), core.estimate(core.preset("seed"))
+from core import recipes
+recipes.planned_lr(core.preset("quick"))
 found["after use"] = [m for m in heavy if m in sys.modules]
 import core.api
 found["core.api"] = [m for m in heavy if m in sys.modules]

@@ -1,0 +1,84 @@
+"""Learning rates that were recorded, so that steps can be taken again exactly.
+
+Under a budget in seconds the rate follows the clock, which does not repeat itself; each step's
+rate stands in metrics.jsonl instead. A replay keeps those of the run it repeats in a file of
+its own:
+
+    rates.json   {"format": 1, "rates": [rate of step 1, of step 2, ...]}
+
+Never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import RunError
+from core.store.metrics import read_lines, read_metrics
+from core.store.run import Run
+
+FORMAT = 1
+FILE_NAME = "rates.json"
+
+
+def rates_to_repeat(run_path: Path) -> dict[int, float]:
+    """By step: every rate that was recorded and is not out of date, those of steps that were
+    lost with a killed process included."""
+    rates: dict[int, float] = {}
+    for event in read_lines(run_path):
+        if event["event"] == "StepCompleted":
+            rates[event["step"]] = event["lr"]
+        elif event["event"] == "Resumed":
+            last = event.get("rates_to", event["step"])
+            rates = {step: lr for step, lr in rates.items() if step <= last}
+        elif event["event"] == "ReturnedToCheckpoint":
+            rates = {step: lr for step, lr in rates.items() if step <= event["to_step"]}
+    return rates
+
+
+def rates_of_steps(run: Run) -> list[float]:
+    """Of all steps that the run has taken, from the first.
+
+    Raises:
+        RunError: there is none, or one of them is missing.
+    """
+    steps = [e for e in read_metrics(run.path) if e["event"] == "StepCompleted"]
+    if not steps:
+        raise RunError(
+            f"The run {run.name} has taken no step that could be replayed.",
+            hint=f"Train it first: minitf train --resume {run.name}",
+        )
+    for n, event in enumerate(steps, 1):
+        if event["step"] != n:
+            raise RunError(
+                f"The metrics of {run.name} lack step {n}, so it cannot be replayed.",
+                hint="Restore its metrics.jsonl.",
+            )
+    return [event["lr"] for event in steps]
+
+
+def to_json(rates: Sequence[float]) -> bytes:
+    """The content of rates.json."""
+    return json.dumps({"format": FORMAT, "rates": list(rates)}).encode()
+
+
+def given_rates(run: Run) -> dict[int, float]:
+    """By step, what a replay was given; nothing for any other run.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        found = json.loads((run.path / FILE_NAME).read_bytes())
+        if found["format"] != FORMAT:
+            raise ValueError("made by another version of minitf")
+        return {step: float(rate) for step, rate in enumerate(found["rates"], 1)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"The rates of the replay {run.name} cannot be read: {error}.",
+            hint="Restore its rates.json, or replay again.",
+        ) from error

@@ -1,0 +1,55 @@
+"""Runs, and what of them must be equal when they are taken again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core import recipes
+from core.config import RunConfig
+from core.events import RunFinished, TrainResult
+from core.store.metrics import read_metrics
+from core.store.run import Run
+
+
+class Equality:
+    """Reads from a run what does not depend on time."""
+
+    def finish(self, session: recipes.Session) -> TrainResult:
+        """Drive it to its end, which must be a good one."""
+        *_, last = session.run()
+        assert isinstance(last, RunFinished), last
+        return last.result
+
+    def train(self, config: RunConfig, name: str = "whole") -> Run:
+        """A whole run."""
+        from core.store.find import find_run
+
+        self.finish(recipes.training(config, name=name))
+        return find_run(name).run
+
+    def tensors(self, run: Run, step: int | None = None) -> dict[str, bytes]:
+        """Weights and moments of a checkpoint, the newest by default."""
+        folder = run.checkpoint_path(run.checkpoint_steps()[-1] if step is None else step)
+        names = ("model.safetensors", "state.safetensors")
+        return {name: (folder / name).read_bytes() for name in names}
+
+    def told(self, run: Run, kind: str = "StepCompleted") -> list[dict[str, Any]]:
+        """Its events of one kind, times left out."""
+        timed = ("train_s", "eval_s", "save_s", "tokens_per_s", "path")
+        return [
+            {name: value for name, value in event.items() if name not in timed}
+            for event in read_metrics(run.path)
+            if event["event"] == kind
+        ]
+
+    def story(self, run: Run) -> list[list[dict[str, Any]]]:
+        """All that was measured, by kind."""
+        kinds = ("StepCompleted", "ValidationCompleted", "SampleCompleted", "ReturnedToCheckpoint")
+        return [self.told(run, kind) for kind in kinds]
+
+
+@pytest.fixture
+def equality() -> Equality:
+    return Equality()
