@@ -16,7 +16,13 @@ T = TypeVar("T")
 MAX_SEED = 2**63 - 1
 """What a random generator takes."""
 
-_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_TYPE_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list of texts",
+}
 
 
 def setting(
@@ -49,12 +55,18 @@ def default(config: Any, name: str) -> Any:
 
 
 def check_types(config: Any) -> None:
-    """Refuse wrong types; widen int to float where a float is meant."""
+    """Refuse wrong types; widen int to float where a float is meant, and take the list that
+    TOML has for a tuple of texts."""
     for item in dataclasses.fields(config):
         value, wanted = getattr(config, item.name), type(item.default)
+        if wanted is tuple and type(value) is list:
+            value = tuple(value)
+            object.__setattr__(config, item.name, value)
         if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
             object.__setattr__(config, item.name, float(value))
-        elif type(value) is not wanted:
+        elif type(value) is not wanted or (
+            wanted is tuple and not all(type(part) is str for part in value)
+        ):
             raise ConfigError(
                 f"{item.name}={value!r} is not {_TYPE_WORDS[wanted]}.",
                 hint=f"The default is {item.default!r}.",

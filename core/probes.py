@@ -45,7 +45,7 @@ def make_probes(
             model, text.tokenizer, prompt_ids, sampling, device, is_stopping=is_stopping
         )
         assert isinstance(last, GenerationFinished)
-        return text.tokenizer.decode(prompt_ids), last.result.text
+        return text.tokenizer.decode(prompt_ids), last.continuations[0].text
 
     return Probes(evaluate=score, sample=sample)
 

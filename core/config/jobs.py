@@ -10,10 +10,19 @@ from core.fields import MAX_SEED, at_least, check_types, setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
-    """How the next token is chosen. Rules apply in this order, over the full vocabulary."""
+    """How a text is continued. Penalties and rules apply in this order, over the full
+    vocabulary; the penalties count the tokens of the prompt as well as those written."""
 
     prompt: str = setting("", "text to continue; empty takes held-out text")
     max_new_tokens: int = setting(200, "tokens to generate", unit="tokens")
+    count: int = setting(1, "continuations, written side by side; each has the next seed")
+    stop: tuple[str, ...] = setting((), "end before this text; \\n is a line break")
+    repetition_penalty: float = setting(1.0, "make every token seen less likely; 1 is off")
+    presence_penalty: float = setting(0.0, "taken off the logit of a token seen; 0 is off")
+    frequency_penalty: float = setting(0.0, "taken off for each time it was seen; 0 is off")
+    penalty_window: int = setting(
+        0, "newest tokens that count as seen; 0 is all, with the prompt", unit="tokens"
+    )
     temperature: float = setting(0.8, "0 is greedy; 1 is the model's own distribution")
     top_k: int = setting(0, "keep the k most likely tokens; 0 is off", unit="tokens")
     top_p: float = setting(1.0, "keep the fewest tokens that sum to p; 1 is off")
@@ -23,14 +32,33 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        at_least(self, 1, "max_new_tokens")
-        at_least(self, 0, "temperature", "top_k", "seed")
+        at_least(self, 1, "max_new_tokens", "count")
+        at_least(self, 0, "temperature", "top_k", "seed", "penalty_window")
+        self._check_penalties()
+        if "" in self.stop:
+            raise ConfigError("A stop string is empty.", hint="Give at least one character.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p={self.top_p:g} is not in (0, 1].", hint="Try top_p=0.9.")
         if not 0 <= self.min_p <= 1:
             raise ConfigError(f"min_p={self.min_p:g} is not in [0, 1].", hint="Try min_p=0.05.")
-        if self.seed > MAX_SEED:
-            raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
+        if self.seed + self.count - 1 > MAX_SEED:
+            last = f" for the last of {self.count}" if self.count > 1 else ""
+            seed = self.seed + self.count - 1
+            raise ConfigError(f"seed={seed}{last} is above {MAX_SEED}.", hint="Try a smaller seed.")
+
+    def _check_penalties(self) -> None:
+        # Beyond these a float32 logit could overflow, and nobody could tell the difference.
+        if not 0.01 <= self.repetition_penalty <= 100:
+            raise ConfigError(
+                f"repetition_penalty={self.repetition_penalty:g} is not in [0.01, 100].",
+                hint="Try repetition_penalty=1.2; 1 is off.",
+            )
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not -100 <= getattr(self, name) <= 100:
+                raise ConfigError(
+                    f"{name}={getattr(self, name):g} is not in [-100, 100].",
+                    hint=f"Try {name}=0.5; 0 is off.",
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

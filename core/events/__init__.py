@@ -32,6 +32,7 @@ from core.events.training import (
 from core.events.writing import (
     GeneratedToken,
     Generation,
+    GenerationBatch,
     GenerationFinished,
     PromptRead,
     TokenChoice,
@@ -69,6 +70,7 @@ __all__ = [
     "Event",
     "GeneratedToken",
     "Generation",
+    "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
     "PromptRead",

@@ -43,10 +43,13 @@ class TokenGenerated:
     """One more token."""
 
     index: int
-    """The first one is 1."""
+    """The first one of its continuation is 1."""
     token: GeneratedToken
     tokens_per_s: float
-    """Decode so far, the first token left out; 0 while there is one token."""
+    """Decode so far, of all continuations together, the first token of each left out; 0 while
+    there is one token."""
+    row: int = 0
+    """Which continuation; the first one is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,8 @@ class Generation:
     """A text, written. Same fields as `minitf generate --json`."""
 
     text: str
-    """The continuation, without the prompt."""
+    """The continuation, without the prompt and without the stop string. It may end with a few
+    characters that no token showed, because they could have become a stop string."""
     prompt_tokens: int
     tokens: tuple[GeneratedToken, ...]
     ttft_ms: float
@@ -62,11 +66,35 @@ class Generation:
     tokens_per_s: float
     """Decode alone."""
     stop: str
-    """"length" when max_new_tokens were written, "stopped" when somebody stopped it."""
+    """"length" when max_new_tokens were written, "stop string" when the text came to one,
+    "stopped" when somebody stopped it."""
+    stop_string: str = ""
+    """The stop string that ended it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationBatch:
+    """Several continuations of one prompt. Same fields as `minitf generate --count N --json`."""
+
+    continuations: tuple[Generation, ...]
+    """The i-th one is what its seed, `seed + i`, gives alone."""
+    prompt_tokens: int
+    ttft_ms: float
+    """From the start of prefill to the first token of each."""
+    tokens_per_s: float
+    """Decode alone, all continuations together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFinished:
     """The last event of a generation."""
 
-    result: Generation
+    result: Generation | GenerationBatch
+    """A batch when more than one continuation was asked for."""
+
+    @property
+    def continuations(self) -> tuple[Generation, ...]:
+        """All of them, also when there is one."""
+        if isinstance(self.result, Generation):
+            return (self.result,)
+        return self.result.continuations

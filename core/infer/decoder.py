@@ -1,10 +1,10 @@
 """Feeding tokens to a model one after another, with a KV cache or without.
 
-Shape suffixes: T new positions · V vocab_size.
+Shape suffixes: B rows of the batch · T new positions · V vocab_size.
 
-Invariant: after the same tokens, in whatever portions they came, both ways have looked at
-the same window and give the same logits up to rounding. When the model's context is full,
-the last half of it is kept and read again.
+Invariant: after the same tokens, in whatever portions they came, and whatever was rewound
+between them, both ways have looked at the same window and give the same logits up to
+rounding. When the model's context is full, the last half of it is kept and read again.
 """
 
 from __future__ import annotations
@@ -20,43 +20,81 @@ from core.model.transformer import Transformer
 
 
 class Decoder:
-    """One sequence that grows."""
+    """Sequences that grow together: one at first, as many as `select` says later."""
 
     def __init__(self, model: Transformer, device: Device, *, use_cache: bool = True) -> None:
         self._model = model.eval()
         self._device = device
-        self._max_seq_len = model.config.max_seq_len
+        self.max_seq_len = model.config.max_seq_len
         dtype = torch.bfloat16 if device.dtype == "bfloat16" else torch.float32
         self._cache = KVCache(model.config, device=device.type, dtype=dtype) if use_cache else None
-        self._ids: list[int] = []
+        self._rows: list[list[int]] = [[]]
         self._start = 0
+
+    @property
+    def rows(self) -> Sequence[Sequence[int]]:
+        """The tokens fed so far, of each sequence."""
+        return self._rows
+
+    @property
+    def length(self) -> int:
+        """Tokens fed so far, the same for all sequences."""
+        return len(self._rows[0])
 
     @property
     def window(self) -> int:
         """Positions that the model looked at for the newest logits."""
-        return len(self._ids) - self._start
+        return self.length - self._start
 
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values held now."""
         return self._cache.held_bytes if self._cache is not None else 0
 
-    @torch.inference_mode()
     def feed(self, ids: Sequence[int]) -> Tensor:
-        """Append tokens, one or more; returns the logits of the next one, float32, shape (V,)."""
-        n_held = len(self._ids)
-        self._ids.extend(ids)
-        start = window_start(len(self._ids), self._max_seq_len)
+        """Append tokens, one or more, to the only sequence.
+
+        Returns:
+            Logits of the next one, float32, shape (V,).
+        """
+        return self.feed_rows([ids])[0]
+
+    @torch.inference_mode()
+    def feed_rows(self, ids_BT: Sequence[Sequence[int]]) -> Tensor:
+        """Append tokens, one or more, as many to each sequence.
+
+        Returns:
+            Logits of the next ones, float32, shape (B, V).
+        """
+        n_held = self.length
+        for row, ids in zip(self._rows, ids_BT, strict=True):
+            row.extend(ids)
+        start = window_start(self.length, self.max_seq_len)
         if self._cache is None:
             n_held = start
         elif start != self._start:
             self._cache.rewind(0)
             n_held = start
         self._start = start
-        ids_BT = torch.tensor([self._ids[n_held:]], device=self._device.type)
+        new_BT = torch.tensor([row[n_held:] for row in self._rows], device=self._device.type)
         with self._device.autocast():
-            logits_BTV = self._model(ids_BT, self._cache, last_only=True)
-        return logits_BTV[0, -1].float()
+            logits_BTV = self._model(new_BT, self._cache, last_only=True)
+        return logits_BTV[:, -1].float()
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these sequences, in this order; one may be taken more than once."""
+        self._rows = [list(self._rows[row]) for row in rows]
+        if self._cache is not None:
+            self._cache.select(rows)
+
+    def rewind(self, length: int) -> None:
+        """Forget all tokens from `length` on, at most `self.length`."""
+        for row in self._rows:
+            del row[length:]
+        if window_start(length, self.max_seq_len) != self._start:
+            self._start = -1  # no window of the future: the next feed reads its own anew
+        elif self._cache is not None:
+            self._cache.rewind(length - self._start)
 
 
 def window_start(n_tokens: int, max_seq_len: int) -> int:

@@ -1,16 +1,16 @@
 """Writing text, as a generator of tokens.
 
-Reading the prompt (prefill) and writing (decode) are timed apart. Text is held back until
-its UTF-8 is whole, so that a character of three tokens appears with the third.
+Reading the prompt (prefill) and writing (decode) are timed apart. Several continuations of a
+prompt share its prefill and are decoded as one batch; each has dice of its own, so that it is
+the text which its seed gives alone. One that has ended leaves the batch.
 
-Shape suffix: V vocab_size.
+Shape suffixes: B continuations still being written · V vocab_size.
 """
 
 from __future__ import annotations
 
-import codecs
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from core.errors import TokenizerError
 from core.events import (
     GeneratedToken,
     Generation,
+    GenerationBatch,
     GenerationEvent,
     GenerationFinished,
     PromptRead,
@@ -29,10 +30,13 @@ from core.events import (
 )
 from core.infer.decoder import Decoder
 from core.infer.sampling import make_sampler
+from core.infer.streaming import StreamedText
 from core.model.transformer import Transformer
 from core.text.tokenizer import Tokenizer
 
 N_ALTERNATIVES = 5
+_LONGEST_CHARACTER = 4
+"""Bytes of UTF-8, and hence at most tokens."""
 
 
 def generate(
@@ -49,57 +53,187 @@ def generate(
     Raises:
         TokenizerError: the prompt has no token.
     """
+    decoder = Decoder(model, device, use_cache=config.cache)
+    dice = [torch.Generator().manual_seed(config.seed + row) for row in range(config.count)]
+    yield from write(decoder, tokenizer, prompt_ids, config, dice, is_stopping=is_stopping)
+
+
+def write(
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    prompt_ids: Sequence[int],
+    config: SamplingConfig,
+    dice: Sequence[torch.Generator],
+    *,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Generator[GenerationEvent, None, None]:
+    """Continue what `decoder` holds and then `prompt_ids`, once for each of the `dice`.
+
+    Raises:
+        TokenizerError: the prompt has no token.
+    """
     if not len(prompt_ids):
         raise TokenizerError("The prompt has no tokens.", hint="Give at least one character.")
-    decoder = Decoder(model, device, use_cache=config.cache)
-    sampler = make_sampler(config)
-    dice = torch.Generator().manual_seed(config.seed)
-    text = codecs.getincrementaldecoder("utf-8")("replace")
-    # A prompt may end inside a character, which the first tokens then complete.
-    text.decode(tokenizer.decode_bytes(prompt_ids))
-
-    began = time.perf_counter()
-    logits_V = decoder.feed(prompt_ids)
-    chosen = sampler.choose(logits_V, dice)
-    first_at = time.perf_counter()
-    ttft_ms = 1000 * (first_at - began)
-    yield PromptRead(
-        prompt=tokenizer.decode(prompt_ids),
-        prompt_tokens=len(prompt_ids),
-        context=model.config.max_seq_len,
-        prefill_ms=ttft_ms,
-    )
-    tokens: list[GeneratedToken] = []
-    decode_s = 0.0
+    writing = _Writing(decoder, tokenizer, config, dice)
+    yield writing.read(prompt_ids)
     while True:
-        is_last = len(tokens) + 1 == config.max_new_tokens
-        shown = text.decode(tokenizer.decode_bytes([chosen]), final=is_last)
-        tokens.append(_describe(tokenizer, logits_V, chosen, shown))
-        speed = (len(tokens) - 1) / decode_s if decode_s else 0.0
-        yield TokenGenerated(index=len(tokens), token=tokens[-1], tokens_per_s=speed)
-        if is_last or is_stopping():
+        yield from writing.tell()
+        if writing.is_complete:
             break
+        if is_stopping():
+            writing.stop()
+            break
+        writing.step()
+    yield GenerationFinished(result=writing.result())
+
+
+class _Continuation:
+    """One text that is being written."""
+
+    def __init__(self, row: int, dice: torch.Generator, text: StreamedText) -> None:
+        self.row, self.dice, self.text = row, dice, text
+        self.chosen = -1
+        """The newest token, not yet fed to the model."""
+        self.tokens: list[GeneratedToken] = []
+        self.rest = ""
+        """Text after the last token's."""
+        self.stop = ""
+        """Why it ended; empty while it goes on."""
+        self.tokens_per_s = 0.0
+
+
+class _Writing:
+    """Continuations of one prompt, all after the same number of tokens."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        config: SamplingConfig,
+        dice: Sequence[torch.Generator],
+    ) -> None:
+        self._decoder, self._tokenizer, self._config = decoder, tokenizer, config
+        self._sampler = make_sampler(config)
+        self._dice = dice
+        self._all: list[_Continuation] = []
+        self._living: list[_Continuation] = []
+        self._logits_BV = torch.empty(0)
+        self._prompt_tokens = 0
+        self._ttft_ms = self._decode_s = 0.0
+        self._decoded = 0
+
+    def read(self, prompt_ids: Sequence[int]) -> PromptRead:
+        """Prefill once for all of them, and choose their first tokens."""
+        began = time.perf_counter()
+        logits_V = self._decoder.feed(prompt_ids)
+        # A prompt may end inside a character, which the first tokens then complete.
+        before = self._tokenizer.decode_bytes(self._decoder.rows[0][-_LONGEST_CHARACTER:])
+        self._all = [
+            _Continuation(row, dice, StreamedText(self._config.stop, before=before))
+            for row, dice in enumerate(self._dice)
+        ]
+        self._living = list(self._all)
+        if len(self._all) > 1:
+            self._decoder.select([0] * len(self._all))
+        self._choose(logits_V.expand(len(self._all), -1))
+        self._prompt_tokens = len(prompt_ids)
+        self._ttft_ms = 1000 * (time.perf_counter() - began)
+        return PromptRead(
+            prompt=self._tokenizer.decode(prompt_ids),
+            prompt_tokens=len(prompt_ids),
+            context=self._decoder.max_seq_len,
+            prefill_ms=self._ttft_ms,
+        )
+
+    def tell(self) -> Iterator[TokenGenerated]:
+        """The newest token of each that is still being written."""
+        described = self._describe()
+        for one, (logprob, top) in zip(self._living, described, strict=True):
+            is_last = len(one.tokens) + 1 == self._config.max_new_tokens
+            shown = one.text.add(self._tokenizer.decode_bytes([one.chosen]), is_last=is_last)
+            token = GeneratedToken(id=one.chosen, text=shown, logprob=logprob, top=top)
+            one.tokens.append(token)
+            if one.text.stop_string or is_last:
+                self._end(one, "stop string" if one.text.stop_string else "length")
+            yield TokenGenerated(
+                row=one.row, index=len(one.tokens), token=token, tokens_per_s=self._tokens_per_s
+            )
+
+    @property
+    def is_complete(self) -> bool:
+        """None goes on."""
+        return all(one.stop for one in self._living)
+
+    def stop(self) -> None:
+        """End those that go on, with all text that was held back."""
+        for one in self._living:
+            if not one.stop:
+                one.rest = one.text.add(b"", is_last=True)
+                self._end(one, "stopped")
+
+    def step(self) -> None:
+        """One more token for each that goes on; the others leave the batch."""
         # The listener's time between two tokens is not the model's.
         began = time.perf_counter()
-        logits_V = decoder.feed([chosen])
-        chosen = sampler.choose(logits_V, dice)
-        decode_s += time.perf_counter() - began
-    result = Generation(
-        text="".join(t.text for t in tokens) + text.decode(b"", final=True),
-        prompt_tokens=len(prompt_ids),
-        tokens=tuple(tokens),
-        ttft_ms=ttft_ms,
-        tokens_per_s=speed,
-        stop="length" if is_last else "stopped",
-    )
-    yield GenerationFinished(result=result)
+        kept = [i for i, one in enumerate(self._living) if not one.stop]
+        if len(kept) < len(self._living):
+            self._decoder.select(kept)
+            self._living = [self._living[i] for i in kept]
+        self._choose(self._decoder.feed_rows([[one.chosen] for one in self._living]))
+        self._decoded += len(self._living)
+        self._decode_s += time.perf_counter() - began
 
+    def result(self) -> Generation | GenerationBatch:
+        """What was written."""
+        texts = tuple(self._generation(one) for one in self._all)
+        if len(texts) == 1:
+            return texts[0]
+        return GenerationBatch(
+            continuations=texts,
+            prompt_tokens=self._prompt_tokens,
+            ttft_ms=self._ttft_ms,
+            tokens_per_s=self._tokens_per_s,
+        )
 
-@torch.inference_mode()
-def _describe(tokenizer: Tokenizer, logits_V: Tensor, chosen: int, shown: str) -> GeneratedToken:
-    """A token with the model's own probabilities, whatever the sampler made of them."""
-    logprob_V = logits_V.log_softmax(0)
-    best = logprob_V.topk(min(N_ALTERNATIVES, logprob_V.numel()))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    top = tuple(TokenChoice(id=i, text=tokenizer.decode([i]), logprob=p) for i, p in pairs)
-    return GeneratedToken(id=chosen, text=shown, logprob=logprob_V[chosen].item(), top=top)
+    def _choose(self, logits_BV: Tensor) -> None:
+        self._logits_BV = logits_BV
+        for one, logits_V, ids in zip(self._living, logits_BV, self._decoder.rows, strict=True):
+            one.chosen = self._sampler.choose(logits_V, one.dice, ids)
+
+    @torch.inference_mode()
+    def _describe(self) -> list[tuple[float, tuple[TokenChoice, ...]]]:
+        """The model's own probabilities, whatever the sampler made of them."""
+        logprob_BV = self._logits_BV.log_softmax(1)
+        best = logprob_BV.topk(min(N_ALTERNATIVES, logprob_BV.size(1)))
+        decode = self._tokenizer.decode
+        return [
+            (
+                logprob_BV[i, one.chosen].item(),
+                tuple(
+                    TokenChoice(id=id, text=decode([id]), logprob=logprob)
+                    for id, logprob in zip(ids, logprobs, strict=True)
+                ),
+            )
+            for i, (one, ids, logprobs) in enumerate(
+                zip(self._living, best.indices.tolist(), best.values.tolist(), strict=True)
+            )
+        ]
+
+    @property
+    def _tokens_per_s(self) -> float:
+        return self._decoded / self._decode_s if self._decode_s else 0.0
+
+    def _end(self, one: _Continuation, why: str) -> None:
+        one.stop = why
+        one.tokens_per_s = (len(one.tokens) - 1) / self._decode_s if self._decode_s else 0.0
+
+    def _generation(self, one: _Continuation) -> Generation:
+        return Generation(
+            text="".join(token.text for token in one.tokens) + one.rest,
+            prompt_tokens=self._prompt_tokens,
+            tokens=tuple(one.tokens),
+            ttft_ms=self._ttft_ms,
+            tokens_per_s=one.tokens_per_s,
+            stop=one.stop,
+            stop_string=one.text.stop_string,
+        )

@@ -3,10 +3,12 @@
 Shape suffixes: B batch · K n_kv_heads · T new positions · S positions held · H head_dim.
 
 Invariant: after `extend`, positions 0 … length-1 are held, in order, and what `extend`
-returned is a view of them, valid until the next `extend` or `rewind`.
+returned is a view of them, valid until the next `extend`, `rewind` or `select`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -59,6 +61,10 @@ class LayerCache:
             )
         self.length = length
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows of the batch, in this order; one may be taken more than once."""
+        self._k, self._v = self._k[list(rows)], self._v[list(rows)]
+
     @property
     def held_bytes(self) -> int:
         """Bytes of the positions held now."""
@@ -98,6 +104,11 @@ class KVCache:
         """Forget all positions from `length` on, in every layer."""
         for layer in self.layers:
             layer.rewind(length)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows of the batch in every layer; one may be taken more than once."""
+        for layer in self.layers:
+            layer.select(rows)
 
     @property
     def held_bytes(self) -> int:
