@@ -24,10 +24,10 @@ COMMAND = Command(
     about="Let a model continue a text. Ctrl-C ends it early.",
     flags=(*flags_of(SamplingConfig()), INTERACTIVE, JSON, *MACHINE_FLAGS),
     notes=(
-        "The text goes to stdout as it is written, and its speed to stderr. With --count N the",
-        "first continuation is shown while all are written, the others after it.",
-        "With --interactive a reply ends with its line unless --stop says otherwise, and /help",
-        "lists what can be typed; lines from a pipe are answered one by one.",
+        "The text goes to stdout as it is written, and its speed to stderr. With --count",
+        "the first continuation is shown while all are written, the others after it.",
+        "With --interactive a reply ends with its line unless --stop says otherwise, and",
+        "/help lists what can be typed; lines from a pipe are answered one by one.",
     ),
 )
 
