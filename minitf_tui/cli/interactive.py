@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import SamplingConfig
 from core.errors import MinitfError
-from core.events import Event, GenerationFinished, SetupProgressed, TokenGenerated
+from core.events import Event, GenerationFinished, PromptRead, SetupProgressed, TokenGenerated
 from minitf_tui import escapes
 from minitf_tui.cli import lines, output
 from minitf_tui.cli.arguments import Arguments, Flag, UsageError, field_names, flags_of, nearest
@@ -220,6 +220,7 @@ class Reply:
 
     def __call__(self, event: Event) -> None:
         """Take note of `event`."""
+        self._has_begun = self._has_begun or isinstance(event, PromptRead)
         if isinstance(event, TokenGenerated):
             self._write(event.token.text)
         elif isinstance(event, GenerationFinished):
@@ -231,7 +232,6 @@ class Reply:
             output.say()
 
     def _write(self, text: str) -> None:
-        self._has_begun = True
         self._n_shown += len(text)
         if text:
             self.is_empty = False
