@@ -18,10 +18,7 @@ LEAST_HEIGHT = 5
 class Texts(VerticalScroll, can_focus=False):
     """Boxes with a text in each."""
 
-    DEFAULT_CSS = """
-    Texts { layout: grid; scrollbar-size-vertical: 1; }
-    Texts > TextStream { height: 1fr; }
-    """
+    DEFAULT_CSS = "Texts { layout: grid; scrollbar-size-vertical: 1; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -57,11 +54,11 @@ class Texts(VerticalScroll, can_focus=False):
         self._arrange()
 
     def _arrange(self) -> None:
-        columns = max(1, min(len(self._streams), self.size.width // LEAST_WIDTH))
-        rows = -(-len(self._streams) // columns)
-        height = max(LEAST_HEIGHT, self.size.height // rows)
-        self.styles.grid_size_columns = columns
-        self.styles.grid_rows = str(height) if rows > 1 else "1fr"
+        n = len(self._streams)
+        n_rows = -(-n // max(1, min(n, self.size.width // LEAST_WIDTH)))
+        height = max(LEAST_HEIGHT, self.size.height // n_rows)
+        self.styles.grid_size_columns = -(-n // n_rows)  # as even as can be
+        self.styles.grid_rows = str(height) if n_rows > 1 else "1fr"
 
 
 def _stream(title: str) -> TextStream:
