@@ -16,7 +16,7 @@ from typing import Any
 
 from core import recipes
 from core.config import BenchConfig, RunConfig, SamplingConfig
-from core.errors import MinitfError
+from core.errors import ConfigError, MinitfError
 from core.events import (
     Benchmark,
     BenchmarkCompleted,
@@ -27,6 +27,7 @@ from core.events import (
     Forecast,
     ForecastCompleted,
     Generation,
+    GenerationBatch,
     GenerationFinished,
     RunFinished,
     TrainResult,
@@ -146,9 +147,47 @@ def generate(
     """Continue `prompt`; without one, a piece of held-out text.
 
     Args:
-        sampling: fields of `SamplingConfig`: `max_new_tokens`, `temperature`, `seed`, …
+        sampling: fields of `SamplingConfig`: `max_new_tokens`, `temperature`, `seed`, `stop`, …
+
+    Raises:
+        ConfigError: `count` asks for more than one; see `generate_batch`.
     """
     config = SamplingConfig(prompt=prompt, **sampling)
+    if config.count > 1:
+        raise ConfigError(
+            f"generate writes one continuation, and count={config.count}.",
+            hint="generate_batch writes several.",
+        )
+    session = recipes.generation(run, config, device=device, dtype=dtype, threads=threads)
+    return _last(session, on_event, GenerationFinished).continuations[0]
+
+
+def generate_batch(
+    run: str = "last",
+    prompt: str = "",
+    *,
+    count: int = 4,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    on_event: OnEvent = _ignore,
+    **sampling: Any,
+) -> GenerationBatch:
+    """Continue `prompt` in `count` ways at once; the i-th is what `seed + i` gives alone.
+
+    Args:
+        count: 2 or more.
+        sampling: fields of `SamplingConfig`: `max_new_tokens`, `temperature`, `seed`, `stop`, …
+
+    Raises:
+        ConfigError: `count` is below 2; see `generate`.
+    """
+    config = SamplingConfig(prompt=prompt, count=count, **sampling)
+    if config.count == 1:
+        raise ConfigError(
+            "generate_batch writes several continuations, and count=1.",
+            hint="generate writes one.",
+        )
     session = recipes.generation(run, config, device=device, dtype=dtype, threads=threads)
     return _last(session, on_event, GenerationFinished).result
 

@@ -59,14 +59,11 @@ def check_types(config: Any) -> None:
     TOML has for a tuple of texts."""
     for item in dataclasses.fields(config):
         value, wanted = getattr(config, item.name), type(item.default)
-        if wanted is tuple and type(value) is list:
-            value = tuple(value)
-            object.__setattr__(config, item.name, value)
         if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
             object.__setattr__(config, item.name, float(value))
-        elif type(value) is not wanted or (
-            wanted is tuple and not all(type(part) is str for part in value)
-        ):
+        elif wanted is tuple and _are_texts(value):
+            object.__setattr__(config, item.name, tuple(value))
+        elif type(value) is not wanted or wanted is tuple:
             raise ConfigError(
                 f"{item.name}={value!r} is not {_TYPE_WORDS[wanted]}.",
                 hint=f"The default is {item.default!r}.",
@@ -76,6 +73,10 @@ def check_types(config: Any) -> None:
                 f"{item.name}={value} is not a finite number.",
                 hint=f"The default is {item.default!r}.",
             )
+
+
+def _are_texts(value: Any) -> bool:
+    return type(value) in (tuple, list) and all(type(part) is str for part in value)
 
 
 def at_least(config: Any, least: int, *names: str) -> None:

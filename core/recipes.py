@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.conversing import Conversation
 from core.errors import ConfigError, DataError
 from core.events import (
     BenchmarkCompleted,
@@ -241,6 +242,18 @@ def generation(
         )
 
     return Job(work)
+
+
+def conversing(
+    run: str = "last",
+    sampling: SamplingConfig | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Conversation:
+    """Write a text in turns with the run; not one job but one a turn."""
+    return Conversation(lambda: _open(run, device, dtype, threads), sampling or SamplingConfig())
 
 
 def benchmarking(

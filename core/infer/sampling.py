@@ -10,7 +10,8 @@ zero: the best token after the penalties.
 
 Sources: repetition penalty, arXiv:1909.05858 §4.1, and for negative logits the definition of
 Hugging Face transformers (`RepetitionPenaltyLogitsProcessor`); presence and frequency
-penalty, OpenAI's API reference (`logit -= presence * [count > 0] + frequency * count`); top-k, arXiv:1805.04833 §5; top-p, arXiv:1904.09751 §3.1; min-p, arXiv:2407.01082.
+penalty, OpenAI's API reference (`logit -= presence * [count > 0] + frequency * count`);
+top-k, arXiv:1805.04833 §5; top-p, arXiv:1904.09751 §3.1; min-p, arXiv:2407.01082.
 """
 
 from __future__ import annotations
@@ -130,18 +131,16 @@ class Sampler:
     penalties: tuple[Penalty, ...] = ()
     is_greedy: bool = False
 
-    def choose(
-        self, logits_V: Tensor, generator: torch.Generator, ids: Sequence[int] = ()
-    ) -> int:
+    def choose(self, logits_V: Tensor, generator: torch.Generator, ids: Sequence[int] = ()) -> int:
         """The next token id, after the `ids` so far.
 
         Raises:
             MinitfError: a logit is NaN or all are infinite: the model is broken.
         """
-        best = logits_V.max()
-        if not torch.isfinite(best):
+        best = logits_V.max().item()
+        if not math.isfinite(best):
             raise MinitfError(
-                f"The model's largest logit is {best.item()}: its weights are damaged.",
+                f"The model's largest logit is {best}: its weights are damaged.",
                 hint="Use an earlier checkpoint: RUN@STEP.",
             )
         for penalty in self.penalties:

@@ -15,10 +15,11 @@ from typing import Any
 
 from core.errors import MinitfError
 from core.fields import flag_fields
+from minitf_tui import escapes
 from minitf_tui.problems import quoted
 
 LARGEST_INT = 2**63 - 1
-_METAVARS = {int: "N", float: "X", str: "TEXT", Path: "FILE"}
+_METAVARS = {int: "N", float: "X", str: "TEXT", tuple: "TEXT", Path: "FILE"}
 
 
 class UsageError(MinitfError):
@@ -32,7 +33,7 @@ class Flag:
     name: str
     """As typed, without the dashes: "max-seq-len"."""
     kind: type
-    """bool (a switch), int, float, str or Path."""
+    """bool (a switch), int, float, str, Path, or tuple (texts, one each time it is given)."""
     help: str
     unit: str = ""
     choices: tuple[str, ...] = ()
@@ -152,7 +153,10 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
                 values[flag.key] = not spelling.startswith("--no-") or flag.name.startswith("no-")
             else:
                 text = value if has_value else _next_value(flag, queue, spellings)
-                values[flag.key] = convert(flag, text)
+                value = convert(flag, text)
+                values[flag.key] = (
+                    (*values.get(flag.key, ()), value) if flag.kind is tuple else value
+                )
         else:
             operands.append(word)
     _check_operands(command, operands)
@@ -160,7 +164,7 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
 
 
 def convert(flag: Flag, text: str) -> Any:
-    """The value that `text` means for `flag`.
+    """The value that `text` means for `flag`; of a tuple, the one that this text adds.
 
     Raises:
         UsageError: it means none.
@@ -183,6 +187,8 @@ def convert(flag: Flag, text: str) -> Any:
     if flag.choices and text not in flag.choices:
         near = nearest(text, flag.choices)
         raise UsageError(f"{shown} is not one of {', '.join(flag.choices)}.", hint=near)
+    if flag.kind is tuple:
+        text = escapes.read(text)
     if not _is_unicode(text):  # neither TOML nor JSON could keep it
         raise UsageError(f"{shown} is not valid UTF-8.")
     if flag.kind is Path:

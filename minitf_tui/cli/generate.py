@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from core.config import SamplingConfig
-from core.events import Event, Generation, GenerationFinished, PromptRead, TokenGenerated
+from core.events import (
+    Event,
+    Generation,
+    GenerationBatch,
+    GenerationFinished,
+    PromptRead,
+    TokenGenerated,
+)
 from core.events import SetupProgressed as Setup
 from minitf_tui.cli import output, reports
-from minitf_tui.cli.arguments import JSON, Arguments, Command, field_names, flags_of
+from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, field_names, flags_of
 from minitf_tui.cli.evaluate import MACHINE, MACHINE_FLAGS
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
 
+INTERACTIVE = Flag("interactive", bool, "write in turns: it continues each line that you type")
 COMMAND = Command(
     name="generate",
     about="Let a model continue a text. Ctrl-C ends it early.",
-    flags=(*flags_of(SamplingConfig()), JSON, *MACHINE_FLAGS),
-    notes=("The text goes to stdout as it is written, and its speed to stderr.",),
+    flags=(*flags_of(SamplingConfig()), INTERACTIVE, JSON, *MACHINE_FLAGS),
+    notes=(
+        "The text goes to stdout as it is written, and its speed to stderr. With --count",
+        "the first continuation is shown while all are written, the others after it.",
+        "With --interactive a reply ends with its line unless --stop says otherwise, and",
+        "/help lists what can be typed; lines from a pipe are answered one by one.",
+    ),
 )
 
 
 def execute(arguments: Arguments) -> int:
     """Generate, stream, and return the exit code."""
+    if arguments.get("interactive"):
+        from minitf_tui.cli import interactive
+
+        return interactive.execute(arguments)
     from core import recipes
 
     sampling = SamplingConfig(**arguments.among(field_names(SamplingConfig())))
     session = recipes.generation(arguments.run, sampling, **arguments.among(MACHINE))
-    writer = Writer(ProgressLine(), is_silent=bool(arguments.get("json")))
+    writer = Writer(ProgressLine(), sampling, is_silent=bool(arguments.get("json")))
     try:
         interruption = drive(session, writer)
     finally:
@@ -39,12 +56,16 @@ def execute(arguments: Arguments) -> int:
 
 
 class Writer:
-    """Shows a text on stdout while it is written, and ends it with a new line."""
+    """Shows a text on stdout while it is written, then the others beside it."""
 
-    def __init__(self, line: ProgressLine, *, is_silent: bool) -> None:
+    def __init__(self, line: ProgressLine, sampling: SamplingConfig, *, is_silent: bool) -> None:
         self.line = line
-        self.result: Generation | None = None
+        self.result: Generation | GenerationBatch | None = None
+        self._count, self._seed = sampling.count, sampling.seed
         self._is_silent = is_silent
+        self._prompt = ""
+        self._n_shown = 0
+        """Characters of the first continuation that are on the screen."""
         self._has_open_line = False
 
     def __call__(self, event: Event) -> None:
@@ -54,13 +75,20 @@ class Writer:
                 if self.line.is_live:
                     self.line.stage(event.stage)
             case PromptRead():
-                self._write(event.prompt)
-            case TokenGenerated():
+                self._prompt = event.prompt
+                self._begin(0)
+            case TokenGenerated(row=0):
                 if self._is_silent:
                     self.line.show(f"{event.index} tokens")
+                self._n_shown += len(event.token.text)
                 self._write(event.token.text)
             case GenerationFinished():
                 self.result = event.result
+                first, *others = event.continuations
+                self._write(first.text[self._n_shown :])
+                for row, other in enumerate(others, 1):
+                    self._begin(row)
+                    self._write(other.text)
 
     def close(self) -> None:
         """Leave the terminal in order, also after an error."""
@@ -68,6 +96,14 @@ class Writer:
         if self._has_open_line:
             self._has_open_line = False
             output.say()
+
+    def _begin(self, row: int) -> None:
+        if self._count > 1:
+            self.close()
+            gap = "\n" if row else ""
+            heading = f"[{row + 1} of {self._count}, seed {self._seed + row}]"
+            self._write(f"{gap}{heading}\n")
+        self._write(self._prompt)
 
     def _write(self, text: str) -> None:
         if self._is_silent or not text:

@@ -51,7 +51,9 @@ def _right(flag: Flag) -> str:
     if flag.choices:
         words += f": {', '.join(flag.choices)}"
     facts = [flag.unit] if flag.unit else []
-    if flag.default is not None and flag.default != "":
+    if flag.kind is tuple:
+        facts.append("may be given more than once")
+    elif flag.default is not None and flag.default != "":
         facts.append(f"default {_shown(flag.default)}")
     return f"{words} ({'; '.join(facts)})" if facts else words
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.events import Benchmark, EvaluationCompleted, Generation, SampleCompleted, TrainResult
+from core.events import (
+    Benchmark,
+    EvaluationCompleted,
+    Generation,
+    GenerationBatch,
+    SampleCompleted,
+    TrainResult,
+)
 from minitf_tui import format as fmt
-from minitf_tui.problems import escape
+from minitf_tui.problems import escape, quoted
 from minitf_tui.sanitize import clean
 
 Row = tuple[str, str]
@@ -72,12 +79,17 @@ def evaluation(event: EvaluationCompleted) -> str:
     return titled(f"{escape(event.run)} at step {event.step}, {escape(event.text)}", rows)
 
 
-def generation(result: Generation) -> str:
-    """One line about how a text was written."""
-    return (
-        f"{fmt.plural(len(result.tokens), 'token')} after {result.prompt_tokens} of prompt: "
-        f"first one after {fmt.milliseconds(result.ttft_ms)}, then {fmt.rate(result.tokens_per_s)}"
-    )
+def generation(result: Generation | GenerationBatch) -> str:
+    """One line about how a text, or several, were written."""
+    first = f"first one after {fmt.milliseconds(result.ttft_ms)}"
+    then = f"then {fmt.rate(result.tokens_per_s)}"
+    if isinstance(result, Generation):
+        end = f"; ended by {quoted(result.stop_string)}" if result.stop_string else ""
+        written = fmt.plural(len(result.tokens), "token")
+        return f"{written} after {result.prompt_tokens} of prompt: {first}, {then}{end}"
+    n = sum(len(one.tokens) for one in result.continuations)
+    written = f"{fmt.plural(n, 'token')} in {len(result.continuations)} continuations"
+    return f"{written} after {result.prompt_tokens} of prompt: {first}, {then} together"
 
 
 def benchmark(result: Benchmark) -> str:

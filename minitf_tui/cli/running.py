@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,9 @@ STOPPED_BY = 128
 class Interruption:
     """Whether and by what a session was asked to stop."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], *, is_quiet: bool = False) -> None:
         self._stop = stop
+        self._is_quiet = is_quiet
         self.signal: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -39,7 +40,8 @@ class Interruption:
             raise KeyboardInterrupt
         self.signal = number
         self._stop()
-        _acknowledge()
+        if not self._is_quiet:
+            _acknowledge()
 
     @property
     def exit_code(self) -> int:
@@ -49,8 +51,19 @@ class Interruption:
 
 def drive(session: Session, listen: Callable[[Any], None]) -> Interruption:
     """Hand every event of `session` to `listen`; how it was interrupted, if it was."""
-    interruption = Interruption(session.stop)
-    with _handling(interruption), closing(session.run()) as events:
+    return pull(session.run(), session.stop, listen)
+
+
+def pull(
+    events: Generator[Any, None, None],
+    stop: Callable[[], None],
+    listen: Callable[[Any], None],
+    *,
+    is_quiet: bool = False,
+) -> Interruption:
+    """The same for any events that `stop` can end; `is_quiet` does not acknowledge a signal."""
+    interruption = Interruption(stop, is_quiet=is_quiet)
+    with _handling(interruption), closing(events):
         try:
             for event in events:
                 listen(event)

@@ -12,13 +12,15 @@ from textual.containers import Container
 
 from core.config import SamplingConfig
 from core.events import Event, GenerationFinished, PromptRead, TokenGenerated
+from minitf_tui import escapes
 from minitf_tui import format as fmt
 from minitf_tui.job import Device
-from minitf_tui.widgets.form import Form, Item, items_of
+from minitf_tui.problems import escape, quoted
+from minitf_tui.widgets.form import Form, Item, items_of, shown
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.readout import Progress
-from minitf_tui.widgets.stream import TextStream
+from minitf_tui.widgets.texts import Texts
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -27,15 +29,10 @@ PROMPT = Item(
     "prompt", "", "text to continue; empty takes a piece of the held-out text", is_wide=True
 )
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
-SAMPLER = (
-    "max_new_tokens",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "seed",
-    "cache",
-)
+STOP = Item("stop", "", r"end before one of these texts, parted by bars: \n\n | END")
+COMMON = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "count", "cache")
+RARE = ("repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_window")
+"""Shown while somebody is in the form; what is switched on among them is told in a line."""
 
 
 class GeneratePane(Pane):
@@ -47,18 +44,28 @@ class GeneratePane(Pane):
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
+        self._sampling = SamplingConfig()
         self._tokens: deque[TokenGenerated] = deque()
-        self._written = self._wanted = 0
+        self._texts = Texts(id="text-box")
+        self._bar = Progress()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is written yet."""
+        self._written: dict[int, int] = {}
+        """Tokens of each continuation."""
+        self._characters: dict[int, int] = {}
+        """Those that are shown of each continuation."""
         self._speed = 0.0
         self._read: PromptRead | None = None
+        self._is_prompt_shown = False
         self._result: GenerationFinished | None = None
-        self._bar = Progress()
-        self._stream = TextStream()
 
     def compose(self) -> ComposeResult:
         yield self.problem
+        items = items_of(SamplingConfig(), (*COMMON, *RARE))
         with Container(id="settings", classes="box"):
-            yield Form((PROMPT, RUN, *items_of(SamplingConfig(), SAMPLER)), columns=3)
+            yield Form((PROMPT, RUN, *items, STOP), columns=3)
         yield Hint(
             "Let a run write, one token at a time.",
             ("g", "generate from held-out text"),
@@ -66,12 +73,20 @@ class GeneratePane(Pane):
             ("c", "cache on or off"),
         )
         yield self._bar
-        with Container(id="text-box", classes="box") as box:
-            box.border_title = "text"
-            yield self._stream
+        yield self._texts
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "prompt and sampler"
+        for name in (*RARE, STOP.name):
+            self.query_one(f"#row-{name}").add_class("-rare")
+
+    @on(Form.Changed)
+    def _tell_rare(self) -> None:
+        form = self.query_one(Form)
+        texts = form.texts()
+        changed = [item for item in form.items if texts[item.name] != shown(item.value)]
+        told = [f"{i.name} {texts[i.name]}" for i in changed if i.name in (*RARE, STOP.name)]
+        form.summarise(escape("   ".join(told)))
 
     @on(Form.Submitted)
     def _submitted(self) -> None:
@@ -89,8 +104,8 @@ class GeneratePane(Pane):
         def make() -> Session:
             values: dict[str, Any] = self.query_one(Form).values()
             run = values.pop("run") or "last"
-            sampling = SamplingConfig(**values)
-            self._wanted = sampling.max_new_tokens
+            sampling = SamplingConfig(**values | {"stop": escapes.read_list(values["stop"])})
+            self._sampling = sampling
             if self.is_active and self.job:
                 self.job.stop()
             return self.recipes().generation(run, sampling)
@@ -102,16 +117,23 @@ class GeneratePane(Pane):
             return False
 
         if self.launch(make, collect):
-            self._tokens, self._read, self._result = tokens, None, None
-            self._written, self._speed = 0, 0.0
-            self._stream.restart()
+            self._tokens = tokens
+            self._forget()
+            self._texts.restart(self._titles())
             self.tick()
 
+    def _titles(self) -> list[str]:
+        count, seed = self._sampling.count, self._sampling.seed
+        if count == 1:
+            return ["text"]
+        return [f"{row + 1} of {count}, seed {seed + row}" for row in range(count)]
+
     def do_again(self) -> None:
-        """The same once more, with the next seed."""
+        """The same once more, with the next seed that was not used."""
         form = self.query_one(Form)
-        seed = form.texts()["seed"]
-        form.fill({"seed": int(seed) + 1 if seed.strip().isdigit() else 0})
+        seed, count = form.texts()["seed"].strip(), form.texts()["count"].strip()
+        by = int(count) if count.isdigit() else 1
+        form.fill({"seed": int(seed) + by if seed.isdigit() else 0})
         self.do_generate()
 
     def do_cache(self) -> None:
@@ -122,16 +144,15 @@ class GeneratePane(Pane):
     def hear(self, event: Event) -> None:
         if isinstance(event, PromptRead):
             self._read = event
-            self._stream.write(event.prompt, "$quiet")
         elif isinstance(event, GenerationFinished):
             self._result = event
         self.tick()
 
     @property
     def share(self) -> float | None:
-        if not (self.is_active and self._read and self._wanted):
+        if not (self.is_active and self._read):
             return None
-        return min(1.0, self._written / self._wanted)
+        return min(1.0, max(self._written.values(), default=0) / self._sampling.max_new_tokens)
 
     def tick(self) -> None:
         if self.job is None:
@@ -151,22 +172,39 @@ class GeneratePane(Pane):
         self._bar.show(self._line(), self.share, right)
 
     def _line(self) -> str:
+        written = fmt.plural(sum(self._written.values()), "token")
         if self.is_active:
             return {"waiting": "waiting for the device", "stopping": "stopping"}.get(
-                self.state, self.stage or fmt.plural(self._written, "token")
+                self.state, self.stage or written
             )
         if self._result is None:
             return "stopped" if self.error is None else ""
-        how = "stopped after" if self._result.result.stop == "stopped" else "wrote"
-        return f"{how} {fmt.plural(self._written, 'token')}"
+        texts = self._result.continuations
+        if any(text.stop == "stopped" for text in texts):
+            return f"stopped after {written}"
+        if len(texts) == 1 and texts[0].stop_string:
+            return f"{written}, then {quoted(texts[0].stop_string)}"
+        return f"wrote {written}"
 
     def _drain(self) -> None:
-        """Everything that arrived since the last look, in one write."""
-        if self._read is None:
+        """Everything that arrived since the last look, in one write a text."""
+        if self._read is None or not self._texts.is_ready:
             return
-        parts = []
+        if not self._is_prompt_shown:
+            self._is_prompt_shown = True
+            for row in range(self._sampling.count):
+                self._texts.write(self._read.prompt, "$quiet", row=row)
+        parts: dict[int, str] = {}
         while self._tokens:
             event = self._tokens.popleft()
-            parts.append(event.token.text)
-            self._written, self._speed = event.index, event.tokens_per_s
-        self._stream.write("".join(parts))
+            parts[event.row] = parts.get(event.row, "") + event.token.text
+            self._written[event.row], self._speed = event.index, event.tokens_per_s
+        for row, text in parts.items():
+            self._show(row, text)
+        if self._result:  # what was held back, in case a stop string had begun
+            for row, whole in enumerate(self._result.continuations):
+                self._show(row, whole.text[self._characters.get(row, 0) :])
+
+    def _show(self, row: int, text: str) -> None:
+        self._characters[row] = self._characters.get(row, 0) + len(text)
+        self._texts.write(text, row=row)

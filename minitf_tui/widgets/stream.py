@@ -30,8 +30,8 @@ class TextStream(VerticalScroll, can_focus=False):
     TextStream > Static { height: auto; width: 1fr; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self._pieces: list[Piece] = []
         self._tail = Static("", markup=False)
 

@@ -134,6 +134,22 @@ def generated(*texts: str, stop: str = "length") -> list[Any]:
     return [read, *written, ev.GenerationFinished(result=result)]
 
 
+def generated_batch(*rows: tuple[str, ...]) -> list[Any]:
+    """The events of several continuations, written in step."""
+    texts = tuple(generated(*row)[-1].result for row in rows)
+    read = ev.PromptRead(prompt="Once", prompt_tokens=4, context=16, prefill_ms=1.0)
+    written = [
+        ev.TokenGenerated(row=row, index=i + 1, token=one.tokens[i], tokens_per_s=0.0)
+        for i in range(max(map(len, rows)))
+        for row, one in enumerate(texts)
+        if i < len(one.tokens)
+    ]
+    result = ev.GenerationBatch(
+        continuations=texts, prompt_tokens=4, ttft_ms=12.3, tokens_per_s=5678.0
+    )
+    return [read, *written, ev.GenerationFinished(result=result)]
+
+
 def cell(cache: str, phase: str, mean: float, **given: Any) -> ev.BenchCell:
     return ev.BenchCell(
         **_with(

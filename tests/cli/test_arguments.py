@@ -27,6 +27,7 @@ COMMAND = Command(
         Flag("json", bool, "a switch"),
         Flag("no-start", bool, "a switch that is called no"),
         Flag("out", Path, "a file"),
+        Flag("end", tuple, "texts", default=()),
     ),
 )
 
@@ -58,6 +59,8 @@ def test_the_names_that_scripts_rely_on():
     has(train.COMMAND, "--checkpoint-interval --config --json --device --dtype --threads")
     has(generate.COMMAND, "--prompt --temperature --top-k --top-p --min-p --seed --no-cache")
     has(generate.COMMAND, "--max-new-tokens --device --dtype --threads --json")
+    has(generate.COMMAND, "--count --stop --repetition-penalty --presence-penalty --interactive")
+    has(generate.COMMAND, "--frequency-penalty --penalty-window")
     has(bench.COMMAND, "--n --reps --warmup --device --dtype --threads --json")
     has(evaluate.COMMAND, "--text --stride --device --dtype --threads --json")
     has(plot.COMMAND, "--kind --out")
@@ -80,6 +83,11 @@ def test_values_follow_a_flag_or_an_equals_sign():
 )
 def test_large_whole_numbers_may_be_written_short(text, number):
     assert parse(COMMAND, ["--steps", text]).values == {"steps": number}
+
+
+def test_a_list_takes_one_text_each_time_with_its_escapes():
+    arguments = parse(COMMAND, ["--end", r"\n\n", "--steps", "5", r"--end=a\tb", "--end", "\\\\"])
+    assert arguments.values == {"end": ("\n\n", "a\tb", "\\"), "steps": 5}
 
 
 def test_what_is_not_typed_is_not_there():
@@ -119,6 +127,8 @@ def test_two_dashes_end_the_flags():
         (["--kind", "los"], "--kind='los' is not one of loss, latency.", "Did you mean loss?"),
         (["--out="], "--out='' is not the name of a file.", ""),
         (["--word", "\udcff"], "--word='\\udcff' is not valid UTF-8.", ""),
+        (["--end", "\\ud800"], "--end='\\\\ud800' is not valid UTF-8.", ""),
+        (["--end"], "--end needs a value.", "As in --end TEXT."),
         (["--out", "\udcff"], "--out='\\udcff' is not valid UTF-8.", ""),
         (["--stepz", "5"], "minitf try has no flag '--stepz'.", "Did you mean --steps?"),
         (["--xyzzy"], "minitf try has no flag '--xyzzy'.", "minitf try --help lists the flags."),

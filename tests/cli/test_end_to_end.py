@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -92,6 +94,70 @@ def test_generate_says_the_same_with_and_without_cache(real):
     assert cached["prompt_tokens"] == 7
     assert len(cached["tokens"]) == 30
     assert cached["stop"] == "length"
+
+
+def test_several_continuations_are_what_their_seeds_say_alone(real):
+    words = ["generate", "tiny", "--prompt", "the cat", "--stop", "t", "--max-new-tokens", "30"]
+    words += ["--repetition-penalty", "1.3", "--json"]
+    batch = json.loads(real(*words, "--count", "3", "--seed", "4").out)
+    alone = [json.loads(real(*words, "--seed", str(4 + i)).out) for i in range(3)]
+    for found, wanted in zip(batch["continuations"], alone, strict=True):
+        assert [t["id"] for t in found["tokens"]] == [t["id"] for t in wanted["tokens"]]
+        assert (found["text"], found["stop"]) == (wanted["text"], wanted["stop"])
+
+
+def test_a_conversation_through_a_pipe(real, monkeypatch):
+    lines = "the cat\n/undo\nthe cat\n\n/show\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    outcome = real("generate", "tiny", "--interactive", "--temperature", "0", "--stop", "t")
+    assert outcome.code == 0, outcome.err
+    first, again, more, *shown = outcome.out.split("\n")
+    assert first == again
+    assert "\n".join(shown).startswith(f"the cat{again}")
+    assert more in outcome.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_conversation_at_a_terminal(lab):
+    """Typed lines, an endless reply that is interrupted, Ctrl-D, and the history on disk."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = ["generate", "tiny", "--interactive", "--temperature", "0", "--max-new-tokens", "9"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minitf_tui", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | {"MINITF_HOME": str(lab), "TERM": "xterm"},
+    )
+    os.close(theirs)
+
+    def answer(line: str, *, least: int = 0) -> str:
+        """What comes after `line` was typed, up to the next prompt or `least` characters."""
+        if line:
+            os.write(ours, line.encode())
+        seen = ""
+        while not (len(seen) >= least if least else seen.endswith("> ")):
+            assert select.select([ours], [], [], 60)[0], seen
+            seen += os.read(ours, 1 << 16).decode("utf-8", "replace")
+        return seen
+
+    with process:
+        assert "/help tells more" in answer("")
+        assert "the cat" in answer("the cat\n")
+        assert "Did you mean /help?" in answer("/hlep\n")
+        answer("/set stop\n")
+        answer("/set max_new_tokens 100000000\n")
+        answer("on\n", least=300)
+        process.send_signal(signal.SIGINT)
+        answer("")
+        os.write(ours, b"\x04")
+        assert process.wait(60) == 0
+    os.close(ours)
+    history = lab / "conversation_history"
+    assert "the cat\n/hlep\n" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
 
 
 def test_bench_and_plot(real, tmp_path):

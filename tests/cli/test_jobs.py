@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from core.config import BenchConfig, SamplingConfig
-from core.events import EvaluationProgressed, RepetitionCompleted, SetupProgressed
+from core.events import (
+    EvaluationProgressed,
+    GenerationFinished,
+    RepetitionCompleted,
+    SetupProgressed,
+)
 
 MACHINE = ["--device", "cpu", "--dtype", "float32", "--threads", "1"]
 MACHINE_VALUES = {"device": "cpu", "dtype": "float32", "threads": 1}
@@ -98,11 +106,89 @@ def test_generate_json(minitf, recipes, make):
     outcome = minitf("generate", "--json")
     assert outcome.err == ""
     result = json.loads(outcome.out)
-    assert list(result) == ["text", "prompt_tokens", "tokens", "ttft_ms", "tokens_per_s", "stop"]
+    shape = ["text", "prompt_tokens", "tokens", "ttft_ms", "tokens_per_s", "stop", "stop_string"]
+    assert list(result) == shape
     assert result["text"] == "\x1bé"
     assert list(result["tokens"][0]) == ["id", "text", "logprob", "top"]
     assert result["tokens"][0]["top"] == [{"id": 7, "text": "x", "logprob": -0.1}]
     assert outcome.out.isascii()
+
+
+def test_generate_hands_over_penalties_and_stop_strings(minitf, recipes, make):
+    recipes.play(*make.generated("a"))
+    words = [
+        "--stop",
+        r"\n\n",
+        "--stop",
+        "END",
+        "--repetition-penalty",
+        "1.2",
+        "--penalty-window=64",
+    ]
+    assert minitf("generate", *words).code == 0
+    sampling = SamplingConfig(stop=("\n\n", "END"), repetition_penalty=1.2, penalty_window=64)
+    assert recipes.call == ("generation", ("last", sampling), {})
+
+
+def test_each_token_is_on_the_screen_before_the_next_is_asked_for(
+    minitf, recipes, make, monkeypatch
+):
+    """Nothing waits in a buffer: what is flushed after each token ends with it."""
+    seen = []
+
+    class Watched(io.StringIO):
+        def flush(self):
+            seen.append(self.getvalue())
+
+    watched = Watched()
+    monkeypatch.setattr(sys, "stdout", watched)
+    read, *written, end = make.generated(" upon", " a", " time")
+    script = [read]
+    for event, so_far in zip(written, ["", " upon", " upon a"], strict=True):
+        script += [lambda so_far=so_far: seen.append(("asked", so_far)), event]
+    recipes.play(*script, end)
+    minitf("generate")
+    for i, item in enumerate(seen):
+        if isinstance(item, tuple):
+            assert seen[i - 1] == "Once" + item[1]
+    assert seen[-1] == "Once upon a time\n"
+
+
+def test_what_was_held_back_is_written_at_the_end(minitf, recipes, make):
+    read, *written, end = make.generated("a", "", "")
+    result = dataclasses.replace(end.result, text="a EN")
+    recipes.play(read, *written, GenerationFinished(result=result))
+    assert minitf("generate").out == "Oncea EN\n"
+
+
+def test_the_report_names_the_stop_string(minitf, recipes, make):
+    *events, end = make.generated("a", stop="stop string")
+    recipes.play(
+        *events, GenerationFinished(result=dataclasses.replace(end.result, stop_string="\n"))
+    )
+    assert minitf("generate", "--stop", r"\n").err.endswith("tokens/s; ended by '\\n'\n")
+
+
+def test_several_continuations_come_one_after_another(minitf, recipes, make):
+    recipes.play(*make.generated_batch((" upon", " a time"), (" more",), ("\n",)))
+    outcome = minitf("generate", "--count", "3", "--seed", "5")
+    assert outcome.out == (
+        "[1 of 3, seed 5]\nOnce upon a time\n"
+        "\n[2 of 3, seed 6]\nOnce more\n"
+        "\n[3 of 3, seed 7]\nOnce\n"
+    )
+    assert outcome.err == (
+        "4 tokens in 3 continuations after 4 of prompt: first one after 12.3 ms,"
+        " then 5.7 k tokens/s together\n"
+    )
+    assert recipes.call == ("generation", ("last", SamplingConfig(count=3, seed=5)), {})
+
+
+def test_several_continuations_as_json(minitf, recipes, make):
+    recipes.play(*make.generated_batch(("a",), ("b", "c")))
+    result = json.loads(minitf("generate", "--count", "2", "--json").out)
+    assert list(result) == ["continuations", "prompt_tokens", "ttft_ms", "tokens_per_s"]
+    assert [one["text"] for one in result["continuations"]] == ["a", "bc"]
 
 
 def test_bench_hands_over_how_to_measure(minitf, recipes, make):

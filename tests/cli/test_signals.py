@@ -51,7 +51,7 @@ def test_a_stopped_run_has_its_json_too(minitf, recipes, make):
 
 
 def test_a_stopped_text_ends_its_line(minitf, recipes, make):
-    read, first, *_, end = make.generated("a", "b", stop="stopped")
+    read, first, end = make.generated("a", stop="stopped")
     recipes.play(read, first, _send(signal.SIGINT), first, last_words=(end,))
     outcome = minitf("generate")
     assert outcome.code == 130

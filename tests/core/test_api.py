@@ -63,7 +63,8 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
             "Evaluation",
             "loss loss_ci95 perplexity bits_per_byte top1 top5 tokens bytes stride context",
         ),
-        ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop"),
+        ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop stop_string"),
+        ("GenerationBatch", "continuations prompt_tokens ttft_ms tokens_per_s"),
         ("Benchmark", "cells speedup proof environment"),
     ],
 )
@@ -104,6 +105,23 @@ def test_a_wrong_setting_is_refused(config: RunConfig) -> None:
         core.train(config, colour="red")
     with pytest.raises(ConfigError, match=r"top_p=2 is not in \(0, 1\]"):
         core.generate("tiny", top_p=2.0)
+
+
+def test_several_continuations_are_what_their_seeds_give_alone(config: RunConfig) -> None:
+    core.train(config, name="tiny")
+    batch = core.generate_batch("tiny", "The ", count=3, max_new_tokens=20, seed=5)
+    alone = [core.generate("tiny", "The ", max_new_tokens=20, seed=5 + i).text for i in range(3)]
+    assert [one.text for one in batch.continuations] == alone
+    assert len(set(alone)) == 3
+
+
+def test_one_and_several_are_asked_for_by_their_names() -> None:
+    with pytest.raises(ConfigError, match=r"^generate writes one .*, and count=2\.$") as caught:
+        core.generate("tiny", count=2)
+    assert caught.value.hint == "generate_batch writes several."
+    with pytest.raises(ConfigError, match=r"^generate_batch writes .*, and count=1\.$") as caught:
+        core.generate_batch("tiny", count=1)
+    assert caught.value.hint == "generate writes one."
 
 
 def test_another_text_can_be_scored(config: RunConfig, text_file: str) -> None:

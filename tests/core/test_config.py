@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
 from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,6 +146,40 @@ SAMPLING = [
         "The default is 200.",
     ),
     ({"seed": MAX_SEED + 1}, f"seed={MAX_SEED + 1} is above {MAX_SEED}.", "Try a smaller seed."),
+    (
+        {"seed": MAX_SEED - 1, "count": 3},
+        f"seed={MAX_SEED + 1} for the last of 3 is above {MAX_SEED}.",
+        "Try a smaller seed.",
+    ),
+    ({"count": 0}, "count=0 is below 1, the least that makes sense.", "The default is 1."),
+    (
+        {"repetition_penalty": 0.0},
+        "repetition_penalty=0 is not in [0.01, 100].",
+        "Try repetition_penalty=1.2; 1 is off.",
+    ),
+    (
+        {"repetition_penalty": 101},
+        "repetition_penalty=101 is not in [0.01, 100].",
+        "Try repetition_penalty=1.2; 1 is off.",
+    ),
+    (
+        {"presence_penalty": 1e6},
+        "presence_penalty=1e+06 is not in [-100, 100].",
+        "Try presence_penalty=0.5; 0 is off.",
+    ),
+    (
+        {"frequency_penalty": -101},
+        "frequency_penalty=-101 is not in [-100, 100].",
+        "Try frequency_penalty=0.5; 0 is off.",
+    ),
+    (
+        {"penalty_window": -1},
+        "penalty_window=-1 is below 0, the least that makes sense.",
+        "The default is 0.",
+    ),
+    ({"stop": ("a", "")}, "A stop string is empty.", "Give at least one character."),
+    ({"stop": "END"}, "stop='END' is not a list of texts.", "The default is ()."),
+    ({"stop": ("a", 3)}, "stop=('a', 3) is not a list of texts.", "The default is ()."),
 ]
 BENCH = [
     ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 512."),
@@ -344,3 +380,13 @@ def test_a_longer_context_alone_makes_the_model_hold_it() -> None:
     assert base.with_changes(context=32).model.max_seq_len == 128
     with pytest.raises(ConfigError, match="context=300 is longer than max_seq_len=200"):
         base.with_changes(context=300, max_seq_len=200)
+
+
+def test_a_list_of_texts_survives_toml() -> None:
+    """No section of a run has one; the ways in and out know it all the same."""
+    texts = ("\n\n", "END", '"é日😀')
+    tables = tomllib.loads(
+        tomli_w.dumps({"sampling": dataclasses.asdict(SamplingConfig(stop=texts))})
+    )
+    assert type(tables["sampling"]["stop"]) is list
+    assert SamplingConfig(**tables["sampling"]).stop == texts

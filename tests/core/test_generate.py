@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.config import SamplingConfig
 from core.errors import TokenizerError
-from core.events import GenerationFinished, PromptRead, TokenGenerated
+from core.events import Generation, GenerationBatch, GenerationFinished, PromptRead, TokenGenerated
 from core.infer import generate as generate_module
 from core.infer.decoder import Decoder
 from core.infer.generate import generate
@@ -181,3 +181,146 @@ def test_the_scripted_model_says_its_script_with_and_without_cache() -> None:
     for cache in (True, False):
         *_, finished = write(scripted(b"abc"), b">", max_new_tokens=5, temperature=0, cache=cache)
         assert finished.result.text == "abccc"
+
+
+# Stop strings.
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_stop_string_ends_the_text_before_itself(cache: bool) -> None:
+    model = scripted(b"one\ntwo END three")
+    stop = ("END", "three")
+    _, *written, finished = write(model, b">", temperature=0, stop=stop, cache=cache)
+    result = finished.result
+    assert (result.text, result.stop, result.stop_string) == ("one\ntwo ", "stop string", "END")
+    assert "".join(e.token.text for e in written) == result.text
+    assert bytes(t.id for t in result.tokens) == b"one\ntwo END"
+
+
+def test_what_only_began_like_a_stop_string_is_shown_at_the_end() -> None:
+    _, *written, finished = write(
+        scripted(b"a END"), b">", max_new_tokens=4, temperature=0, stop=(" ENDE",)
+    )
+    assert [e.token.text for e in written] == ["a", "", "", " EN"]
+    result = finished.result
+    assert (result.text, result.stop, result.stop_string) == ("a EN", "length", "")
+
+
+def test_a_stopped_text_keeps_what_was_held_back() -> None:
+    told = itertools.count(1)
+    *_, last = generate(
+        scripted(b"a END"),
+        BYTES,
+        b">",
+        SamplingConfig(temperature=0, stop=("ENDE",)),
+        CPU,
+        is_stopping=lambda: next(told) >= 4,
+    )
+    assert (last.result.text, last.result.stop) == ("a EN", "stopped")
+    assert [t.text for t in last.result.tokens] == ["a", " ", "", ""]
+
+
+def test_a_stop_string_in_the_prompt_is_no_reason_to_stop() -> None:
+    *_, finished = write(scripted(b"b\n", b"a\n"), b"a\n", temperature=0, stop=("\n",))
+    assert (finished.result.text, finished.result.stop_string) == ("b", "\n")
+
+
+def test_the_last_token_may_bring_the_stop_string() -> None:
+    *_, finished = write(scripted(b"ab"), b">", max_new_tokens=2, temperature=0, stop=("b",))
+    assert (finished.result.text, finished.result.stop) == ("a", "stop string")
+
+
+# Penalties.
+
+
+def test_penalties_see_the_prompt_and_the_text() -> None:
+    """Without them the script is repeated; with them no token comes twice."""
+    model, prompt = tiny_model(vocab_size=256), b"abc"
+    config = {"max_new_tokens": 40, "temperature": 0.0, "presence_penalty": 100.0}
+    *_, finished = write(model, prompt, **config)
+    ids = [*prompt, *(t.id for t in finished.result.tokens)]
+    assert len(set(ids)) == len(ids) == 43
+    *_, windowed = write(model, prompt, **config, penalty_window=1)
+    ids = [*prompt, *(t.id for t in windowed.result.tokens)]
+    assert all(a != b for a, b in itertools.pairwise(ids[2:]))
+    assert len(set(ids)) < 43
+
+
+# Several continuations.
+
+
+def alone(model: Transformer, prompt: Sequence[int], seed: int, **sampling: Any) -> Generation:
+    return write(model, prompt, seed=seed, **sampling)[-1].result
+
+
+BATCHES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "past the end of the context": {"max_new_tokens": 45},
+    "a stop string": {"stop": ("e", "Q"), "max_new_tokens": 60},
+    "penalties": {"repetition_penalty": 1.3, "frequency_penalty": 0.4, "penalty_window": 9},
+    "greedy": {"temperature": 0.0},
+    "truncated": {"top_k": 9, "top_p": 0.9, "min_p": 0.01, "temperature": 1.4},
+}
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("name", BATCHES)
+def test_each_continuation_is_the_text_of_its_own_seed(name: str, cache: bool) -> None:
+    model = tiny_model(vocab_size=128, max_seq_len=24)
+    sampling = {"max_new_tokens": 12, "temperature": 1.0, "cache": cache} | BATCHES[name]
+    *events, last = write(model, b"abcd", seed=7, count=4, **sampling)
+    assert isinstance(last.result, GenerationBatch)
+    for row, found in enumerate(last.continuations):
+        wanted = alone(model, b"abcd", seed=7 + row, **sampling)
+        assert [t.id for t in found.tokens] == [t.id for t in wanted.tokens]
+        assert (found.text, found.stop, found.stop_string) == (
+            wanted.text,
+            wanted.stop,
+            wanted.stop_string,
+        )
+        told = [e for e in events if isinstance(e, TokenGenerated) and e.row == row]
+        assert tuple(e.token for e in told) == found.tokens
+        assert [e.index for e in told] == list(range(1, len(told) + 1))
+    if "stop" in sampling:
+        assert len({len(one.tokens) for one in last.continuations}) > 1
+
+
+def test_several_continuations_share_one_prefill_and_one_step() -> None:
+    model, read = tiny_model(vocab_size=256), []
+    model.embedding.register_forward_hook(
+        lambda _module, inputs, _out: read.append(tuple(inputs[0].shape))
+    )
+    write(model, b"abcdef", count=3, max_new_tokens=4)
+    assert read == [(1, 6), (3, 1), (3, 1), (3, 1)]
+
+
+def test_a_continuation_that_has_ended_is_not_computed_any_more() -> None:
+    model, read = tiny_model(vocab_size=128), []
+    model.embedding.register_forward_hook(lambda _m, inputs, _o: read.append(len(inputs[0])))
+    *_, last = write(model, b"ab", count=4, seed=7, temperature=1.0, stop=("e", "Q"))
+    lengths = [len(one.tokens) for one in last.continuations]
+    assert read[1:] == [sum(n > step for n in lengths) for step in range(1, max(lengths))]
+
+
+def test_the_speed_of_a_batch_is_that_of_all_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes a second by this clock, and gives three tokens."""
+    now = itertools.count()
+    monkeypatch.setattr(generate_module.time, "perf_counter", lambda: float(next(now)))
+    *written, last = write(scripted(b"hello"), b">", count=3, max_new_tokens=5, temperature=0)
+    assert (last.result.tokens_per_s, last.result.ttft_ms) == (3, 1000)
+    assert [one.tokens_per_s for one in last.continuations] == [1, 1, 1]
+    assert written[-1].tokens_per_s == 3
+    assert last.result.prompt_tokens == 1
+
+
+def test_stopping_ends_all_of_them() -> None:
+    told = itertools.count(1)
+    *_, last = generate(
+        scripted(b"hello"),
+        BYTES,
+        b">",
+        SamplingConfig(temperature=0, count=2),
+        CPU,
+        is_stopping=lambda: next(told) >= 2,
+    )
+    assert [(one.text, one.stop) for one in last.continuations] == [("he", "stopped")] * 2

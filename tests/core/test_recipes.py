@@ -401,6 +401,56 @@ def test_generation_stops_when_asked(config: RunConfig) -> None:
     assert len(events) < 10
 
 
+def test_a_conversation_is_held_with_a_run(config: RunConfig) -> None:
+    train(config)
+    conversation = recipes.conversing("tiny", SamplingConfig(max_new_tokens=5))
+    assert (conversation.text, conversation.n_tokens, conversation.undo()) == ("", 0, False)
+    conversation.reset()
+    assert [e.stage for e in conversation.open()] == ["loading the run"]
+    assert list(conversation.open()) == []
+    *_, first = conversation.say("The river")
+    assert conversation.text == "The river" + first.continuations[0].text
+    conversation.sampling = replace(conversation.sampling, max_new_tokens=3)
+    *_, second = conversation.say("and")
+    assert len(second.continuations[0].tokens) == 3
+    assert conversation.n_tokens == 9 + 5 + 4 + 3
+    assert conversation.undo()
+    assert conversation.n_tokens == 14
+    conversation.reset()
+    conversation.reseed(0)
+    assert conversation.text == ""
+
+
+def test_a_turn_stops_when_asked_and_the_next_one_goes_on(config: RunConfig) -> None:
+    train(config)
+    conversation = recipes.conversing("tiny", SamplingConfig(max_new_tokens=10_000))
+    for event in conversation.say("The"):  # loads the run by itself
+        if isinstance(event, TokenGenerated) and event.index == 4:
+            conversation.stop()
+    assert isinstance(event, GenerationFinished)
+    assert event.continuations[0].stop == "stopped"
+    assert conversation.n_tokens == 7
+    conversation.sampling = SamplingConfig(max_new_tokens=2)
+    *_, last = conversation.say("")
+    assert len(last.continuations[0].tokens) == 2
+
+
+def test_what_is_set_before_the_run_is_loaded_counts(config: RunConfig) -> None:
+    train(config)
+    one, other = (recipes.conversing("tiny", SamplingConfig(max_new_tokens=9)) for _ in range(2))
+    one.reseed(5)
+    *_, left = one.say("The")
+    other.sampling = SamplingConfig(max_new_tokens=9, seed=5)
+    *_, right = other.say("The")
+    assert left.result.text == right.result.text
+
+
+def test_a_conversation_with_no_run_is_refused_when_it_is_opened() -> None:
+    conversation = recipes.conversing("nothing")
+    with pytest.raises(RunError, match="There is no run 'nothing'"):
+        list(conversation.open())
+
+
 def test_a_benchmark_times_and_proves(config: RunConfig) -> None:
     run = train(config)
     bench = BenchConfig(n=20, reps=3, warmup=2, prompt_tokens=8)

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from core.config import SamplingConfig
 from core.errors import MinitfError
-from core.infer.sampling import MinP, Sampler, Temperature, TopK, TopP, make_sampler
+from core.infer.sampling import (
+    CountPenalty,
+    MinP,
+    RepetitionPenalty,
+    Sampler,
+    Temperature,
+    TopK,
+    TopP,
+    make_sampler,
+)
 
 # Multiples of 1/8, so that ties come often and sums are exact.
 logits = st.lists(st.integers(-40, 40), min_size=1, max_size=12).map(
@@ -138,3 +147,146 @@ def test_a_broken_model_is_told_from_its_logits(broken: float, temperature: floa
     with pytest.raises(MinitfError, match=f"The model's largest logit is {broken}: its") as caught:
         sampler.choose(torch.tensor([0.0, broken]), dice())
     assert caught.value.hint == "Use an earlier checkpoint: RUN@STEP."
+
+
+# Penalties. A text is a list of ids of a vocabulary of the logits' size.
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[torch.Tensor, list[int]]:
+    logits_V = draw(logits)
+    ids = draw(st.lists(st.integers(0, len(logits_V) - 1), max_size=15))
+    return logits_V, ids
+
+
+@given(text=texts(), penalty=st.floats(0.01, 100), window=st.integers(0, 9))
+def test_repetition_penalty_is_transformers_definition(
+    text: tuple[torch.Tensor, list[int]], penalty: float, window: int
+) -> None:
+    """gather, `where(score < 0, score * p, score / p)`, scatter; and a loop over the text."""
+    logits_V, ids = text
+    recent = ids if window == 0 else ids[max(0, len(ids) - window) :]
+    index = torch.tensor(recent, dtype=torch.long)
+    score = logits_V.gather(0, index)
+    score = torch.where(score < 0, score * penalty, score / penalty)
+    found = RepetitionPenalty(penalty, window)(logits_V, ids)
+    assert torch.equal(found, logits_V.scatter(0, index, score))
+    for i, (before, after) in enumerate(zip(logits_V.tolist(), found.tolist(), strict=True)):
+        wanted = before if i not in recent else before / penalty if before > 0 else before * penalty
+        assert after == pytest.approx(wanted, rel=1e-6)
+
+
+@given(
+    text=texts(),
+    presence=st.floats(-100, 100),
+    frequency=st.floats(-100, 100),
+    window=st.integers(0, 9),
+)
+def test_presence_and_frequency_are_taken_off_as_often_as_a_token_came(
+    text: tuple[torch.Tensor, list[int]], presence: float, frequency: float, window: int
+) -> None:
+    logits_V, ids = text
+    recent = ids if window == 0 else ids[max(0, len(ids) - window) :]
+    found = CountPenalty(presence, frequency, window)(logits_V, ids)
+    for i, before in enumerate(logits_V.tolist()):
+        n = sum(1 for token in recent if token == i)
+        wanted = before - presence * (1 if n else 0) - frequency * n
+        assert found[i].item() == pytest.approx(wanted, rel=1e-5, abs=1e-4)
+
+
+PENALTIES = st.sampled_from(
+    [
+        RepetitionPenalty(0.01),
+        RepetitionPenalty(100.0),
+        RepetitionPenalty(1.3, 4),
+        CountPenalty(100.0, 100.0),
+        CountPenalty(-100.0, 0.0, 2),
+        CountPenalty(0.5, 0.1, 3),
+    ]
+)
+
+
+@given(text=texts(), penalty=PENALTIES, data=st.data())
+def test_a_penalty_writes_into_nothing_and_cuts_nothing(
+    text: tuple[torch.Tensor, list[int]], penalty: RepetitionPenalty, data: st.DataObject
+) -> None:
+    logits_V, ids = text
+    cut = data.draw(st.sets(st.integers(0, len(logits_V) - 1), max_size=len(logits_V) - 1))
+    logits_V = logits_V.index_fill(0, torch.tensor(list(cut), dtype=torch.long), -math.inf)
+    before, ids_before = logits_V.clone(), list(ids)
+    found = penalty(logits_V, ids)
+    assert torch.equal(logits_V, before)
+    assert ids == ids_before
+    assert set(kept(found)) == set(range(len(logits_V))) - cut
+    assert torch.isfinite(found[kept(found)]).all()
+
+
+@given(text=texts(), window=st.integers(0, 9))
+def test_neutral_penalties_change_not_one_bit(
+    text: tuple[torch.Tensor, list[int]], window: int
+) -> None:
+    logits_V, ids = text
+    for neutral in (RepetitionPenalty(1.0, window), CountPenalty(0.0, 0.0, window)):
+        assert torch.equal(neutral(logits_V, ids).view(torch.int32), logits_V.view(torch.int32))
+
+
+@given(
+    text=texts(),
+    penalty=st.floats(0.01, 100),
+    frequency=st.floats(-100, 100),
+    temperature=st.sampled_from([0.0, 1e-6, 0.7, 5.0]),
+    cut=st.sampled_from([{}, {"top_k": 1}, {"top_p": 0.01}, {"min_p": 1.0}]),
+    seed=st.integers(0, 99),
+)
+def test_whatever_is_penalised_a_token_is_left_to_choose(
+    text: tuple[torch.Tensor, list[int]],
+    penalty: float,
+    frequency: float,
+    temperature: float,
+    cut: dict[str, float],
+    seed: int,
+) -> None:
+    """And where only the best is left, it is the best after the penalties."""
+    logits_V, ids = text
+    config = SamplingConfig(
+        repetition_penalty=penalty, frequency_penalty=frequency, temperature=temperature, **cut
+    )
+    chosen = make_sampler(config).choose(logits_V, dice(seed), ids)
+    penalised_V = CountPenalty(0.0, frequency)(RepetitionPenalty(penalty)(logits_V, ids), ids)
+    if cut or temperature < 0.1:
+        assert penalised_V[chosen] == pytest.approx(penalised_V.max().item(), abs=1e-3)
+
+
+def test_greedy_takes_the_best_after_the_penalties() -> None:
+    logits_V = torch.tensor([3.0, 2.9, 1.0])
+    sampler = make_sampler(SamplingConfig(temperature=0, presence_penalty=0.5))
+    assert sampler.choose(logits_V, dice(), [2]) == 0
+    assert sampler.choose(logits_V, dice(), [0, 2]) == 1
+
+
+def test_repetition_comes_before_presence_and_frequency() -> None:
+    everything = SamplingConfig(
+        repetition_penalty=2, presence_penalty=0.5, frequency_penalty=0.25, penalty_window=7
+    )
+    sampler = make_sampler(everything)
+    assert sampler.penalties == (RepetitionPenalty(2.0, 7), CountPenalty(0.5, 0.25, 7))
+    assert sampler.rules == (Temperature(0.8),)
+    # 4 / 2 - 0.5 - 0.25 = 1.25; the other way round it would be (4 - 0.75) / 2 = 1.625.
+    greedy = make_sampler(
+        SamplingConfig(
+            temperature=0, repetition_penalty=2, presence_penalty=0.5, frequency_penalty=0.25
+        )
+    )
+    assert greedy.choose(torch.tensor([4.0, 1.4]), dice(), [0]) == 1
+
+
+def test_without_penalties_the_text_so_far_is_not_looked_at() -> None:
+    assert make_sampler(SamplingConfig()).penalties == ()
+    assert make_sampler(SamplingConfig(penalty_window=5)).penalties == ()
+
+
+def test_a_window_forgets_what_is_older() -> None:
+    logits_V = torch.zeros(4)
+    found = CountPenalty(1.0, 0.0, 2)(logits_V, [0, 1, 2])
+    assert found.tolist() == [0.0, -1.0, -1.0, 0.0]
+    assert CountPenalty(1.0, 0.0, 9)(logits_V, [0, 1, 2]).tolist() == [-1.0, -1.0, -1.0, 0.0]
