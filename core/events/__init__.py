@@ -7,6 +7,7 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
+from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
     BenchCell,
     Benchmark,
@@ -52,7 +53,8 @@ TrainEvent = (
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
 BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted
-Event = TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent
+MachineEvent = SetupProgressed | MachineExamined
+Event = TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | MachineEvent
 
 __all__ = [
     "BenchCell",
@@ -71,6 +73,9 @@ __all__ = [
     "Generation",
     "GenerationEvent",
     "GenerationFinished",
+    "Machine",
+    "MachineEvent",
+    "MachineExamined",
     "PromptRead",
     "Proof",
     "RepetitionCompleted",
@@ -78,6 +83,7 @@ __all__ = [
     "RunStarted",
     "SampleCompleted",
     "SetupProgressed",
+    "Speed",
     "StepCompleted",
     "TokenChoice",
     "TokenGenerated",

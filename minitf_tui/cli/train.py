@@ -66,7 +66,7 @@ COMMAND = Command(
         *flags_of(preset(DEFAULT_PRESET)),
     ),
     notes=(
-        f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config",
+        f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config "
         "over the preset. A budget that is given (steps, seconds, epochs) lifts the others.",
     ),
 )
