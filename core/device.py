@@ -51,7 +51,7 @@ def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -
     Raises:
         DeviceError: this machine has no such device, or it has no such dtype.
     """
-    available = _available()
+    available = available_devices()
     if device == "auto":
         device = available[0]
     elif device not in available:
@@ -94,7 +94,8 @@ def synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _available() -> list[str]:
+def available_devices() -> list[str]:
+    """What PyTorch can use here, the best first."""
     found = ["cuda"] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
         found.append("mps")

@@ -25,6 +25,8 @@ from core.events import (
     EvaluationEvent,
     ForecastEvent,
     GenerationEvent,
+    MachineEvent,
+    MachineExamined,
     SetupProgressed,
     TrainEvent,
 )
@@ -280,6 +282,26 @@ def benchmarking(
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)
             found.run.save_report("benchmarks", asdict(done))
             yield done
+
+    return Job(work)
+
+
+def examination(
+    *, is_measuring: bool = True, device: str = "auto", dtype: str = "auto", threads: int = 0
+) -> Job[MachineEvent]:
+    """What this machine is, and how fast."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[MachineEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.device import choose_device
+        from core.measure.machine import examine
+
+        chosen = choose_device(device, dtype, threads)
+        looking = examine(chosen, is_measuring=is_measuring, is_stopping=is_stopping)
+        result = yield from until(is_stopping, looking)
+        if result is not None:
+            yield MachineExamined(result=result)
 
     return Job(work)
 

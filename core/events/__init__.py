@@ -7,6 +7,7 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
+from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
     BenchCell,
     Benchmark,
@@ -59,7 +60,10 @@ EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
 BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
-Event = TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | ForecastEvent
+MachineEvent = SetupProgressed | MachineExamined
+Event = (
+    TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | ForecastEvent | MachineEvent
+)
 
 __all__ = [
     "BenchCell",
@@ -83,6 +87,9 @@ __all__ = [
     "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
+    "Machine",
+    "MachineEvent",
+    "MachineExamined",
     "PromptRead",
     "Proof",
     "RepetitionCompleted",
@@ -91,6 +98,7 @@ __all__ = [
     "RunStarted",
     "SampleCompleted",
     "SetupProgressed",
+    "Speed",
     "StepCompleted",
     "TokenChoice",
     "TokenGenerated",

@@ -31,6 +31,15 @@ def all_runs() -> list[Run]:
     return sorted(found, key=_worked_on, reverse=True)
 
 
+def run_names() -> list[str]:
+    """Names of the runs, ascending; a look at the folders alone, cheap for hundreds."""
+    try:
+        found = [path.name for path in paths.runs_dir().iterdir() if (path / "run.toml").is_file()]
+    except OSError:
+        return []
+    return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
+
+
 def find_run(spec: str, *, needs_checkpoint: bool = True) -> RunRef:
     """The run and checkpoint that `NAME`, a path, `last` or `best`, with `@STEP`, means.
 

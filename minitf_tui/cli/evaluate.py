@@ -27,7 +27,7 @@ COMMAND = Command(
         *MACHINE_FLAGS,
     ),
     notes=(
-        "Each token is scored exactly once. A smaller stride gives each more text before it,",
+        "Each token is scored exactly once. A smaller stride gives each more text before it, "
         "and takes longer.",
     ),
 )

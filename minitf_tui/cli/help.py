@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+TYPE_CHECKING = False  # nothing is imported for the overview: it is there at once
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-from minitf_tui.cli.arguments import Command, Flag
+    from minitf_tui.cli.arguments import Command, Flag
 
 WIDTH = 80
 COLUMN = 26
@@ -13,7 +14,7 @@ _HEADINGS = {"": "Flags", "model": "Model", "text": "Text", "train": "Train", "e
 _INTRO = "minitf: train small transformers in the terminal, and look inside them."
 _OUTRO = """\
 RUN is a name, a path, last (the default) or best; NAME@STEP is one checkpoint.
-minitf alone opens the app, or trains the quick preset where there is no terminal.
+minitf alone opens the app; without a terminal it trains the preset quick.
 MINITF_HOME=FOLDER keeps all data there.  minitf COMMAND --help tells the rest."""
 
 
@@ -28,7 +29,7 @@ def overview(commands: Mapping[str, str]) -> str:
 def page(command: Command) -> str:
     """What `minitf COMMAND --help` prints."""
     form = " ".join(["minitf", command.name, *command.operands, "[FLAGS]"])
-    lines = [f"Usage: {form}", "", command.about]
+    lines = [f"Usage: {form}", "", _filled(command.about, WIDTH)]
     groups = dict.fromkeys(flag.group for flag in command.flags)
     for group in groups:
         lines += ["", f"{_HEADINGS.get(group, group.title())}:"]
@@ -36,7 +37,7 @@ def page(command: Command) -> str:
         if not group:
             lines.append(_row("--help", "print this"))
     if command.notes:
-        lines += ["", *command.notes]
+        lines += ["", *(_filled(note, WIDTH) for note in command.notes)]
     return "\n".join(lines)
 
 
@@ -69,5 +70,13 @@ def _row(left: str, right: str) -> str:
     first = f"  {left}".ljust(COLUMN)
     if len(first) > COLUMN or not first.endswith(" "):
         first = f"{first}\n{indent}"
-    body = textwrap.fill(right, WIDTH - COLUMN, break_on_hyphens=False)
-    return first + body.replace("\n", f"\n{indent}")
+    return first + _filled(right, WIDTH - COLUMN).replace("\n", f"\n{indent}")
+
+
+def _filled(text: str, width: int) -> str:
+    """A line that fits stays as it is, spaces and all."""
+    if len(text) <= width:
+        return text
+    import textwrap
+
+    return textwrap.fill(text, width, break_on_hyphens=False)

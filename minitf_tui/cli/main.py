@@ -9,22 +9,27 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 
-from core.errors import MinitfError
-from minitf_tui.cli import output
-from minitf_tui.cli.running import FAULT, MISTAKE, SUCCESS
+from minitf_tui.cli.exit_codes import BROKEN_PIPE, FAULT, INTERRUPTED, MISTAKE, SUCCESS
+
+TYPE_CHECKING = False  # every import here is part of how long `minitf --help` takes
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.errors import MinitfError
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),
-    "plot": ("minitf_tui.cli.plot", "draw losses or latencies into a file"),
+    "plot": ("minitf_tui.cli.plot", "draw losses or latencies, here or into a file"),
     "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),
+    "presets": ("minitf_tui.cli.presets", "list the presets, or print one as a file"),
+    "doctor": ("minitf_tui.cli.doctor", "look at this machine, and time it"),
+    "completion": ("minitf_tui.cli.completion", "let the Tab key finish words in your shell"),
     "app": ("minitf_tui.cli.app", "open the app"),
 }
-INTERRUPTED, BROKEN_PIPE = 130, 141
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,10 +56,14 @@ def _dispatch(words: list[str]) -> int:
     if name == "--version":
         from minitf_tui import __version__
 
-        output.say(f"minitf {__version__}")
+        print(f"minitf {__version__}", flush=True)
         return SUCCESS
     if name == "--no-autostart":
         name, words = "app", ["app", *words]
+    if name == "__complete":  # asked by the scripts of `minitf completion`
+        from minitf_tui.cli import completing
+
+        return completing.execute(words[1:])
     if name not in COMMANDS:
         raise _unknown(name)
     before_end = words[1 : words.index("--")] if "--" in words else words[1:]
@@ -70,10 +79,12 @@ def _help(names: Sequence[str]) -> int:
     from minitf_tui.cli import help as texts
 
     if not names:
-        output.say(texts.overview({name: about for name, (_, about) in COMMANDS.items()}))
+        print(texts.overview({name: about for name, (_, about) in COMMANDS.items()}), flush=True)
         return SUCCESS
     if names[0] not in COMMANDS:
         raise _unknown(names[0])
+    from minitf_tui.cli import output
+
     output.say(texts.page(importlib.import_module(COMMANDS[names[0]][0]).COMMAND))
     return SUCCESS
 
@@ -90,6 +101,7 @@ def _unknown(word: str) -> MinitfError:
 
 
 def _explain(error: Exception) -> int:
+    from minitf_tui.cli import output
     from minitf_tui.problems import explain, recognised
 
     output.tell(f"minitf: {explain(error)}")

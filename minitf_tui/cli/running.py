@@ -15,12 +15,14 @@ from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from minitf_tui.cli.exit_codes import FAULT as FAULT
+from minitf_tui.cli.exit_codes import MISTAKE as MISTAKE
+from minitf_tui.cli.exit_codes import SUCCESS as SUCCESS
 from minitf_tui.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from core.recipes import Session
 
-SUCCESS, FAULT, MISTAKE = 0, 1, 2
 STOPPED_BY = 128
 """Added to a signal's number, as shells do."""
 

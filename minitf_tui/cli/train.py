@@ -64,8 +64,8 @@ COMMAND = Command(
         *flags_of(preset(DEFAULT_PRESET)),
     ),
     notes=(
-        f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config",
-        "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the",
+        f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config "
+        "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the "
         "others.",
     ),
 )

@@ -21,6 +21,9 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+SESSIONS = ("training", "resuming", "evaluation", "generation", "benchmarking", "examination")
+
+
 @dataclass
 class Outcome:
     code: int
@@ -84,7 +87,7 @@ class FakeRecipes(types.ModuleType):
         return self.session
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("training", "resuming", "evaluation", "generation", "benchmarking"):
+        if name not in SESSIONS:
             raise AttributeError(name)
 
         def call(*args: Any, **kwargs: Any) -> ScriptedSession:

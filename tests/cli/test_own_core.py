@@ -77,11 +77,3 @@ def test_another_core_that_is_found_first_is_not_ours(folder, place):
 def test_the_checkout_itself_needs_no_installation(folder):
     child = run(ROOT, "-m", "minitf_tui", "runs", PYTHONPATH="", MINITF_HOME=str(folder))
     assert (child.returncode, child.stderr) == (0, "")
-
-
-def test_a_core_that_is_loaded_already_stays(monkeypatch):
-    import core
-    from minitf_tui.__main__ import load_own_core
-
-    load_own_core()
-    assert sys.modules["core"] is core
