@@ -15,19 +15,20 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import ContentSwitcher, Footer
 
 from core import paths
 from minitf_tui import format as fmt
 from minitf_tui.job import Device
+from minitf_tui.keys import bindings
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.preferences import RememberingApp
 from minitf_tui.theme import DARK, LIGHT
-from minitf_tui.widgets.help import HelpScreen
+from minitf_tui.widgets.help import HelpScreen, sections
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.tabs import Tab, TabStrip
 
@@ -40,10 +41,6 @@ SAVING_LIMIT_S = 60.0
 SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
 ]
-
-
-def _pane_key(key: str, action: str, words: str) -> Binding:
-    return Binding(key, f"pane('{action}')", words)
 
 
 class MinitfApp(RememberingApp):
@@ -60,27 +57,7 @@ class MinitfApp(RememberingApp):
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(str(n), f"show('{pane.NAME}')", pane.NAME.capitalize(), show=False)
-            for n, pane in enumerate(PANES, 1)
-        ),
-        _pane_key("r", "train", "run"),
-        _pane_key("p", "pause", "pause"),
-        _pane_key("e", "evaluate", "evaluate"),
-        _pane_key("b", "bench", "benchmark"),
-        _pane_key("g", "generate", "generate"),
-        _pane_key("a", "again", "again"),
-        _pane_key("c", "cache", "cache on/off"),
-        _pane_key("s", "stop", "stop"),
-        _pane_key("y", "log", "log scale"),
-        Binding("i,enter", "edit", "settings", key_display="i"),
-        Binding("escape", "hide_notice", show=False),
-        Binding("t", "toggle_theme", "theme"),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "leave", "quit", priority=False),
-        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(PANES))
 
     def __init__(
         self, recipes: Callable[[], Recipes] | None = None, *, autostart: bool = False
@@ -136,8 +113,10 @@ class MinitfApp(RememberingApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "pane":
-            name, pane = str(parameters[0]), self._shown
-            return pane is not None and name in pane.ACTIONS and pane.can(name)
+            pane = self._shown
+            return pane is not None and parameters[0] == pane.NAME and pane.can(str(parameters[1]))
+        if action == "edit":
+            return self._shown is not None and self._shown.HAS_FORM
         return super().check_action(action, parameters)
 
     async def action_show(self, name: str) -> None:
@@ -152,9 +131,14 @@ class MinitfApp(RememberingApp):
         self.pane.tick()
         self.refresh_bindings()
 
-    def action_pane(self, name: str) -> None:
+    async def action_turn(self, by: int) -> None:
+        """Go to the next pane, or to the one before."""
+        names = [pane.NAME for pane in PANES]
+        await self.action_show(names[(names.index(self.pane.NAME) + by) % len(names)])
+
+    def action_pane(self, _pane: str, action: str) -> None:
         """Hand a key to the pane that is shown."""
-        self.pane.act(name)
+        self.pane.act(action)
 
     def action_edit(self) -> None:
         """Into the fields of the pane."""
@@ -165,8 +149,8 @@ class MinitfApp(RememberingApp):
         self.change_settings(theme=LIGHT.name if self.current_theme.dark else DARK.name)
 
     def action_help(self) -> None:
-        """All keys on one page."""
-        self.push_screen(HelpScreen())
+        """The keys that do something here, on one page."""
+        self.push_screen(HelpScreen(sections(self.pane, self.BINDINGS)))
 
     def action_help_quit(self) -> None:
         """Ctrl+C, which is copy here."""

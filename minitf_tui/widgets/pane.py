@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual import on
+from textual.binding import Binding
 from textual.containers import Container
 from textual.message import Message
 from textual.widgets import Static
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from core.recipes import Session
 
 Collector = Callable[[Event], bool]
+
+RUN = "run"
+"""Name of the form's row for the run to work with."""
+STOP = Binding("s", "stop", "stop", tooltip="stop the job of this pane")
 
 
 def sends_all(_event: Event) -> bool:
@@ -43,13 +48,15 @@ class Recipes(Protocol):
 
 
 class Pane(Container):
-    """One of the four rooms. At most one job at a time; its numbers stay when it has ended."""
+    """One of the rooms. At most one job at a time; its numbers stay when it has ended."""
 
     NAME: ClassVar[str]
     JOB: ClassVar[str]
     """What its job is called in a sentence: "generation"."""
-    ACTIONS: ClassVar[tuple[str, ...]]
-    """What its keys do; the app binds the keys."""
+    KEYS: ClassVar[tuple[Binding, ...]]
+    """Its keys: `description` is for the footer, `tooltip` for the help. An action is the name of
+    a `do_` method; the app binds the keys while the pane is shown."""
+    HAS_FORM: ClassVar[bool] = True
 
     class News(Message):
         """A rare event of a job."""
@@ -118,6 +125,12 @@ class Pane(Container):
     def edit(self) -> None:
         """Into the fields."""
         self.query_one(Form).edit()
+
+    def use_run(self, name: str) -> None:
+        """Work with that run from now on."""
+        form = self.query(Form)
+        if form and RUN in form.first().texts():
+            form.first().fill({RUN: name})
 
     def launch(self, make: Callable[[], Session], collect: Collector = sends_all) -> bool:
         """Start a job; False, with the reason in the pane, when that cannot be.
