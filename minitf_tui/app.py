@@ -16,6 +16,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.events import Resize
 from textual.widgets import ContentSwitcher, Footer
 
 from core import paths
@@ -25,6 +26,7 @@ from minitf_tui.keys import bindings
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
+from minitf_tui.panes.runs import RunsPane
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.preferences import RememberingApp
 from minitf_tui.theme import DARK, LIGHT
@@ -32,12 +34,20 @@ from minitf_tui.widgets.help import HelpScreen, sections
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.tabs import Tab, TabStrip
 
-PANES: tuple[type[Pane], ...] = (TrainPane, EvaluatePane, BenchmarkPane, GeneratePane)
+PANES: tuple[type[Pane], ...] = (
+    TrainPane,
+    EvaluatePane,
+    BenchmarkPane,
+    GeneratePane,
+    RunsPane,
+)
 TICK_S = 0.05
 """Streaming text is drained 20 times a second."""
 TICKS_PER_STATUS = 4
 SAVING_LIMIT_S = 60.0
 """How long leaving waits for a checkpoint at most."""
+VAST, LOFTY = 160, 48
+"""Columns and rows from which a pane may spread."""
 SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
 ]
@@ -54,6 +64,7 @@ class MinitfApp(RememberingApp):
         "panes/evaluate.tcss",
         "panes/benchmark.tcss",
         "panes/generate.tcss",
+        "panes/runs.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -67,6 +78,7 @@ class MinitfApp(RememberingApp):
         self.exit_signal = 0
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
+        self.used_run = "last"
         self._leaving = False
         self.waits = True
         self._ticks = -1
@@ -88,6 +100,11 @@ class MinitfApp(RememberingApp):
                 loop.add_signal_handler(number, self._signalled, number)
         self.set_interval(TICK_S, self._tick)
         self.call_after_refresh(self._after_first_frame)
+
+    def on_resize(self, event: Resize) -> None:
+        # Beside the breakpoints, of which only the last that fits is set.
+        self.screen.set_class(event.size.width >= VAST, "-vast")
+        self.screen.set_class(event.size.height >= LOFTY, "-lofty")
 
     def _after_first_frame(self) -> None:
         if self._autostart:
@@ -124,7 +141,9 @@ class MinitfApp(RememberingApp):
         if not any(child.id == name for child in self._switcher.children):
             # Made when it is first wanted: the first frame, and the first step, come sooner.
             pane = next(pane for pane in PANES if name == pane.NAME)
-            await self._switcher.add_content(pane(self.device, self._recipes))
+            made = pane(self.device, self._recipes)
+            await self._switcher.add_content(made)
+            made.use_run(self.used_run)
         self.set_focus(None)
         self._switcher.current = name
         self._tabs.show(name)
@@ -179,6 +198,31 @@ class MinitfApp(RememberingApp):
     def _signalled(self, number: int) -> None:
         self.exit_signal = number
         self.run_worker(self.action_leave(), exit_on_error=False)
+
+    # Runs.
+
+    @on(RunsPane.Used)
+    def _run_used(self, event: RunsPane.Used) -> None:
+        self.use_run(event.name)
+
+    @on(RunsPane.Resumed)
+    async def _run_resumed(self, event: RunsPane.Resumed) -> None:
+        event.stop()
+        await self.resume_run(event.name)
+
+    def use_run(self, name: str) -> None:
+        """Have all panes work with that run, also those that are made later."""
+        self.used_run = name
+        for pane in self._panes:
+            pane.use_run(name)
+        self.notify(f"All panes work with {name} now.", markup=False)
+
+    async def resume_run(self, name: str) -> None:
+        """Go on with a run in the Train pane."""
+        await self.action_show(TrainPane.NAME)
+        resume = getattr(self.pane, "resume", None)
+        if resume is not None:
+            resume(name)
 
     @on(Tab.Chosen)
     async def _tab_chosen(self, event: Tab.Chosen) -> None:

@@ -20,6 +20,7 @@ from minitf_tui.widgets.form import Form
 
 if TYPE_CHECKING:
     from core.recipes import Session
+    from minitf_tui.settings import Settings
 
 Collector = Callable[[Event], bool]
 
@@ -125,6 +126,15 @@ class Pane(Container):
     def edit(self) -> None:
         """Into the fields."""
         self.query_one(Form).edit()
+
+    @property
+    def settings(self) -> Settings:
+        """How somebody likes the app."""
+        return self.app.settings  # type: ignore[attr-defined]
+
+    def change_settings(self, **changes: Any) -> None:
+        """Like it another way, in every pane and the next time."""
+        self.app.change_settings(**changes)  # type: ignore[attr-defined]
 
     def use_run(self, name: str) -> None:
         """Work with that run from now on."""
