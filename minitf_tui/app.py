@@ -15,35 +15,42 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.events import Resize
 from textual.widgets import ContentSwitcher, Footer
 
 from core import paths
 from minitf_tui import format as fmt
 from minitf_tui.job import Device
+from minitf_tui.keys import bindings
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
+from minitf_tui.panes.runs import RunsPane
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.preferences import RememberingApp
 from minitf_tui.theme import DARK, LIGHT
-from minitf_tui.widgets.help import HelpScreen
+from minitf_tui.widgets.help import HelpScreen, sections
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.tabs import Tab, TabStrip
 
-PANES: tuple[type[Pane], ...] = (TrainPane, EvaluatePane, BenchmarkPane, GeneratePane)
+PANES: tuple[type[Pane], ...] = (
+    TrainPane,
+    EvaluatePane,
+    BenchmarkPane,
+    GeneratePane,
+    RunsPane,
+)
 TICK_S = 0.05
 """Streaming text is drained 20 times a second."""
 TICKS_PER_STATUS = 4
 SAVING_LIMIT_S = 60.0
 """How long leaving waits for a checkpoint at most."""
+VAST, LOFTY = 160, 48
+"""Columns and rows from which a pane may spread."""
 SIGNALS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
 ]
-
-
-def _pane_key(key: str, action: str, words: str) -> Binding:
-    return Binding(key, f"pane('{action}')", words)
 
 
 class MinitfApp(RememberingApp):
@@ -57,30 +64,11 @@ class MinitfApp(RememberingApp):
         "panes/evaluate.tcss",
         "panes/benchmark.tcss",
         "panes/generate.tcss",
+        "panes/runs.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(str(n), f"show('{pane.NAME}')", pane.NAME.capitalize(), show=False)
-            for n, pane in enumerate(PANES, 1)
-        ),
-        _pane_key("r", "train", "run"),
-        _pane_key("p", "pause", "pause"),
-        _pane_key("e", "evaluate", "evaluate"),
-        _pane_key("b", "bench", "benchmark"),
-        _pane_key("g", "generate", "generate"),
-        _pane_key("a", "again", "again"),
-        _pane_key("c", "cache", "cache on/off"),
-        _pane_key("s", "stop", "stop"),
-        _pane_key("y", "log", "log scale"),
-        Binding("i,enter", "edit", "settings", key_display="i"),
-        Binding("escape", "hide_notice", show=False),
-        Binding("t", "toggle_theme", "theme"),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "leave", "quit", priority=False),
-        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings(PANES))
 
     def __init__(
         self, recipes: Callable[[], Recipes] | None = None, *, autostart: bool = False
@@ -90,6 +78,7 @@ class MinitfApp(RememberingApp):
         self.exit_signal = 0
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
+        self.used_run = "last"
         self._leaving = False
         self.waits = True
         self._ticks = -1
@@ -111,6 +100,11 @@ class MinitfApp(RememberingApp):
                 loop.add_signal_handler(number, self._signalled, number)
         self.set_interval(TICK_S, self._tick)
         self.call_after_refresh(self._after_first_frame)
+
+    def on_resize(self, event: Resize) -> None:
+        # Beside the breakpoints, of which only the last that fits is set.
+        self.screen.set_class(event.size.width >= VAST, "-vast")
+        self.screen.set_class(event.size.height >= LOFTY, "-lofty")
 
     def _after_first_frame(self) -> None:
         if self._autostart:
@@ -136,8 +130,10 @@ class MinitfApp(RememberingApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "pane":
-            name, pane = str(parameters[0]), self._shown
-            return pane is not None and name in pane.ACTIONS and pane.can(name)
+            pane = self._shown
+            return pane is not None and parameters[0] == pane.NAME and pane.can(str(parameters[1]))
+        if action == "edit":
+            return self._shown is not None and self._shown.HAS_FORM
         return super().check_action(action, parameters)
 
     async def action_show(self, name: str) -> None:
@@ -145,16 +141,23 @@ class MinitfApp(RememberingApp):
         if not any(child.id == name for child in self._switcher.children):
             # Made when it is first wanted: the first frame, and the first step, come sooner.
             pane = next(pane for pane in PANES if name == pane.NAME)
-            await self._switcher.add_content(pane(self.device, self._recipes))
+            made = pane(self.device, self._recipes)
+            await self._switcher.add_content(made)
+            made.use_run(self.used_run)
         self.set_focus(None)
         self._switcher.current = name
         self._tabs.show(name)
         self.pane.tick()
         self.refresh_bindings()
 
-    def action_pane(self, name: str) -> None:
+    async def action_turn(self, by: int) -> None:
+        """Go to the next pane, or to the one before."""
+        names = [pane.NAME for pane in PANES]
+        await self.action_show(names[(names.index(self.pane.NAME) + by) % len(names)])
+
+    def action_pane(self, _pane: str, action: str) -> None:
         """Hand a key to the pane that is shown."""
-        self.pane.act(name)
+        self.pane.act(action)
 
     def action_edit(self) -> None:
         """Into the fields of the pane."""
@@ -165,8 +168,8 @@ class MinitfApp(RememberingApp):
         self.change_settings(theme=LIGHT.name if self.current_theme.dark else DARK.name)
 
     def action_help(self) -> None:
-        """All keys on one page."""
-        self.push_screen(HelpScreen())
+        """The keys that do something here, on one page."""
+        self.push_screen(HelpScreen(sections(self.pane, self.BINDINGS)))
 
     def action_help_quit(self) -> None:
         """Ctrl+C, which is copy here."""
@@ -195,6 +198,31 @@ class MinitfApp(RememberingApp):
     def _signalled(self, number: int) -> None:
         self.exit_signal = number
         self.run_worker(self.action_leave(), exit_on_error=False)
+
+    # Runs.
+
+    @on(RunsPane.Used)
+    def _run_used(self, event: RunsPane.Used) -> None:
+        self.use_run(event.name)
+
+    @on(RunsPane.Resumed)
+    async def _run_resumed(self, event: RunsPane.Resumed) -> None:
+        event.stop()
+        await self.resume_run(event.name)
+
+    def use_run(self, name: str) -> None:
+        """Have all panes work with that run, also those that are made later."""
+        self.used_run = name
+        for pane in self._panes:
+            pane.use_run(name)
+        self.notify(f"All panes work with {name} now.", markup=False)
+
+    async def resume_run(self, name: str) -> None:
+        """Go on with a run in the Train pane."""
+        await self.action_show(TrainPane.NAME)
+        resume = getattr(self.pane, "resume", None)
+        if resume is not None:
+            resume(name)
 
     @on(Tab.Chosen)
     async def _tab_chosen(self, event: Tab.Chosen) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 from textual.widgets import Static
 
@@ -19,7 +20,7 @@ from minitf_tui.job import Device
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.pane import STOP, Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ class BenchmarkPane(Pane):
 
     NAME = "benchmark"
     JOB = "benchmark"
-    ACTIONS = ("bench", "stop")
+    KEYS = (
+        Binding("b", "bench", "benchmark", tooltip="time the run with its cache and without"),
+        STOP,
+    )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)

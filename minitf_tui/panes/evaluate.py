@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
@@ -18,7 +19,7 @@ from minitf_tui.job import Device
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.pane import STOP, Pane, Recipes
 from minitf_tui.widgets.readout import Progress, Readout
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class EvaluatePane(Pane):
 
     NAME = "evaluate"
     JOB = "evaluation"
-    ACTIONS = ("evaluate", "stop")
+    KEYS = (Binding("e", "evaluate", "evaluate", tooltip="score the text with the run"), STOP)
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)

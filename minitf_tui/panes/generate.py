@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 
 from core.config import SamplingConfig
@@ -18,7 +19,7 @@ from minitf_tui.job import Device
 from minitf_tui.problems import escape, quoted
 from minitf_tui.widgets.form import Form, Item, items_of, shown
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.pane import STOP, Pane, Recipes
 from minitf_tui.widgets.readout import Progress
 from minitf_tui.widgets.texts import Texts
 
@@ -40,7 +41,12 @@ class GeneratePane(Pane):
 
     NAME = "generate"
     JOB = "generation"
-    ACTIONS = ("generate", "again", "cache", "stop")
+    KEYS = (
+        Binding("g", "generate", "generate", tooltip="write; what is being written now is stopped"),
+        Binding("a", "again", "again", tooltip="write again, with the next seed"),
+        STOP,
+        Binding("c", "cache", "cache on/off", tooltip="cache on or off, for the next text"),
+    )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 from textual.content import Content
 from textual.events import DescendantBlur
@@ -51,7 +52,12 @@ class TrainPane(Pane):
 
     NAME = "train"
     JOB = "training"
-    ACTIONS = ("train", "pause", "stop", "log")
+    KEYS = (
+        Binding("r", "train", "run", tooltip="start a run with these settings"),
+        Binding("p", "pause", "pause", tooltip="pause or go on; the device is free meanwhile"),
+        Binding("s", "stop", "stop", tooltip="save and stop"),
+        Binding("y", "log", "log scale", tooltip="loss on a logarithmic scale, or not"),
+    )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)

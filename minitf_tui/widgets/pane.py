@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual import on
+from textual.binding import Binding
 from textual.containers import Container
 from textual.message import Message
 from textual.widgets import Static
@@ -19,8 +20,13 @@ from minitf_tui.widgets.form import Form
 
 if TYPE_CHECKING:
     from core.recipes import Session
+    from minitf_tui.settings import Settings
 
 Collector = Callable[[Event], bool]
+
+RUN = "run"
+"""Name of the form's row for the run to work with."""
+STOP = Binding("s", "stop", "stop", tooltip="stop the job of this pane")
 
 
 def sends_all(_event: Event) -> bool:
@@ -43,13 +49,15 @@ class Recipes(Protocol):
 
 
 class Pane(Container):
-    """One of the four rooms. At most one job at a time; its numbers stay when it has ended."""
+    """One of the rooms. At most one job at a time; its numbers stay when it has ended."""
 
     NAME: ClassVar[str]
     JOB: ClassVar[str]
     """What its job is called in a sentence: "generation"."""
-    ACTIONS: ClassVar[tuple[str, ...]]
-    """What its keys do; the app binds the keys."""
+    KEYS: ClassVar[tuple[Binding, ...]]
+    """Its keys: `description` is for the footer, `tooltip` for the help. An action is the name of
+    a `do_` method; the app binds the keys while the pane is shown."""
+    HAS_FORM: ClassVar[bool] = True
 
     class News(Message):
         """A rare event of a job."""
@@ -118,6 +126,21 @@ class Pane(Container):
     def edit(self) -> None:
         """Into the fields."""
         self.query_one(Form).edit()
+
+    @property
+    def settings(self) -> Settings:
+        """How somebody likes the app."""
+        return self.app.settings  # type: ignore[attr-defined]
+
+    def change_settings(self, **changes: Any) -> None:
+        """Like it another way, in every pane and the next time."""
+        self.app.change_settings(**changes)  # type: ignore[attr-defined]
+
+    def use_run(self, name: str) -> None:
+        """Work with that run from now on."""
+        form = self.query(Form)
+        if form and RUN in form.first().texts():
+            form.first().fill({RUN: name})
 
     def launch(self, make: Callable[[], Session], collect: Collector = sends_all) -> bool:
         """Start a job; False, with the reason in the pane, when that cannot be.

@@ -116,20 +116,6 @@ async def test_t_changes_the_theme_and_back() -> None:
         assert app.theme == DARK.name
 
 
-async def test_help_opens_and_closes_and_names_every_key_of_the_app() -> None:
-    app = app_with()
-    async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("question_mark")
-        await pilot.pause()
-        text = screen_text(app)
-        for key in "rpysebgactqi":
-            assert f"\n    │    {key} " in text or f" {key} " in text, key
-        assert "Ctrl+C" in text
-        await pilot.press("escape")
-        await pilot.pause()
-        assert len(app.screen_stack) == 1
-
-
 async def test_q_leaves_at_once_when_nothing_runs() -> None:
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:

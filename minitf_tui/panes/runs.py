@@ -1,0 +1,308 @@
+"""The Runs pane: every run on disk; use one, go on with one, compare some, delete one.
+
+The disk is read in a thread, at most every second and with a twentieth of a processor; the
+screen shows what was read last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from core.errors import MinitfError, RunError
+from minitf_tui import format as fmt
+from minitf_tui import run_readings as readings
+from minitf_tui.figure import Figure
+from minitf_tui.job import Device
+from minitf_tui.run_list import RunDetails, RunReader, Seen, delete
+from minitf_tui.widgets.confirm import Confirm
+from minitf_tui.widgets.hint import Hint
+from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.plot import Plot
+from minitf_tui.widgets.readout import Readout
+from minitf_tui.widgets.run_table import RunTable
+
+if TYPE_CHECKING:
+    from core.store.summary import RunSummary
+
+LEAST_INTERVAL_S = 1.0
+READING_SHARE = 0.05
+"""Of one processor, for reading runs."""
+LIST = Binding.Group("list")
+
+
+class RunsPane(Pane):
+    """What was trained."""
+
+    NAME = "runs"
+    JOB = "reading"
+    HAS_FORM = False
+    KEYS = (
+        Binding("o,enter", "use", "use", tooltip="make it the run that all panes work with"),
+        Binding("u", "resume", "resume", tooltip="go on with it in the Train pane"),
+        Binding("space", "mark", "compare", tooltip="keep its curve in the plot; again: take out"),
+        Binding("x", "axis", show=False, tooltip="against steps, tokens or training time"),
+        Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
+        Binding("v", "view", "details", tooltip="plot, or details and differences"),
+        Binding("d", "delete", "delete", tooltip="delete it, after a question"),
+        Binding("j,down", "down", show=False, group=LIST, tooltip="to the run below"),
+        Binding("k,up", "up", show=False, group=LIST, tooltip="to the run above"),
+        Binding("pagedown", "page_down", show=False, group=LIST, tooltip="a page down"),
+        Binding("pageup", "page_up", show=False, group=LIST, tooltip="a page up"),
+        Binding("g,home", "first", show=False, group=LIST, tooltip="to the newest run"),
+        Binding("G,end", "last", show=False, group=LIST, tooltip="to the oldest run"),
+    )
+
+    class Used(Message):
+        """All panes are to work with a run."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    class Resumed(Message):
+        """The Train pane is to go on with a run."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
+        super().__init__(device, recipes)
+        self.used = "last"
+        self._reader = RunReader()
+        self._seen = Seen()
+        self._marked: list[str] = []
+        self._refused = ""
+        """The run that a refusal was about; it is taken back once that run has ended."""
+        self._axis = "step"
+        self._is_reading = False
+        self._due = 0.0
+        self._table = RunTable(id="table")
+        self._plot = Plot(Figure("loss"), id="curves")
+        self._details = Readout(id="details")
+        self._more = Static("", id="more", markup=False)
+        self._list_box = Container(self._table, id="list-box", classes="box")
+
+    def compose(self) -> ComposeResult:
+        yield self.problem
+        yield Hint("There are no runs yet.", ("1", "go to Train, where r starts one"))
+        with Container(id="main"):
+            with Container(id="left"):
+                yield self._list_box
+                yield self._plot
+            with VerticalScroll(id="side", can_focus=False):
+                yield self._details
+                yield self._more
+
+    def on_mount(self) -> None:
+        self._list_box.border_title = "runs"
+
+    def use_run(self, name: str) -> None:
+        self.used = name
+        self._show()
+
+    # Keys.
+
+    def can(self, action: str) -> bool:
+        if action == "view":
+            return bool(self._seen.runs) and self.screen.has_class("-narrow")
+        return bool(self._seen.runs)
+
+    def do_use(self) -> None:
+        """All panes work with the highlighted run from now on."""
+        if run := self._table.run:
+            self.post_message(self.Used(run.name))
+
+    def do_resume(self) -> None:
+        """Go on with the highlighted run in the Train pane."""
+        if (run := self._table.run) and not self._refuses(run, "trained already"):
+            self.post_message(self.Resumed(run.name))
+
+    def do_mark(self) -> None:
+        """Keep the curve of the highlighted run in the plot, or take it out."""
+        if run := self._table.run:
+            keep = [name for name in self._marked if name != run.name]
+            self._marked = keep if len(keep) < len(self._marked) else [*keep, run.name]
+            self._table.move(1)
+            self._show()
+
+    def do_axis(self) -> None:
+        """The next of step, tokens and time."""
+        from minitf_tui.comparison import X_AXES
+
+        self._axis = X_AXES[(X_AXES.index(self._axis) + 1) % len(X_AXES)]
+        self._show()
+
+    def do_log(self) -> None:
+        """Logarithmic loss, or not."""
+        self.change_settings(log_y=not self.settings.log_y)
+        self._show()
+
+    def do_view(self) -> None:
+        """Details instead of the plot where there is no room for both."""
+        self.toggle_class("-details")
+
+    def do_down(self) -> None:
+        """To the next run."""
+        self._table.move(1)
+
+    def do_up(self) -> None:
+        """To the run before."""
+        self._table.move(-1)
+
+    def do_page_down(self) -> None:
+        """A page on."""
+        self._table.move(self._table.page)
+
+    def do_page_up(self) -> None:
+        """A page back."""
+        self._table.move(-self._table.page)
+
+    def do_first(self) -> None:
+        """To the newest run."""
+        self._table.go_to(0)
+
+    def do_last(self) -> None:
+        """To the oldest run."""
+        self._table.go_to(len(self._seen.runs) - 1)
+
+    # Deleting.
+
+    def do_delete(self) -> None:
+        """Delete the highlighted run, once somebody has said yes."""
+        run = self._table.run
+        if run is None or self._refuses(run, "deleted"):
+            return
+        known = self._seen.details.get(run.name)
+        kept = fmt.plural(len(known.checkpoints), "checkpoint") + ", " if known else ""
+        question = (
+            f"Delete the run {run.name}, {fmt.size_bytes(run.size_bytes)}?\n"
+            f"Its {kept}metrics and reports will be gone for good."
+        )
+
+        def answered(is_sure: bool | None) -> None:
+            if is_sure:
+                self.run_worker(self._delete(run.name), exit_on_error=False)
+
+        self.app.push_screen(Confirm(question, yes="delete it", no="keep it"), answered)
+
+    def _refuses(self, run: RunSummary, what: str) -> bool:
+        """Say so when a run is being trained, and so cannot be changed."""
+        if run.state != "running":
+            self._refused = ""
+            self.complain(None)
+            return False
+        self._refused = run.name
+        self.complain(
+            RunError(
+                f"The run {run.name} is being trained and cannot be {what}.",
+                hint="Stop it first: with s in the Train pane, or where it was started.",
+            )
+        )
+        return True
+
+    async def _delete(self, name: str) -> None:
+        try:
+            await asyncio.to_thread(delete, name)
+        except (MinitfError, OSError) as error:
+            self.complain(error)
+            return
+        self.complain(None)
+        if self.used == name:
+            self.post_message(self.Used("last"))
+        self.look_again()
+
+    # The disk.
+
+    def tick(self) -> None:
+        if self._is_reading or time.monotonic() < self._due:
+            return
+        self._is_reading = True
+        self.run_worker(self._look(), group="runs", exit_on_error=False)
+
+    @on(RunTable.Moved)
+    def look_again(self) -> None:
+        """Read at the next tick: something is wanted that is not known."""
+        self._due = 0.0
+
+    async def _look(self) -> None:
+        wanted, smoothing = self._plotted(), self.settings.smoothing
+        try:
+            seen = await asyncio.to_thread(self._reader.look, wanted, smoothing)
+        finally:
+            self._is_reading = False
+        if wanted == self._plotted():
+            self._due = time.monotonic() + max(LEAST_INTERVAL_S, seen.cost_s / READING_SHARE)
+        self._heard_from_disk(seen)
+
+    def _heard_from_disk(self, seen: Seen) -> None:
+        if seen.error is not None:
+            self.complain(seen.error)
+            return
+        had_any, states = bool(self._seen.runs), {run.name: run.state for run in seen.runs}
+        if isinstance(self.error, OSError) or states.get(self._refused) != "running":
+            if isinstance(self.error, OSError) or self._refused:
+                self.complain(None)
+            self._refused = ""
+        self._seen = seen
+        self._marked = [name for name in self._marked if name in states]
+        self._table.show(seen.runs)
+        self.set_class(bool(seen.runs), "-started")
+        if had_any != bool(seen.runs):
+            self.app.refresh_bindings()
+        self._show()
+
+    # What is seen.
+
+    def _plotted(self) -> list[str]:
+        """Names of the runs whose curves are wanted: the marked ones, then the highlighted."""
+        here = [self._table.run.name] if self._table.run else []
+        return self._marked + [name for name in here if name not in self._marked]
+
+    def _show(self) -> None:
+        from minitf_tui.comparison import COLOURS, comparison_figure
+
+        known, here = self._seen.details, self._table.run
+        drawn = [name for name in self._plotted() if name in known]
+        marks = readings.marks_of(drawn, COLOURS)
+        self._table.mark(marks, self._marked)
+        self._list_box.border_subtitle = Content(
+            readings.total_line(self._seen.runs, self._seen.unreadable, self.used)
+        )
+        self._plot.show(
+            comparison_figure(
+                [known[name].curve for name in drawn],
+                x_axis=self._axis,
+                dots=self.settings.dots,
+                log_y=self.settings.log_y,
+            )
+        )
+        if here and here.name in known:
+            self._details.show(*readings.details_groups(here, known[here.name]))
+            self._more.update(self._below(drawn, marks, known[here.name]))
+
+    def _below(self, drawn: list[str], marks: Mapping[str, str], here: RunDetails) -> Content:
+        """Under the details: what differs between two runs, and what the one wrote."""
+        from minitf_tui.comparison import config_differences
+
+        width = max(24, self._more.size.width)
+        sample = readings.sample_lines(here.sample, width)
+        if len(drawn) != 2:
+            return sample
+        one, two = drawn
+        configs = (self._seen.details[name].run.config for name in drawn)
+        table = readings.difference_table(
+            (one, two), (marks[one], marks[two]), config_differences(*configs), width
+        )
+        return Content("\n\n").join([table, sample]) if here.sample else table
