@@ -21,6 +21,7 @@ from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
+from core.store.floor import FLOOR_FACTS, floor_facts
 from core.store.rates import FILE_NAME as RATES_FILE
 from core.store.rates import given_rates, rates_of_steps, rates_to_repeat, to_json
 from core.store.run import Run, change_budget, create_run
@@ -64,7 +65,8 @@ def launch_new(
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    run = create_run(name, config, _provenance(parts), text.tokenizer.to_json())
+    provenance = {**_provenance(parts), **floor_facts(config.text, text)}
+    run = create_run(name, config, provenance, text.tokenizer.to_json())
     with run.lock():
         yield from _session(run, parts, clock, None, wishes, {}).run()
 
@@ -238,6 +240,7 @@ def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
         device=device.type,
         dtype=device.dtype,
         threads=device.threads,
+        **{name: run.provenance.get(name) for name in FLOOR_FACTS},
     )
 
 

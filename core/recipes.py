@@ -203,6 +203,9 @@ def evaluation(
         result = yield from until(is_stopping, scoring)
         if result is not None:
             source = VALIDATION_SPLIT if text is None else str(text)
+            if text is None:
+                floor = found.run.provenance.get("floor_loss")
+                result = replace(result, floor_loss=floor)
             done = EvaluationCompleted(
                 run=found.run.name, step=found.step, text=source, result=result
             )

@@ -64,6 +64,11 @@ def loss(value: float | None) -> str:
     return f"{value:.3f}" if _known(value) else NONE
 
 
+def difference(value: float | None, base: float | None) -> str:
+    """How far a loss lies from another one, the sign always shown: +0.125."""
+    return f"{value - base:+.3f}" if _known(value) and _known(base) else NONE
+
+
 def perplexity(value: float | None) -> str:
     """Three digits that mean something: 3.31, 23.4, 1,045; 1.2 M beyond that."""
     if not _known(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.events import BenchmarkCompleted, EvaluationCompleted, RunFinished, RunStarted
@@ -23,7 +24,9 @@ def perplexity(loss: float | None) -> float | None:
     return math.exp(loss) if loss is not None and loss < LARGEST_EXPONENT else None
 
 
-def training_groups(history: History | None, saved: int | None) -> tuple[Group, ...]:
+def training_groups(
+    history: History | None, saved: int | None, *, started: RunStarted | None = None
+) -> tuple[Group, ...]:
     """A run so far: the batches, the held-out text, the work."""
     steps = history.steps if history else None
     validations = history.validations if history else None
@@ -52,7 +55,7 @@ def training_groups(history: History | None, saved: int | None) -> tuple[Group, 
             (
                 Reading("loss", fmt.loss(held_out("loss")), NATS, "bold $warning"),
                 Reading("± 95 %", fmt.loss(half), NATS),
-                Reading("perplexity", fmt.perplexity(held_out("perplexity"))),
+                _perplexity_or_gap(held_out("perplexity"), held_out("loss"), started),
                 Reading("bits/byte", fmt.loss(held_out("bits_per_byte"))),
             ),
         ),
@@ -68,6 +71,15 @@ def training_groups(history: History | None, saved: int | None) -> tuple[Group, 
     )
 
 
+def _perplexity_or_gap(
+    perplexity: float | None, loss: float | None, started: RunStarted | None
+) -> Reading:
+    """Where the least loss is known, the distance to it says more."""
+    if started is None or started.floor_loss is None:
+        return Reading("perplexity", fmt.perplexity(perplexity))
+    return Reading("above floor", fmt.difference(loss, started.floor_loss), NATS)
+
+
 def run_group(started: RunStarted) -> Group:
     """What a run is made of."""
     return Group(
@@ -81,7 +93,20 @@ def run_group(started: RunStarted) -> Group:
             Reading("density", fmt.loss(started.bytes_per_token), "bytes/tok"),
             Reading("device", f"{started.device} {started.dtype}"),
             Reading("threads", str(started.threads)),
+            *_source_readings(started),
         ),
+    )
+
+
+def _source_readings(started: RunStarted) -> tuple[Reading, ...]:
+    """What is random in the text, where that is known."""
+    if started.floor_loss is None:
+        return ()
+    entropy = started.entropy_per_char
+    bits = entropy / math.log(2) if entropy is not None else None
+    return (
+        Reading("floor", fmt.mean_sd(started.floor_loss, started.floor_se), NATS),
+        Reading("entropy", fmt.loss(bits), "bits/char"),
     )
 
 
@@ -121,6 +146,16 @@ def loss_figure(history: History | None, *, log_y: bool, dots: str) -> Figure:
     )
 
 
+def with_floor(figure: Figure, floor: float | None) -> Figure:
+    """A line across a figure of losses at the least loss there is, if that is known."""
+    steps = next((curve.x for curve in figure.curves if len(curve.x)), None)
+    if floor is None or steps is None:
+        return figure
+    ends = steps[[0, -1]]
+    line = Curve("floor", ends, 0 * ends + floor, "success", value=fmt.loss(floor))
+    return replace(figure, curves=(*figure.curves, line))
+
+
 def step_figure(
     history: History | None, name: str, title: str, colour: str, *, dots: str, log_y: bool = False
 ) -> Figure:
@@ -137,6 +172,8 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     """The card: what was measured, and how."""
     result = event.result
     low, high = result.loss_ci95
+    gap = fmt.difference(result.loss, result.floor_loss)
+    floor = () if result.floor_loss is None else (Reading("above floor", gap, NATS),)
     return (
         Group(
             "result",
@@ -145,6 +182,7 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
                 Reading("95 % interval", f"{low:.3f}–{high:.3f}", NATS),
                 Reading("perplexity", fmt.perplexity(result.perplexity)),
                 Reading("bits/byte", fmt.loss(result.bits_per_byte)),
+                *floor,
                 Reading("top-1 accuracy", fmt.percent(result.top1)),
                 Reading("top-5 accuracy", fmt.percent(result.top5)),
             ),

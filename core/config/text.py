@@ -9,13 +9,22 @@ from core.fields import at_least, check_types, in_choices, setting
 
 TOKENIZERS = ("bpe", "byte", "char")
 MIN_BPE_VOCAB = 260
+GENERATED = "generated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
     """What is read, and how it becomes tokens."""
 
-    corpus: str = setting("python-docs", "python-docs, or the path of a UTF-8 text file")
+    corpus: str = setting(
+        "python-docs",
+        "python-docs, or generated (small stories of known entropy), or the path of a UTF-8 text"
+        " file",
+    )
+    generated_chars: int = setting(
+        2_000_000, "length of the corpus generated, to the end of a story", unit="characters"
+    )
+    generated_seed: int = setting(0, "seed of the corpus generated")
     tokenizer: str = setting("bpe", "how text becomes tokens", choices=TOKENIZERS)
     vocab_size: int = setting(1024, "token ids of a bpe tokenizer, 260 or more", unit="tokens")
     validation_fraction: float = setting(0.1, "share of the text held out, from its end")
@@ -26,7 +35,8 @@ class TextConfig:
     def __post_init__(self) -> None:
         check_types(self)
         in_choices(self)
-        at_least(self, 0, "max_tokens")
+        at_least(self, 0, "max_tokens", "generated_seed")
+        at_least(self, 1, "generated_chars")
         if not self.corpus:
             raise ConfigError("The corpus has no name.", hint="Name a text file, or python-docs.")
         if self.tokenizer == "bpe" and self.vocab_size < MIN_BPE_VOCAB:
@@ -39,3 +49,10 @@ class TextConfig:
                 f"validation_fraction={self.validation_fraction:g} is not between 0 and 1.",
                 hint="The usual value is 0.1.",
             )
+
+    @property
+    def source(self) -> str:
+        """The corpus, with what else decides its text."""
+        if self.corpus != GENERATED:
+            return self.corpus
+        return f"{GENERATED}:{self.generated_chars}:{self.generated_seed}"

@@ -34,6 +34,8 @@ class Evaluation:
     """Of the scored tokens, in UTF-8."""
     stride: int
     context: int
+    floor_loss: float | None = None
+    """The least loss on this text, in nats per token; None where its source is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

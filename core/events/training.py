@@ -35,6 +35,13 @@ class RunStarted:
     device: str
     dtype: str
     threads: int
+    floor_loss: float | None = None
+    """The least loss on the validation split, in nats per token: what is random in its text.
+    None where the source of the text is not known."""
+    floor_se: float | None = None
+    """How far luck may have taken `floor_loss` from the entropy of the source."""
+    entropy_per_char: float | None = None
+    """Of the source, in nats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +159,8 @@ class TrainResult:
     """Of the newest validation: of the last step, unless the run was stopped before it."""
     val_perplexity: float | None
     bits_per_byte: float | None
+    floor_loss: float | None = None
+    """See `RunStarted`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ def tokenize_corpus(config: TextConfig) -> TokenizedText:
         DataError: the text cannot be used.
         TokenizerError: it cannot be tokenised.
     """
-    corpus = load_corpus(config.corpus)
+    corpus = load_corpus(config.source)
     train_text, _ = split_text(corpus.text, config.validation_fraction)
     tokenizer = _make_tokenizer(config, corpus, train_text)
     return _split_ids(config, tokenizer, corpus.sha256, lambda: corpus)
@@ -84,7 +84,7 @@ def tokenized_text_of(run: Run) -> TokenizedText:
     sha256 = str(run.provenance["corpus_sha256"])
 
     def same_corpus() -> Corpus:
-        corpus = load_corpus(run.config.text.corpus)
+        corpus = load_corpus(run.config.text.source)
         if corpus.sha256 != sha256:
             raise RunError(
                 f"The corpus {corpus.name!r} has changed since {run.name} was made.",

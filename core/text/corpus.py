@@ -13,8 +13,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.config.text import GENERATED
 from core.errors import DataError
 from core.paths import absolute
+from core.text.generated import generated_pieces, is_generated
 
 PYTHON_DOCS = "python-docs"
 
@@ -37,13 +39,17 @@ def load_corpus(name: str) -> Corpus:
         DataError: it is missing, unreadable, empty, binary or not UTF-8.
     """
     name = full_name(name)
-    text = _python_docs() if name == PYTHON_DOCS else read_text(Path(name))
+    if is_generated(name):
+        text = "".join(generated_pieces(name))
+    else:
+        text = _python_docs() if name == PYTHON_DOCS else read_text(Path(name))
     return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
 def full_name(name: str) -> str:
     """A built-in name as it is, a path made absolute: it means the same from any folder."""
-    return name if name == PYTHON_DOCS else str(absolute(name))
+    is_built_in = name in (PYTHON_DOCS, GENERATED) or is_generated(name)
+    return name if is_built_in else str(absolute(name))
 
 
 def read_text(path: Path) -> str:
@@ -109,7 +115,8 @@ def _python_docs() -> str:
 def _unreadable(path: Path, error: OSError | ValueError) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(
-            f"There is no file {str(path)!r}.", hint=f"Known without a file: {PYTHON_DOCS}."
+            f"There is no file {str(path)!r}.",
+            hint=f"Known without a file: {PYTHON_DOCS}, {GENERATED}.",
         )
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises for a name that is too long)
         return DataError(f"{str(path)!r} is a folder.", hint="Name one text file.")

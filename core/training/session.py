@@ -92,6 +92,7 @@ class TrainingSession:
             val_loss=validation.get("loss"),
             val_perplexity=validation.get("perplexity"),
             bits_per_byte=validation.get("bits_per_byte"),
+            floor_loss=self._started.floor_loss,
         )
 
     def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:

@@ -43,12 +43,21 @@ def loss(events: Events, title: str) -> Figure:
     if scored:
         x, losses = _series(scored, "loss")
         top.plot(x, losses, color=ORANGE, marker="o", markersize=4, label="validation")
+    _draw_floor(top, events)
     _dress(top, title=title, ylabel="loss (nats per token)")
     top.legend(frameon=False)
     below.plot(*_series(steps, "lr"), color=GREEN, linewidth=1.4)
     _dress(below, xlabel="step", ylabel="learning rate")
     below.set_ylim(bottom=0)
     return figure
+
+
+def _draw_floor(axes: Axes, events: Events) -> None:
+    """The least loss there is, where the run knows it."""
+    started = [e for e in events if e.get("event") == "RunStarted"]
+    floor = started[-1].get("floor_loss") if started else None
+    if floor is not None:
+        axes.axhline(floor, color=GREEN, linestyle="--", linewidth=1.2, label=f"floor {floor:.3f}")
 
 
 def latency(cells: Events, title: str) -> Figure:

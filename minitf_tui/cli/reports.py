@@ -33,6 +33,7 @@ def training(result: TrainResult) -> str:
         ("validation loss", f"{fmt.loss(result.val_loss)} nats per token"),
         ("perplexity", fmt.perplexity(result.val_perplexity)),
         ("bits per byte", fmt.loss(result.bits_per_byte)),
+        *_floor(result.val_loss, result.floor_loss),
     ]
     rows = [
         *(scores if result.val_loss is not None else [("validation", "none yet")]),
@@ -71,12 +72,20 @@ def evaluation(event: EvaluationCompleted) -> str:
         ("95 % interval", f"{fmt.loss(low)} to {fmt.loss(high)}"),
         ("perplexity", fmt.perplexity(result.perplexity)),
         ("bits per byte", fmt.loss(result.bits_per_byte)),
+        *_floor(result.loss, result.floor_loss),
         ("first choice", fmt.percent(result.top1)),
         ("in best five", fmt.percent(result.top5)),
         ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
         ("protocol", f"stride {result.stride}, context {result.context}"),
     ]
     return titled(f"{escape(event.run)} at step {event.step}, {escape(event.text)}", rows)
+
+
+def _floor(loss: float | None, floor: float | None) -> list[Row]:
+    """The least loss there is, if that is known, and how far the model is from it."""
+    if floor is None:
+        return []
+    return [("floor", f"{fmt.loss(floor)} nats per token: loss {fmt.difference(loss, floor)}")]
 
 
 def generation(result: Generation | GenerationBatch) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from pathlib import Path
@@ -163,12 +164,14 @@ class TrainListener:
             case ValidationCompleted():
                 self._val_loss = event.loss
                 if not self.line.is_live:
-                    self.line.note(_validation(event))
+                    self.line.note(_validation(event, self.started))
             case SetupProgressed():
                 self.line.stage(event.stage)
             case RunStarted():
                 self.started = event
                 self.line.note(_start(event))
+                if event.floor_loss is not None:
+                    self.line.note(_floor(event))
             case SampleCompleted():
                 self.sample = event
             case CheckpointSaved():
@@ -198,6 +201,8 @@ class TrainListener:
         parts = [self.line.bar(share), f"step {event.step}", f"loss {fmt.loss(event.loss)}"]
         if self._val_loss is not None:
             parts.append(f"val {fmt.loss(self._val_loss)}")
+            if self.started is not None and self.started.floor_loss is not None:
+                parts.append(f"floor {fmt.difference(self._val_loss, self.started.floor_loss)}")
         parts.append(f"{fmt.count(event.tokens_per_s)} tok/s")
         if left is not None:
             parts.append(f"{fmt.seconds(left)} left")
@@ -234,9 +239,20 @@ def _start(event: RunStarted) -> str:
     )
 
 
-def _validation(event: ValidationCompleted) -> str:
+def _floor(event: RunStarted) -> str:
+    """The least loss there is, and what its text is made of."""
+    bits = None if event.entropy_per_char is None else event.entropy_per_char / math.log(2)
     return (
-        f"step {event.step}: validation loss {fmt.loss(event.loss)}, "
+        f"Floor of the validation loss: {fmt.mean_sd(event.floor_loss, event.floor_se)} nats "
+        f"per token; entropy of the source: {fmt.loss(bits)} bits per character"
+    )
+
+
+def _validation(event: ValidationCompleted, started: RunStarted | None) -> str:
+    floor = started.floor_loss if started else None
+    gap = "" if floor is None else f"floor {fmt.difference(event.loss, floor)}, "
+    return (
+        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}"
         f"perplexity {fmt.perplexity(event.perplexity)}, "
         f"{fmt.seconds(event.train_s)} of training"
     )

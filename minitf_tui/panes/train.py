@@ -217,7 +217,9 @@ class TrainPane(Pane):
             return
         with self._pace.measured():
             self._show_progress()
-            self._numbers.show(*readings.training_groups(self.history, self._saved_step))
+            self._numbers.show(
+                *readings.training_groups(self.history, self._saved_step, started=self.started)
+            )
             history = self.history
             drawn = (len(history.steps), len(history.validations)) if history else (0, 0)
             if history and drawn[0] and drawn != self._drawn:
@@ -231,7 +233,9 @@ class TrainPane(Pane):
 
     def _draw(self, history: History) -> None:
         dots = self._dots
-        self._loss.show(readings.loss_figure(history, log_y=self._log_y, dots=dots))
+        losses = readings.loss_figure(history, log_y=self._log_y, dots=dots)
+        floor = self.started.floor_loss if self.started else None
+        self._loss.show(readings.with_floor(losses, floor))
         for plot, name, title, log_y in (
             (self._lr, "lr", "learning rate", False),
             (self._grad, "grad_norm", "gradient norm (log)", True),
