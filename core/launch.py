@@ -65,8 +65,7 @@ def launch_new(
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    provenance = {**_provenance(parts), **floor_facts(config.text, text)}
-    run = create_run(name, config, provenance, text.tokenizer.to_json())
+    run = create_run(name, config, _provenance(parts, config), text.tokenizer.to_json())
     with run.lock():
         yield from _session(run, parts, clock, None, wishes, {}).run()
 
@@ -107,7 +106,7 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    provenance = _provenance(parts) | {"replay_of": source.name}
+    provenance = _provenance(parts, config) | {"replay_of": source.name}
     files = {RATES_FILE: to_json(rates)}
     run = create_run(name, config, provenance, text.tokenizer.to_json(), files)
     with run.lock():
@@ -244,11 +243,12 @@ def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
     )
 
 
-def _provenance(parts: _Parts) -> dict[str, Any]:
+def _provenance(parts: _Parts, config: RunConfig) -> dict[str, Any]:
     return {
         "corpus_sha256": parts.text.corpus_sha256,
         "n_params": _count(parts.model),
         **environment(parts.device),
+        **floor_facts(config.text, parts.text),
     }
 
 

@@ -30,7 +30,7 @@ PROMPT = Item(
     "prompt", "", "text to continue; empty takes a piece of the held-out text", is_wide=True
 )
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
-STOP = Item("stop", "", r"end before one of these texts, parted by bars: \n\n | END")
+STOP_TEXTS = Item("stop", "", r"end before one of these texts, parted by bars: \n\n | END")
 COMMON = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "count", "cache")
 RARE = ("repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_window")
 """Shown while somebody is in the form; what is switched on among them is told in a line."""
@@ -71,7 +71,7 @@ class GeneratePane(Pane):
         yield self.problem
         items = items_of(SamplingConfig(), (*COMMON, *RARE))
         with Container(id="settings", classes="box"):
-            yield Form((PROMPT, RUN, *items, STOP), columns=3)
+            yield Form((PROMPT, RUN, *items, STOP_TEXTS), columns=3)
         yield Hint(
             "Let a run write, one token at a time.",
             ("g", "generate from held-out text"),
@@ -83,7 +83,7 @@ class GeneratePane(Pane):
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "prompt and sampler"
-        for name in (*RARE, STOP.name):
+        for name in (*RARE, STOP_TEXTS.name):
             self.query_one(f"#row-{name}").add_class("-rare")
 
     @on(Form.Changed)
@@ -91,7 +91,7 @@ class GeneratePane(Pane):
         form = self.query_one(Form)
         texts = form.texts()
         changed = [item for item in form.items if texts[item.name] != shown(item.value)]
-        told = [f"{i.name} {texts[i.name]}" for i in changed if i.name in (*RARE, STOP.name)]
+        told = [f"{i.name} {texts[i.name]}" for i in changed if i.name in (*RARE, STOP_TEXTS.name)]
         form.summarise(escape("   ".join(told)))
 
     @on(Form.Submitted)
