@@ -22,7 +22,7 @@ _HOMES = {
     "generate_batch": "core.api",
     "benchmark": "core.api",
     "forecast": "core.api",
-    "estimate": "core.recipes",
+    "estimate": "core.plans",
     "list_runs": "core.store.summary",
     "preset": "core.presets",
     "RunConfig": "core.config.run",

@@ -239,6 +239,7 @@ def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
         device=device.type,
         dtype=device.dtype,
         threads=device.threads,
+        tokens_per_step=train.tokens_per_step,
         **{name: run.provenance.get(name) for name in FLOOR_FACTS},
     )
 

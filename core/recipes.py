@@ -11,7 +11,7 @@ events are pulled. Importing this module imports neither torch nor numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from core.events import (
 )
 from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
+from core.plans import Estimate, estimate, guessed_vocab, planned_lr
 from core.training.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -60,32 +61,6 @@ VALIDATION_SPLIT = "validation split"
 _LOADING = SetupProgressed(stage="loading the run")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What a config will cost, from arithmetic alone."""
-
-    n_params: int
-    flops_per_token: int
-    """Forward and backward."""
-    kv_bytes_per_token: int
-    training_bytes: int
-
-
-def estimate(config: RunConfig) -> Estimate:
-    """Figures for a form; never imports torch. The vocabulary is the requested one."""
-    from core.model import arithmetic
-
-    vocab_size = config.model.vocab_size or _guessed_vocab(config)
-    model = replace(config.model, vocab_size=vocab_size)
-    context, batch_size = config.train.context, config.train.batch_size
-    return Estimate(
-        n_params=arithmetic.count_parameters(model),
-        flops_per_token=arithmetic.training_flops_per_token(model, context),
-        kv_bytes_per_token=arithmetic.kv_bytes_per_token(model),
-        training_bytes=arithmetic.training_bytes(model, batch_size, context),
-    )
-
-
 def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
     """What a run will cost on this machine, from about `seconds` of its real steps; nothing
     is written to the runs folder."""
@@ -95,27 +70,9 @@ def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent
         tame_openmp()
         from core.measure.forecast import forecast
 
-        yield from forecast(config, _guessed_vocab(config), seconds, is_stopping)
+        yield from forecast(config, guessed_vocab(config), seconds, is_stopping)
 
     return Job(work)
-
-
-def _guessed_vocab(config: RunConfig) -> int:
-    """Number of token ids before the text was read."""
-    return {"byte": 256, "char": 100}.get(config.text.tokenizer, config.text.vocab_size)
-
-
-def planned_lr(
-    config: RunConfig, points: int = 100, *, steps: int | None = None
-) -> tuple[tuple[float, float], ...]:
-    """The learning rate that a run will have, as (share of the budget, rate); no torch.
-
-    Warm-up is counted in steps. A budget in seconds or epochs does not say how many there
-    will be: then `steps` says it (a forecast knows), and without it 1,000 are assumed.
-    """
-    from core.training.schedule import planned_course
-
-    return planned_course(config.train, points, steps)
 
 
 def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:

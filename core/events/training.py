@@ -35,6 +35,8 @@ class RunStarted:
     device: str
     dtype: str
     threads: int
+    tokens_per_step: int = 0
+    """Of all of a step's batches; 0 in runs that are older than this field."""
     floor_loss: float | None = None
     """The least loss on the validation split, in nats per token: what is random in its text.
     None where the source of the text is not known."""

@@ -57,9 +57,10 @@ class CausalSelfAttention(nn.Module):
         Returns:
             Tensor of shape (B, T, D), to be added to the residual stream.
         """
-        q_BNTH = self._split_heads(self.q_proj(x_BTD), self.n_heads)
-        k_BKSH = self._split_heads(self.k_proj(x_BTD), self.n_kv_heads)
-        v_BKSH = self._split_heads(self.v_proj(x_BTD), self.n_kv_heads)
+        q_BTD, k, v = self._project(x_BTD)
+        q_BNTH = self._split_heads(q_BTD, self.n_heads)
+        k_BKSH = self._split_heads(k, self.n_kv_heads)
+        v_BKSH = self._split_heads(v, self.n_kv_heads)
         if self.q_norm is not None and self.k_norm is not None:
             # In float32, the type of the norm's weight, also where products are bfloat16.
             q_BNTH = self.q_norm(q_BNTH.float()).to(v_BKSH.dtype)
@@ -70,6 +71,22 @@ class CausalSelfAttention(nn.Module):
             k_BKSH, v_BKSH = cache.extend(k_BKSH, v_BKSH)
         y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH)
         return self.o_proj(y_BNTH.transpose(1, 2).flatten(2))
+
+    def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, heads still side by side."""
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        if x_BTD.size(1) == 1:
+            q, k, v = (projection(x_BTD) for projection in projections)
+            return q, k, v
+        # For many positions one large product keeps threads busier than three small ones, which
+        # is worth the copy of the weights (docs/lab-notes.md); for a single one it is not.
+        weight = torch.cat([projection.weight for projection in projections])
+        bias = None
+        if self.q_proj.bias is not None:
+            bias = torch.cat([projection.bias for projection in projections])
+        sizes = [projection.out_features for projection in projections]
+        q, k, v = F.linear(x_BTD, weight, bias).split(sizes, -1)
+        return q, k, v
 
     def _attend(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor) -> Tensor:
         n_new, n_all = q_BNTH.size(2), k_BKSH.size(2)

@@ -1,7 +1,7 @@
 """Pull a session to its end, and let signals end it early but well.
 
 The first SIGINT, SIGTERM or SIGHUP asks the session to stop: it saves and finishes. A
-second one goes at once.
+second one goes at once. SIGUSR1 asks it to save and go on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Interruption:
         self.signal = number
         self._stop()
         if not self._is_quiet:
-            _acknowledge()
+            _acknowledge("Stopping; once more to leave at once.")
 
     @property
     def exit_code(self) -> int:
@@ -52,8 +52,12 @@ class Interruption:
 
 
 def drive(session: Session, listen: Callable[[Any], None]) -> Interruption:
-    """Hand every event of `session` to `listen`; how it was interrupted, if it was."""
-    return pull(session.run(), session.stop, listen)
+    """Hand every event of `session` to `listen`; how it was interrupted, if it was.
+
+    SIGUSR1, where there is one, asks for a checkpoint meanwhile.
+    """
+    with _saving(session):
+        return pull(session.run(), session.stop, listen)
 
 
 def pull(
@@ -74,11 +78,29 @@ def pull(
     return interruption
 
 
-def _acknowledge() -> None:
+def _acknowledge(words: str) -> None:
     """Past Python's buffers, which a signal handler must not touch."""
     if is_terminal(sys.stderr):
         with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), b"\r\x1b[KStopping; once more to leave at once.\n")
+            os.write(sys.stderr.fileno(), b"\r\x1b[K" + words.encode("ascii") + b"\n")
+
+
+@contextmanager
+def _saving(session: Session) -> Iterator[None]:
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def save(_number: int, _frame: FrameType | None) -> None:
+        if session.save():
+            _acknowledge("Saving after this step.")
+
+    before = signal.signal(number, save)
+    try:
+        yield
+    finally:
+        signal.signal(number, before if before is not None else signal.SIG_DFL)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from core.events import (
     CheckpointSaved,
     Diverged,
     Event,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     SampleCompleted,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "quick"
 BUDGET = ("steps", "seconds", "tokens")
 _BESIDE_RESUME = ("resume", "json", "metrics", *BUDGET)
+_BESIDE_REPLAY = ("replay", "name", "json", "metrics")
 
 COMMAND = Command(
     name="train",
@@ -60,6 +62,7 @@ COMMAND = Command(
         Flag("config", Path, "TOML file with settings, on top of the preset"),
         Flag("name", str, "name of the new run; made up when left out", metavar="NAME"),
         Flag("resume", str, "go on with a run; only its budget may change", metavar="RUN"),
+        Flag("replay", str, "take a run's recorded steps again, as a new run", metavar="RUN"),
         JSON,
         METRICS,
         *flags_of(preset(DEFAULT_PRESET)),
@@ -67,7 +70,7 @@ COMMAND = Command(
     notes=(
         f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config "
         "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the "
-        "others.",
+        "others. SIGUSR1 saves a checkpoint and training goes on.",
     ),
 )
 
@@ -109,17 +112,23 @@ def config_of(arguments: Arguments) -> RunConfig:
 def _session(arguments: Arguments) -> Session:
     from core import recipes
 
-    if "resume" not in arguments.values:
-        return recipes.training(config_of(arguments), name=arguments.get("name"))
+    if "resume" in arguments.values:
+        hint = "Only --steps, --seconds or --tokens may; for other settings start a new run."
+        _refuse_others(arguments, _BESIDE_RESUME, "resumed", hint)
+        budget: dict[str, Any] = arguments.among(BUDGET)
+        return recipes.resuming(arguments.values["resume"], **budget)
+    if "replay" in arguments.values:
+        hint = "A replay takes the same steps again; for other settings start a new run."
+        _refuse_others(arguments, _BESIDE_REPLAY, "replayed", hint)
+        return recipes.replaying(arguments.values["replay"], name=arguments.get("name"))
+    return recipes.training(config_of(arguments), name=arguments.get("name"))
+
+
+def _refuse_others(arguments: Arguments, allowed: tuple[str, ...], what: str, hint: str) -> None:
     for key in arguments.values:
-        if key not in _BESIDE_RESUME:
+        if key not in allowed:
             flag = COMMAND.flag(key)
-            raise UsageError(
-                f"--{flag.name} cannot change when a run is resumed.",
-                hint="Only --steps, --seconds or --tokens may; for other settings start a new run.",
-            )
-    budget: dict[str, Any] = arguments.among(BUDGET)
-    return recipes.resuming(arguments.values["resume"], **budget)
+            raise UsageError(f"--{flag.name} cannot change when a run is {what}.", hint=hint)
 
 
 def _text_of(path: Path) -> str:
@@ -176,6 +185,8 @@ class TrainListener:
                 self.sample = event
             case CheckpointSaved():
                 pass
+            case ReturnedToCheckpoint():
+                self.line.note(_return(event))
             case Diverged():
                 self.diverged = event
             case RunFinished():
@@ -229,7 +240,9 @@ def _name_to_type(result: TrainResult) -> str:
 
 
 def _start(event: RunStarted) -> str:
-    limits = [fmt.plural(event.steps, "step")] if event.steps else []
+    tokens = event.steps * event.tokens_per_step
+    reach = f" ({fmt.count(tokens)} tokens)" if tokens else ""
+    limits = [fmt.plural(event.steps, "step") + reach] if event.steps else []
     limits += [f"{fmt.seconds(event.seconds)} of training"] if event.seconds else []
     since = f" from step {event.step}" if event.step else ""
     return (
@@ -245,6 +258,13 @@ def _floor(event: RunStarted) -> str:
     return (
         f"Floor of the validation loss: {fmt.mean_sd(event.floor_loss, event.floor_se)} nats "
         f"per token; entropy of the source: {fmt.loss(bits)} bits per character"
+    )
+
+
+def _return(event: ReturnedToCheckpoint) -> str:
+    return (
+        f"step {event.step}: {event.what}; back to step {event.to_step}, "
+        f"learning rate x {event.lr_factor:g} from there"
     )
 
 

@@ -16,7 +16,7 @@ from minitf_tui.problems import explain
         (["runs", "list", "x"], "Try minitf runs show RUN."),
         (
             ["train", "--resume", "last", "--lr", "1"],
-            "Only --steps or --seconds may; for other settings start a new run.",
+            "Only --steps, --seconds or --tokens may; for other settings start a new run.",
         ),
     ],
 )

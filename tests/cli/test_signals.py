@@ -18,7 +18,7 @@ def _send(number):
 
 @pytest.fixture(autouse=True)
 def handlers_are_put_back():
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     yield
     assert [signal.getsignal(number) for number in numbers] == before
@@ -41,6 +41,29 @@ def test_training_saves_reports_and_leaves(minitf, recipes, make, number, code):
     assert outcome.out.startswith(
         "Stopped and saved. Go on with: minitf train --resume /runs/tiny\n"
     )
+
+
+def test_a_signal_of_its_own_saves_and_training_goes_on(minitf, recipes, make):
+    send = _send(signal.SIGUSR1)
+    session = recipes.play(make.started(), send, make.step(1), send, make.step(2), make.finished())
+    assert minitf("train", "--json").code == 0
+    assert session.saves == 2
+    assert not session.is_stopped
+    assert session.is_closed
+
+
+def test_the_wish_to_save_is_acknowledged_where_there_is_something_to_save(
+    recipes, make, monkeypatch
+):
+    said = []
+    monkeypatch.setattr("minitf_tui.cli.running._acknowledge", said.append)
+    session = recipes.play(_send(signal.SIGUSR1), make.step())
+    drive(session, lambda event: None)
+    assert said == ["Saving after this step."]
+    session = recipes.play(_send(signal.SIGUSR1), make.step())
+    session.save = lambda: False
+    drive(session, lambda event: None)
+    assert len(said) == 1
 
 
 def test_a_stopped_run_has_its_json_too(minitf, recipes, make):

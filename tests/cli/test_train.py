@@ -8,7 +8,13 @@ import json
 import pytest
 
 from core.config import write_toml
-from core.events import Diverged, SampleCompleted, SetupProgressed, TrainResult
+from core.events import (
+    Diverged,
+    ReturnedToCheckpoint,
+    SampleCompleted,
+    SetupProgressed,
+    TrainResult,
+)
 from core.presets import QUICK, SEED
 
 FIELDS = [
@@ -70,6 +76,27 @@ def test_resume_hands_over_only_the_budget_that_was_given(minitf, recipes, make)
     recipes.play(make.finished())
     assert minitf("train", "--resume", "tiny@5", "--steps", "9").code == 0
     assert recipes.call == ("resuming", ("tiny@5",), {"steps": 9})
+
+
+def test_resume_takes_a_budget_in_tokens(minitf, recipes, make):
+    recipes.play(make.finished())
+    assert minitf("train", "--resume", "tiny", "--tokens", "5e6").code == 0
+    assert recipes.call == ("resuming", ("tiny",), {"tokens": 5_000_000})
+
+
+def test_replay_hands_over_the_run_and_a_name(minitf, recipes, make):
+    recipes.play(make.finished())
+    assert minitf("train", "--replay", "tiny", "--name", "again", "--json").code == 0
+    assert recipes.call == ("replaying", ("tiny",), {"name": "again"})
+
+
+@pytest.mark.parametrize("words", [("--lr", "1"), ("--steps", "5"), ("--preset", "seed")])
+def test_a_replay_takes_the_steps_as_they_were(recipes, refused, words):
+    assert refused("train", "--replay", "tiny", *words).splitlines() == [
+        f"minitf: {words[0]} cannot change when a run is replayed.",
+        "A replay takes the same steps again; for other settings start a new run.",
+    ]
+    assert recipes.calls == []
 
 
 def test_json_is_the_result_and_nothing_else(minitf, recipes, make):
@@ -137,6 +164,23 @@ def test_a_limit_in_seconds_has_progress_too(minitf, recipes, make, terminal):
     minitf("train", "--json")
     assert "10.0 s left" in screen.getvalue()
     assert "20.0 s of training" in screen.getvalue()
+
+
+def test_a_budget_says_how_many_tokens_it_is(minitf, recipes, make):
+    started = make.started(steps=2442, tokens_per_step=2048)
+    recipes.play(started, make.finished())
+    assert "2,442 steps (5.0 M tokens)" in minitf("train", "--json").err
+
+
+def test_a_return_to_a_checkpoint_is_told(minitf, recipes, make):
+    back = ReturnedToCheckpoint(
+        step=57, what="the loss is nan", to_step=50, lr_factor=0.25, returns=2
+    )
+    recipes.play(make.started(), make.step(56), back, make.step(51), make.finished())
+    outcome = minitf("train", "--json")
+    assert outcome.code == 0
+    words = "step 57: the loss is nan; back to step 50, learning rate x 0.25 from there"
+    assert words in outcome.err.splitlines()
 
 
 def test_a_run_that_diverges_says_where_to_go_back_to(minitf, recipes, make):

@@ -28,6 +28,7 @@ from core.testing import CPU, tiny_model
 from core.text.batches import RandomBatches
 from core.training.clock import ACTIVITIES, Clock
 from core.training.optimizer import AdamW, clip_gradients
+from core.training.progress import Progress
 from core.training.schedule import learning_rate
 from core.training.step import compute_gradients
 from core.training.trainer import Probes, Trainer
@@ -68,7 +69,7 @@ def probes(losses: Iterator[float] | None = None) -> Probes:
     )
 
 
-EXTRAS = ("clock", "is_stopping", "wants_save", "probes")
+EXTRAS = ("clock", "is_stopping", "wants_save", "probes", "rates")
 
 
 def make_trainer(model: nn.Module | None = None, **changes: Any) -> Trainer:
@@ -274,6 +275,26 @@ def clockless(found: list[Any], expected: list[Any]) -> list[Any]:
     ]
 
 
+def test_what_was_saved_before_a_validation_learns_of_it() -> None:
+    """Else a resumed run would validate once more."""
+    wishes = Wishes()
+    trainer = make_trainer(
+        eval_interval=2,
+        checkpoint_interval=0,
+        sample_interval=0,
+        probes=probes(iter([3.0, 4.0, 5.0, 6.0])),
+        wants_save=wishes.take_save,
+    )
+    events = []
+    for event in trainer.run():
+        events.append(event)
+        if isinstance(event, StepCompleted) and event.step == 4:
+            wishes.save()
+    found = [(type(e), e.step) for e in events if e.step == 4]
+    kinds = (StepCompleted, CheckpointDue, ValidationCompleted, CheckpointDue)
+    assert found == [(kind, 4) for kind in kinds]
+
+
 def test_a_wish_to_save_does_not_offer_broken_weights() -> None:
     model, wishes = tiny_model(), Wishes()
     events = []
@@ -324,6 +345,17 @@ def test_every_batch_of_a_step_has_its_own_dropout() -> None:
     witness = Witness()
     list(make_trainer(witness, grad_accum=3, steps=2).run())
     assert len(set(witness.throws)) == len(witness.throws) == 6
+
+
+def test_recorded_rates_of_undone_steps_are_not_used_again() -> None:
+    trainer = make_trainer(rates=dict.fromkeys(range(1, 7), 0.5), warmup_steps=0)
+    assert trainer.repeats_to == 6
+    trainer.go_back(Progress(step=2, tokens=64, lr_factor=0.5, returns=1))
+    assert trainer.repeats_to == 2
+    told = steps(list(trainer.run()))
+    assert [e.lr for e in told] == [
+        0.5 * learning_rate(trainer._config, n, (n - 1) / 8) for n in range(3, 9)
+    ]
 
 
 def test_closing_the_stream_ends_the_run() -> None:

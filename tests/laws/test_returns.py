@@ -235,6 +235,9 @@ def test_a_stop_after_a_return_leaves_the_checkpoint(doomed: RunConfig) -> None:
     for event in session.run():
         events.append(event)
         if isinstance(event, ReturnedToCheckpoint):
+            # Killed here, the run needs not diverge again to know what happened.
+            state = find_run("whole").run.checkpoint_state(BACK)
+            assert (state["returns"], state["lr_factor"]) == (1, 0.5)
             session.stop()
     assert isinstance(events[-1], RunFinished)
     assert (events[-1].reason, events[-1].result.steps) == ("stopped", BACK)
