@@ -27,7 +27,7 @@ from minitf_tui.cli.running import MISTAKE, STOPPED_BY, SUCCESS, pull
 from minitf_tui.problems import explain, quoted
 
 if TYPE_CHECKING:
-    from core.conversing import Conversation
+    from core.recipes import Conversation
 
 DEFAULT_STOP = ("\n",)
 NOT_HERE = ("prompt", "count")
