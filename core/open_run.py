@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.device import Device, choose_device
-from core.errors import RunError
+from core.errors import DataError, RunError
 from core.model.transformer import Transformer
 from core.store.checkpoint import load_weights
 from core.store.find import find_run
@@ -37,6 +37,20 @@ class OpenRun:
             DataError: it is gone, and so is its copy in the cache.
         """
         return tokenized_text_of(self.run)
+
+    def held_out_ids(self, prompt_tokens: int) -> list[int]:
+        """The validation split, which holds a prompt of that many tokens.
+
+        Raises:
+            DataError: it does not.
+        """
+        held_out = self.text().validation_ids
+        if len(held_out) < prompt_tokens:
+            raise DataError(
+                f"The held-out text has {len(held_out)} tokens, and prompt_tokens={prompt_tokens}.",
+                hint=f"Try prompt_tokens={len(held_out)}.",
+            )
+        return held_out.tolist()
 
     def ids_of_file(self, path: Path) -> NDArray[Any]:
         """Any text, in the run's tokens.

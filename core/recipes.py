@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.conversing import Conversation
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError
 from core.events import (
     BenchmarkCompleted,
     BenchmarkEvent,
@@ -36,16 +36,16 @@ from core.plans import Estimate, estimate, guessed_vocab, planned_lr
 from core.training.wishes import Wishes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from core.open_run import OpenRun
 
 __all__ = [
+    "Conversation",
     "Estimate",
     "Job",
     "Session",
     "TrainingJob",
     "benchmarking",
+    "conversing",
     "estimate",
     "evaluation",
     "forecasting",
@@ -235,7 +235,7 @@ def benchmarking(
         from core.measure.benchmark import benchmark
 
         found = _open(run, device, dtype, threads)
-        held_out = _enough(found.text().validation_ids, bench.prompt_tokens)
+        held_out = found.held_out_ids(bench.prompt_tokens)
         timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
         result = yield from until(is_stopping, timing)
         if result is not None:
@@ -279,12 +279,3 @@ def _checked_stride(stride: int, context: int) -> int:
             hint=f"Try stride={context}, or a smaller one for more to look back at.",
         )
     return stride
-
-
-def _enough(held_out: NDArray[Any], prompt_tokens: int) -> list[int]:
-    if len(held_out) < prompt_tokens:
-        raise DataError(
-            f"The held-out text has {len(held_out)} tokens, and prompt_tokens={prompt_tokens}.",
-            hint=f"Try prompt_tokens={len(held_out)}.",
-        )
-    return held_out.tolist()

@@ -83,29 +83,23 @@ class Dialogue:
         Raises:
             TokenizerError: there is nothing to continue, or the tokenizer lacks a character.
         """
-        added = self._encoded(line)
-        if not self._ids and not added:
-            raise TokenizerError("The prompt has no tokens.", hint="Give at least one character.")
-        start, said = len(self._ids), len(self._ids) + len(added)
-        self._ids += added
-        ending = ""
-        # The token that is continued is fed, or fed again.
-        self._decoder.rewind(min(self._decoder.length, said - 1))
-        portion = self._ids[self._decoder.length :]
+        start = len(self._ids)
+        portion = self._extended(line)
+        said, ending = len(self._ids), ""
+        writing = write(
+            self._decoder,
+            self._tokenizer,
+            portion,
+            self._sampling,
+            [self._dice],
+            is_stopping=is_stopping,
+        )
         try:
-            for event in write(
-                self._decoder,
-                self._tokenizer,
-                portion,
-                self._sampling,
-                [self._dice],
-                is_stopping=is_stopping,
-            ):
+            for event in writing:
                 if isinstance(event, TokenGenerated):
                     self._ids.append(event.token.id)
                 elif isinstance(event, GenerationFinished):
-                    [reply] = event.continuations
-                    ending = reply.stop_string
+                    ending = event.continuations[0].stop_string
                     self._cut(said, ending)
                 yield event
         except GeneratorExit:  # closed between two tokens
@@ -135,6 +129,16 @@ class Dialogue:
     def _forget(self, length: int) -> None:
         del self._ids[length:]
         self._decoder.rewind(min(self._decoder.length, length))
+
+    def _extended(self, line: str) -> list[int]:
+        """Take a line into the text; what of the text the decoder has to be fed."""
+        added = self._encoded(line)
+        if not self._ids and not added:
+            raise TokenizerError("The prompt has no tokens.", hint="Give at least one character.")
+        self._ids += added
+        # The token that is continued is fed, or fed again.
+        self._decoder.rewind(min(self._decoder.length, len(self._ids) - 1))
+        return self._ids[self._decoder.length :]
 
     def _encoded(self, line: str) -> list[int]:
         if not self._turns:

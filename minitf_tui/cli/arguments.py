@@ -153,10 +153,9 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
                 values[flag.key] = not spelling.startswith("--no-") or flag.name.startswith("no-")
             else:
                 text = value if has_value else _next_value(flag, queue, spellings)
-                value = convert(flag, text)
-                values[flag.key] = (
-                    (*values.get(flag.key, ()), value) if flag.kind is tuple else value
-                )
+                earlier = values.get(flag.key, ())
+                found = convert(flag, text)
+                values[flag.key] = (*earlier, found) if flag.kind is tuple else found
         else:
             operands.append(word)
     _check_operands(command, operands)
@@ -173,7 +172,7 @@ def convert(flag: Flag, text: str) -> Any:
     hint = f"As in --{flag.name} {flag.default}." if flag.default else ""
     if flag.kind is int:
         try:
-            number = _whole(text)
+            number = whole(text)
         except ValueError:
             raise UsageError(f"{shown} is not a whole number.", hint=hint) from None
         if abs(number) > LARGEST_INT:
@@ -198,7 +197,7 @@ def convert(flag: Flag, text: str) -> Any:
     return text
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
     """Digits, or a float's way to write many of them: 5e6."""
     try:
         return int(text)

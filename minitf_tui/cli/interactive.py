@@ -20,14 +20,22 @@ from core.errors import MinitfError
 from core.events import Event, GenerationFinished, PromptRead, SetupProgressed, TokenGenerated
 from minitf_tui import escapes
 from minitf_tui.cli import lines, output
-from minitf_tui.cli.arguments import Arguments, Flag, UsageError, field_names, flags_of, nearest
+from minitf_tui.cli.arguments import (
+    Arguments,
+    Flag,
+    UsageError,
+    field_names,
+    flags_of,
+    nearest,
+    whole,
+)
 from minitf_tui.cli.evaluate import MACHINE
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import MISTAKE, STOPPED_BY, SUCCESS, pull
 from minitf_tui.problems import explain, quoted
 
 if TYPE_CHECKING:
-    from core.conversing import Conversation
+    from core.recipes import Conversation
 
 DEFAULT_STOP = ("\n",)
 NOT_HERE = ("prompt", "count")
@@ -252,7 +260,7 @@ def _meant(flag: Flag, text: str) -> Any:
             raise UsageError(f"{flag.key}={quoted(text)} is not on or off.", hint=example)
         return text == "on"
     try:
-        return flag.kind(text)
+        return whole(text) if flag.kind is int else float(text)
     except ValueError:
         kind = "a whole number" if flag.kind is int else "a number"
         raise UsageError(f"{flag.key}={quoted(text)} is not {kind}.", hint=example) from None

@@ -116,11 +116,13 @@ def test_several_continuations_are_what_their_seeds_give_alone(config: RunConfig
 
 
 def test_one_and_several_are_asked_for_by_their_names() -> None:
-    with pytest.raises(ConfigError, match=r"^generate writes one .*, and count=2\.$") as caught:
+    with pytest.raises(ConfigError) as caught:
         core.generate("tiny", count=2)
+    assert str(caught.value) == "generate writes one continuation, and count=2."
     assert caught.value.hint == "generate_batch writes several."
-    with pytest.raises(ConfigError, match=r"^generate_batch writes .*, and count=1\.$") as caught:
+    with pytest.raises(ConfigError) as caught:
         core.generate_batch("tiny", count=1)
+    assert str(caught.value) == "generate_batch writes several continuations, and count=1."
     assert caught.value.hint == "generate writes one."
 
 

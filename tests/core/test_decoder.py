@@ -42,6 +42,15 @@ def test_what_was_rewound_leaves_no_trace(steps: list[tuple[int, list[int]]], ca
         assert decoder.length == len(ids)
 
 
+def test_a_window_that_is_left_and_entered_again_is_read_anew() -> None:
+    """The first token of the window is 9 with 18 tokens and with 20, and 0 with 15."""
+    decoder = Decoder(MODEL, CPU)
+    decoder.feed(range(20))
+    decoder.rewind(15)
+    ids = [*range(15), 30, 29, 28]
+    torch.testing.assert_close(decoder.feed(ids[15:]), fresh(ids), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("cache", [True, False])
 def test_rows_that_share_a_beginning_go_their_own_ways(cache: bool) -> None:
     decoder = Decoder(MODEL, CPU, use_cache=cache)

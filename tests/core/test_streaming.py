@@ -81,12 +81,20 @@ def test_a_stop_string_of_several_bytes_waits_for_the_last() -> None:
     assert text.stop_string == "é"
 
 
-@pytest.mark.parametrize(("stops", "expected"), [(["ab", "abc"], "ab"), (["bc", "abc"], "abc")])
+@pytest.mark.parametrize(
+    ("stops", "text", "ended_by"),
+    [
+        (["ab", "abc"], "", "ab"),
+        (["abc", "ab"], "", "ab"),
+        (["bc", "abc"], "", "abc"),
+        (["abcd", "bc"], "a", "bc"),
+    ],
+)
 def test_the_one_that_is_complete_first_counts_and_of_two_the_longer(
-    stops: list[str], expected: str
+    stops: list[str], text: str, ended_by: str
 ) -> None:
-    for portions in ([b"abc"], [b"a", b"b", b"c"], [b"ab", b"c"]):
-        assert stream(portions, stops)[:2] == ("", expected)
+    for portions in ([b"abcd"], [b"a", b"b", b"c", b"d"], [b"ab", b"cd"]):
+        assert stream(portions, stops)[:2] == (text, ended_by)
 
 
 def test_it_may_begin_inside_a_character() -> None:

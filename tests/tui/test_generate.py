@@ -159,6 +159,24 @@ async def test_again_takes_seeds_that_were_not_used_and_fewer_texts_leave_no_box
     assert [asked[2].seed for asked in app.asked] == [0, 3, 3]  # type: ignore[attr-defined]
 
 
+async def test_a_prompt_that_comes_before_the_boxes_waits_for_them() -> None:
+    app = app_with(generation=Script(batch_story(["A"], ["B"])[:1], waits=True))
+    async with app.run_test(size=BROAD) as pilot:
+        await pilot.press("4")
+        await pilot.pause()
+        write(app, count="2")
+        app.pane.act("generate")
+        app.pane.hear(
+            PromptRead(prompt="long\n" * 200, prompt_tokens=9, context=256, prefill_ms=1.0)
+        )
+        await pilot.pause()
+        app.pane.tick()
+        await pilot.pause()
+        assert screen_text(app).count("long") > 10
+        await pilot.press("s")
+        await settle(pilot)
+
+
 async def test_many_texts_scroll_and_hostile_ones_stay_text() -> None:
     rows = [["[/foo]\x1b[2J"] for _ in range(12)]
     app = app_with(generation=Script(batch_story(*rows)))
