@@ -54,7 +54,7 @@ def execute(arguments: Arguments) -> int:
 
 
 def _show(line: ProgressLine, event: RepetitionCompleted) -> None:
-    cache = "no cache" if event.cache == "none" else "KV cache"
+    cache = fmt.CACHES[event.cache]
     turn = f"repetition {event.index} of {event.of}" if event.index > 0 else "warm-up"
     times = f"prefill {fmt.milliseconds(event.prefill_ms)}"
     words = f"{cache}, {turn}: {times}, decode {fmt.milliseconds(event.decode_ms)}"

@@ -129,7 +129,7 @@ def _flags(command: Command, before: Sequence[str], current: str) -> Iterator[An
 
 def _operands(command: Command, operands: Sequence[str], current: str) -> Iterator[Answer]:
     forms = [form.strip("[]") for form in command.operands]
-    if len(operands) >= len(forms) and not (forms and forms[-1].endswith("...")):
+    if len(operands) >= len(forms) and "..." not in "".join(forms):
         return
     form = forms[min(len(operands), len(forms) - 1)]
     if "|" in form:

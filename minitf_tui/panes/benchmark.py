@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from core.recipes import Session
 
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
-CACHES = {"none": ("no cache", "$warning"), "static": ("cache", "$accent")}
+CACHES = {"none": "$warning", "static": "$accent"}
 
 
 class BenchmarkPane(Pane):
@@ -146,8 +146,8 @@ class BenchmarkPane(Pane):
         }
         for phase, (heading, tokens) in phases.items():
             bars = [
-                Bar(label, tuple(self._samples[cache, phase]), tokens, style)
-                for cache, (label, style) in CACHES.items()
+                Bar(fmt.CACHES[cache], tuple(self._samples[cache, phase]), tokens, style)
+                for cache, style in CACHES.items()
             ]
             self._bars[phase].show(heading, *bars)
 
