@@ -13,10 +13,11 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from core.config import BenchConfig
-from core.events import BenchmarkCompleted, Event, RepetitionCompleted
+from core.events import BenchmarkCompleted, Event, RepetitionCompleted, ReportFailed
 from minitf_tui import format as fmt
 from minitf_tui import readings
 from minitf_tui.job import Device
+from minitf_tui.problems import unsaved
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
@@ -106,6 +107,8 @@ class BenchmarkPane(Pane):
                 self._samples[event.cache, "prefill"].append(event.prefill_ms)
                 self._samples[event.cache, "decode"].append(event.decode_ms)
             self._show_bars()
+        elif isinstance(event, ReportFailed):
+            self.complain(unsaved(event))
         elif isinstance(event, BenchmarkCompleted):
             self._result = event
             self._show_proof(event)

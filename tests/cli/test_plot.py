@@ -326,7 +326,10 @@ def test_nothing_to_draw(refused, run):
     ("words", "message"),
     [
         (["--out", "x.gif"], "--out='x.gif' is not the name of a picture.\nIt ends in .png, .svg"),
-        (["a", "b", "--kind", "latency"], "--kind latency draws one run.\nName one, or --kind"),
+        (
+            ["a", "b", "--kind", "latency"],
+            "--kind latency draws one run.\nName one, or --kind loss.",
+        ),
         (["--kind", "latency", "--x", "time"], "--x goes with --kind loss only."),
         (["--kind", "latency", "--log-y"], "--log-y goes with --kind loss only."),
         (["--smooth", "1"], "--smooth=1 is not in [0, 1).\nAs in --smooth 0.9."),
