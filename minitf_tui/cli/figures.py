@@ -23,7 +23,6 @@ DPI = 150
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
 RUN_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00")
 CACHE_COLOURS = {"none": ORANGE, "static": BLUE}
-FORMATS = (".png", ".svg", ".pdf")
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 Cells = Sequence[dict[str, Any]]
@@ -37,7 +36,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def rendered(figure: Figure, suffix: str) -> bytes:
-    """The picture as one of `FORMATS`."""
+    """The picture in the format that a name with that suffix asks for."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
