@@ -54,6 +54,7 @@ def test_losses_in_each_format_and_the_same_each_time(minitf, run, tmp_path, suf
     pictures = [(tmp_path / name).read_bytes() for name in names]
     assert pictures[0].startswith(HEADS[suffix])
     assert pictures[0] == pictures[1]
+    assert not any(date in pictures[0] for date in (b"dc:date", b"CreationDate"))
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(n[4:] for n in names)
 
 
