@@ -6,6 +6,7 @@
     ├── TokenizerError    a tokenizer cannot be trained, read, or cannot encode a text
     ├── RunError          a run is missing, exists already, or is in use
     ├── CheckpointError   a checkpoint is missing, damaged or from another model
+    ├── StoreError        a file or folder cannot be made or written
     └── DeviceError       the requested device or dtype is not available
 
 `str(error)` is one sentence for a person; `error.hint` says what to try next.
@@ -44,6 +45,10 @@ class RunError(MinitfError):
 
 class CheckpointError(MinitfError):
     """A checkpoint is missing, damaged or from another model."""
+
+
+class StoreError(MinitfError):
+    """A file or folder cannot be made or written: rights, a full disk, something in the way."""
 
 
 class DeviceError(MinitfError):

@@ -9,14 +9,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.device import Device, choose_device
-from core.errors import DataError, RunError
+from core.errors import CheckpointError, DataError, RunError
 from core.model.transformer import Transformer
 from core.store.checkpoint import load_weights
-from core.store.find import find_run
+from core.store.find import RunRef, find_run
 from core.store.run import Run
 from core.store.tokens import TokenizedText, tokenized_text_of, tokenizer_of
 from core.text.corpus import read_text
 from core.text.tokenizer import Tokenizer
+
+FIND_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,27 @@ class OpenRun:
 
 
 def open_for_use(spec: str, *, device: str, dtype: str, threads: int) -> OpenRun:
-    """Load what `spec` means; see `core.store.find.find_run`.
+    """Load what `spec` means; see `core.store.find.find_run`. A trainer may drop the checkpoint
+    that was found while it is being read: then it is looked for again.
 
     Raises:
         RunError: there is no such run.
         CheckpointError: it has no such checkpoint, or a damaged one.
         DeviceError: this machine lacks the device.
     """
-    ref = find_run(spec)
     where = choose_device(device, dtype, threads)
+    for _ in range(FIND_TRIES):
+        ref = find_run(spec)
+        try:
+            return _opened(ref, where)
+        except CheckpointError as error:
+            if ref.run.checkpoint_path(ref.step).is_dir():
+                raise
+            lost = error
+    raise lost
+
+
+def _opened(ref: RunRef, where: Device) -> OpenRun:
     tokenizer = tokenizer_of(ref.run)
     config = ref.run.config.model
     if config.vocab_size != tokenizer.vocab_size:

@@ -13,6 +13,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+ELSEWHERE = "MINITF_HOME=FOLDER keeps all data in another place."
+"""The hint for whatever the system refuses to write."""
+
 
 def data_dir() -> Path:
     """Folder of runs and settings."""

@@ -15,9 +15,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core import paths
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.conversing import Conversation
-from core.errors import ConfigError
+from core.errors import ConfigError, StoreError
 from core.events import (
     BenchmarkCompleted,
     BenchmarkEvent,
@@ -27,6 +28,7 @@ from core.events import (
     GenerationEvent,
     MachineEvent,
     MachineExamined,
+    ReportFailed,
     SetupProgressed,
     TrainEvent,
 )
@@ -37,6 +39,7 @@ from core.training.wishes import Wishes
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
+    from core.store.run import Run
 
 __all__ = [
     "Conversation",
@@ -79,10 +82,7 @@ def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
     """A new run. Without a name it is called after its corpus."""
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        if name is not None:
-            from core.store.run import check_new_name
-
-            check_new_name(name)
+        _check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_new
@@ -118,10 +118,7 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
     metrics record: the same weights, bit for bit, on the same machine and versions."""
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        if name is not None:
-            from core.store.run import check_new_name
-
-            check_new_name(name)
+        _check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_replay
@@ -166,7 +163,7 @@ def evaluation(
             done = EvaluationCompleted(
                 run=found.run.name, step=found.step, text=source, result=result
             )
-            found.run.save_report("evaluations", asdict(done))
+            yield from _kept(found.run, "evaluation", done)
             yield done
 
     return Job(work)
@@ -240,7 +237,7 @@ def benchmarking(
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)
-            found.run.save_report("benchmarks", asdict(done))
+            yield from _kept(found.run, "benchmark", done)
             yield done
 
     return Job(work)
@@ -264,6 +261,27 @@ def examination(
             yield MachineExamined(result=result)
 
     return Job(work)
+
+
+def _check_place(name: str | None) -> None:
+    """Before the work: a new run may have that name, and can be written at all."""
+    from core.store.files import check_writable
+    from core.store.run import check_new_name
+
+    if name is not None:
+        check_new_name(name)
+    check_writable(paths.runs_dir())
+
+
+def _kept(
+    run: Run, what: str, done: EvaluationCompleted | BenchmarkCompleted
+) -> Generator[ReportFailed, None, None]:
+    """Keep a result with its run; that this cannot be is no reason not to tell it."""
+    try:
+        run.save_report(f"{what}s", asdict(done))
+    except (OSError, StoreError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        yield ReportFailed(what=what, reason=reason)
 
 
 def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:

@@ -9,6 +9,9 @@ from typing import TypeGuard
 NONE = "–"
 """Shown where there is no number."""
 
+CACHES = {"none": "no cache", "static": "KV cache"}
+"""What the kinds of cache are called, in the order in which they are shown."""
+
 _THOUSANDS = ("", " k", " M", " G", " T")
 _BYTES = (" B", " KiB", " MiB", " GiB", " TiB")
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import MinitfError
 from core.events import (
+    CheckpointFailed,
     CheckpointSaved,
     EvaluationProgressed,
     Event,
@@ -216,7 +217,7 @@ class Job:
         with self._change:
             if isinstance(event, STEPS):
                 self._owes_step = False
-            if isinstance(event, CheckpointSaved):
+            if isinstance(event, CheckpointSaved | CheckpointFailed):
                 self._owes_save = False
 
     def _may_move(self) -> bool:

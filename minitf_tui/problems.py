@@ -11,20 +11,25 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core import paths
-from core.errors import MinitfError
+from core.errors import MinitfError, StoreError
+
+if TYPE_CHECKING:
+    from core.events import CheckpointFailed, ReportFailed
 
 LOG_NAME = "minitf.log"
 LONGEST_MESSAGE = 300
 LARGEST_LOG_BYTES = 1_000_000
 _REFUSALS = {
     errno.ENOSPC: "There is no space left on the disk",
+    errno.EDQUOT: "Your share of the disk is used up",
+    errno.EFBIG: "The system allows no file of that size",
     errno.EROFS: "The disk is read-only",
     errno.EACCES: "The system denies access",
     errno.EPERM: "The system denies access",
 }
-_ELSEWHERE = "MINITF_HOME=FOLDER keeps all data in another place."
 
 
 def explain(error: BaseException) -> str:
@@ -55,8 +60,21 @@ def recognised(error: BaseException) -> MinitfError | None:
         )
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = f": {quoted(str(error.filename))}" if error.filename else ""
-        return MinitfError(f"{_REFUSALS[error.errno]}{where}.", hint=_ELSEWHERE)
+        return MinitfError(f"{_REFUSALS[error.errno]}{where}.", hint=paths.ELSEWHERE)
     return None
+
+
+def unsaved(event: CheckpointFailed | ReportFailed) -> StoreError:
+    """What could not be kept while the work itself goes well."""
+    from core.events import ReportFailed  # not needed for the words of an error
+
+    if isinstance(event, ReportFailed):
+        return StoreError(f"The {event.what} could not be kept with its run: {event.reason}.")
+    kept = "none is kept" if event.kept_step is None else f"step {event.kept_step} is kept"
+    return StoreError(
+        f"The checkpoint of step {event.step} could not be written: {event.reason}.",
+        hint=f"So far {kept}. Training goes on, and the next one is tried again: make room.",
+    )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

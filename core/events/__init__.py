@@ -20,9 +20,11 @@ from core.events.measuring import (
     ForecastProgressed,
     Proof,
     RepetitionCompleted,
+    ReportFailed,
 )
 from core.events.training import (
     CheckpointDue,
+    CheckpointFailed,
     CheckpointSaved,
     Diverged,
     ReturnedToCheckpoint,
@@ -52,13 +54,14 @@ TrainEvent = (
     | SampleCompleted
     | CheckpointDue
     | CheckpointSaved
+    | CheckpointFailed
     | Diverged
     | ReturnedToCheckpoint
     | RunFinished
 )
-EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted
+EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
-BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted
+BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | ReportFailed
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 Event = (
@@ -71,6 +74,7 @@ __all__ = [
     "BenchmarkCompleted",
     "BenchmarkEvent",
     "CheckpointDue",
+    "CheckpointFailed",
     "CheckpointSaved",
     "Diverged",
     "Evaluation",
@@ -93,6 +97,7 @@ __all__ = [
     "PromptRead",
     "Proof",
     "RepetitionCompleted",
+    "ReportFailed",
     "ReturnedToCheckpoint",
     "RunFinished",
     "RunStarted",

@@ -50,6 +50,15 @@ class EvaluationCompleted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFailed:
+    """A result could not be kept with its run; it was told all the same."""
+
+    what: str
+    """"evaluation" or "benchmark"."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepetitionCompleted:
     """One whole prefill and decode was timed."""
 

@@ -110,6 +110,17 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFailed:
+    """A checkpoint could not be written. Training goes on, and the next one is tried again."""
+
+    step: int
+    reason: str
+    """The system's: "No space left on device"."""
+    kept_step: int | None
+    """Of the newest checkpoint that is whole on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diverged:
     """A number was NaN or infinite; the run ends and its last finite checkpoint stays."""
 

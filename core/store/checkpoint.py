@@ -9,8 +9,10 @@ Safetensors hold numbers only: loading a checkpoint runs no code.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,8 @@ from core.store.files import new_folder, remove_folder, write_atomically, write_
 from core.store.run import FORMAT, Run
 
 KEPT_CHECKPOINTS = 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 class Optimizer(Protocol):
@@ -46,18 +50,32 @@ def save_checkpoint(
     state: Mapping[str, Any],
 ) -> Path:
     """Keep everything that training needs to go on from `step`, then drop old checkpoints
-    but the last two and the best."""
+    but the last two and the best; on a full disk, all but the last and the best before.
+
+    Raises:
+        OSError: it cannot be written; the checkpoints before it stay.
+        StoreError: its folder cannot be made.
+    """
     path = run.checkpoint_path(step)
     text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
     if path.exists():  # the same tensors, validated since
         write_atomically(path / "state.json", text.encode())
     else:
-        with new_folder(path) as folder:
-            _save_tensors(folder / "model.safetensors", _weights(model))
-            _save_tensors(folder / "state.safetensors", optimizer.state())
-            write_synced(folder / "state.json", text.encode())
+        try:
+            _write(path, model, optimizer, text)
+        except OSError as error:
+            if error.errno not in FULL or not _prune(run, kept=1):
+                raise
+            _write(path, model, optimizer, text)
     _prune(run)
     return path
+
+
+def _write(path: Path, model: nn.Module, optimizer: Optimizer, text: str) -> None:
+    with new_folder(path) as folder:
+        _save_tensors(folder / "model.safetensors", _weights(model))
+        _save_tensors(folder / "state.safetensors", optimizer.state())
+        write_synced(folder / "state.json", text.encode())
 
 
 def load_weights(run: Run, step: int, model: nn.Module) -> None:
@@ -102,7 +120,13 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 
@@ -129,13 +153,14 @@ def _check_same_tensors(
             )
 
 
-def _prune(run: Run) -> None:
+def _prune(run: Run, *, kept: int = KEPT_CHECKPOINTS) -> bool:
+    """Drop all but the last `kept` checkpoints and the best; whether there was one to drop."""
     steps = run.checkpoint_steps()
-    kept = {*steps[-KEPT_CHECKPOINTS:], run.best_step()}
-    for step in steps:
-        if step not in kept:
-            with suppress(OSError):  # somebody reads it; the next save tries again
-                remove_folder(run.checkpoint_path(step))
+    doomed = sorted(set(steps) - {*steps[-kept:], run.best_step()})
+    for step in doomed:
+        with suppress(OSError):  # somebody reads it; the next save tries again
+            remove_folder(run.checkpoint_path(step))
+    return bool(doomed)
 
 
 def _damaged(run: Run, step: int, what: str) -> CheckpointError:

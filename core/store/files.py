@@ -5,6 +5,7 @@ Readers in other processes see the old content or the new, whatever happens to t
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -15,15 +16,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from core.errors import RunError
+from core import paths
+from core.errors import RunError, StoreError
 
 LOCK_TRIES, LOCK_PAUSE_S = 5, 0.01
 PARTIAL_PREFIX = ".partial-"
 
 
+def make_folder(path: Path) -> None:
+    """With those above it; one that exists is fine.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {str(path)!r} cannot be made: {error.strerror}.", hint=paths.ELSEWHERE
+        ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before the work that something can be put into `folder`, or into the nearest one
+    above it that exists. It leaves nothing behind.
+
+    Raises:
+        StoreError: it cannot.
+    """
+    import tempfile
+
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):  # rights do not tell: root has them all
+            return
+    except OSError as error:
+        raise StoreError(
+            f"Nothing can be written to {str(folder)!r}: {error.strerror}.", hint=paths.ELSEWHERE
+        ) from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, synced to disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = _partial(path)
     try:
         write_synced(partial, data)
@@ -48,7 +83,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: `path` exists and is not empty.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = _partial(path)
     partial.mkdir()
     try:
@@ -98,13 +133,20 @@ class FileLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        """Whether we hold it now. Never waits."""
+        """Whether we hold it now. Never waits.
+
+        Raises:
+            FileNotFoundError: its folder is gone, perhaps since a moment.
+        """
         file = self._path.open("ab")
         try:
             _lock(file)
         except OSError:
             file.close()
             return False
+        if not _is_at(self._path, file):  # we hold the lock of a folder that was removed
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
         self._file = file
         return True
 
@@ -113,6 +155,13 @@ class FileLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":
@@ -134,12 +183,17 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path`. Waits for a moment: a list of runs tries each lock, too.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or has removed it with its folder.
     """
     lock = FileLock(path)
     for _ in range(LOCK_TRIES):
-        if lock.acquire():
-            break
+        try:
+            if lock.acquire():
+                break
+        except FileNotFoundError as error:
+            raise RunError(
+                f"{what} is not there any more.", hint="minitf runs lists those that are."
+            ) from error
         time.sleep(LOCK_PAUSE_S)
     else:
         raise RunError(

@@ -1,9 +1,10 @@
 """metrics.jsonl: one event a line, append-only, readable while it grows.
 
-Invariant: a line is written and flushed whole, so only the last one can be torn, by a kill;
-it is dropped when reading and cut off before appending. A resumed run appends a `Resumed`
-line; what had been written after that step was lost with the process and is left out. So are
-the steps that a `ReturnedToCheckpoint` undid.
+Invariant: a line is written whole, so only the last one can be torn, by a kill; it is dropped
+when reading and cut off before appending. What a full disk refuses is kept in memory and
+written, in its place, with the next line for which there is room. A resumed run appends a
+`Resumed` line; what had been written after that step was lost with the process and is left
+out. So are the steps that a `ReturnedToCheckpoint` undid.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,8 @@ class MetricsWriter:
         path = run_path / FILE_NAME
         self.is_new = not path.exists()
         """Whether nothing had been written before."""
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
+        self._unwritten = bytearray()
         if self.is_new:
             self._append({"format": FORMAT})
         else:
@@ -51,8 +54,13 @@ class MetricsWriter:
     def _append(self, line: Mapping[str, Any]) -> None:
         text = json.dumps(finite(line), ensure_ascii=False, allow_nan=False)
         # A model may emit half a surrogate pair, which UTF-8 has no bytes for.
-        self._file.write(text.encode("utf-8", "replace") + b"\n")
-        self._file.flush()
+        self._unwritten += text.encode("utf-8", "replace") + b"\n"
+        with suppress(OSError):
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._unwritten:
+            del self._unwritten[: self._file.write(self._unwritten)]
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -63,6 +71,8 @@ class MetricsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with suppress(OSError):
+            self._flush()
         self._file.close()
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -25,7 +26,7 @@ from typing import Any
 
 from core import paths
 from core.config import BUDGETS, RunConfig
-from core.errors import CheckpointError, ConfigError, RunError
+from core.errors import CheckpointError, ConfigError, RunError, StoreError
 from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
 from core.store.metrics import finite
 
@@ -105,7 +106,14 @@ class Run:
         return locked(self.path / "lock", f"The run {self.name}")
 
     def save_report(self, kind: str, report: Mapping[str, Any]) -> Path:
-        """Keep an evaluation or benchmark as JSON under `kind`; returns its path."""
+        """Keep an evaluation or benchmark as JSON under `kind`; returns its path.
+
+        Raises:
+            StoreError: the run is gone, or its folder cannot be written.
+            OSError: the file cannot be.
+        """
+        if not self.path.is_dir():  # do not make a folder that somebody has removed
+            raise StoreError(f"The run {self.name} is not there any more.")
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         path = self.path / kind / f"{stamp}-{time.monotonic_ns():020d}.json"
         whole = finite({"format": FORMAT} | dict(report))
@@ -217,7 +225,9 @@ def delete_run(run: Run) -> None:
         RunError: a trainer works on it.
     """
     with run.lock():
-        pass
+        if sys.platform != "win32":  # where a folder with an open file cannot be moved
+            remove_folder(run.path)
+            return
     remove_folder(run.path)
 
 

@@ -10,8 +10,10 @@ from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import replace
 
+from core.errors import StoreError
 from core.events import (
     CheckpointDue,
+    CheckpointFailed,
     CheckpointSaved,
     Diverged,
     ReturnedToCheckpoint,
@@ -44,11 +46,15 @@ class TrainingSession:
         self._run, self._model, self._trainer = run, model, trainer
         self._started = started
         self._saved_step: int | None = started.step if started.step else None
+        self._failed: CheckpointFailed | None = None
 
     def run(self) -> Generator[TrainEvent, None, None]:
         """Train to the end, keeping metrics and checkpoints. Closing it early keeps one more.
 
         Whoever pulls holds the run's lock, from before its checkpoint was read.
+
+        Raises:
+            StoreError: the last checkpoint could not be written.
         """
         trainer = self._trainer
         if trainer.is_finished and not trainer.owes_validation:
@@ -70,6 +76,8 @@ class TrainingSession:
                 # Nobody listens any more; what was learned is kept all the same.
                 self._save_unsaved(metrics)
                 raise
+            if self._failed is not None:
+                raise _unsaved(self._run, self._failed)
             if not trainer.has_diverged:
                 reason = "budget" if trainer.is_finished else "stopped"
                 finished = RunFinished(reason=reason, result=self.result())
@@ -111,7 +119,7 @@ class TrainingSession:
                         return True
                     event = replace(event, checkpoint_step=self._saved_step)
                 if isinstance(event, CheckpointDue):
-                    event = self._save(event.step)
+                    event = self._try_to_save(event.step)
                 metrics.write(event)
                 yield from self._tell(event)
         return False
@@ -154,13 +162,29 @@ class TrainingSession:
         with self._trainer.clock.during("idle"):
             yield event
 
+    def _try_to_save(self, step: int) -> CheckpointSaved | CheckpointFailed:
+        """A full disk is no reason to lose what is being learned: there may be room later.
+
+        Raises:
+            StoreError: nothing has been learned yet.
+        """
+        try:
+            return self._save(step)
+        except (OSError, StoreError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            failed = CheckpointFailed(step=step, reason=reason, kept_step=self._saved_step)
+            if step == self._started.step:
+                raise _unsaved(self._run, failed) from error
+            self._failed = failed
+            return failed
+
     def _save(self, step: int) -> CheckpointSaved:
         trainer = self._trainer
         before = trainer.clock.seconds("save")
         with trainer.clock.during("save"):
             state = state_of(trainer.progress, trainer.clock)
             path = save_checkpoint(self._run, step, self._model, trainer.optimizer, state)
-        self._saved_step = step
+        self._saved_step, self._failed = step, None
         save_s = trainer.clock.seconds("save") - before
         return CheckpointSaved(step=step, path=str(path), save_s=save_s)
 
@@ -168,5 +192,13 @@ class TrainingSession:
         step = self._trainer.progress.step
         is_sound = not self._trainer.has_diverged and first_not_finite(self._model) is None
         if step != self._saved_step and is_sound:
-            with suppress(OSError):  # a full disk must not hide why we are leaving
+            with suppress(OSError, StoreError):  # a full disk must not hide why we are leaving
                 metrics.write(self._save(step))
+
+
+def _unsaved(run: Run, failed: CheckpointFailed) -> StoreError:
+    kept = "No step" if failed.kept_step is None else f"Step {failed.kept_step}"
+    return StoreError(
+        f"The run {run.name} could not be saved at step {failed.step}: {failed.reason}.",
+        hint=f"{kept} is kept. Make room, then: minitf train --resume {run.name}",
+    )

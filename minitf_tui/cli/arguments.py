@@ -76,7 +76,8 @@ class Command:
     about: str
     flags: tuple[Flag, ...] = ()
     operands: tuple[str, ...] = ("[RUN]",)
-    """Words after the command; those that can be left out are in brackets."""
+    """Words after the command; those that can be left out are in brackets, and a last one with
+    dots stands for any number."""
     notes: tuple[str, ...] = ()
     """Lines under the flags in the help."""
 
@@ -240,7 +241,8 @@ def _unknown_flag(command: Command, spelling: str, known: Iterable[str]) -> Usag
 
 def _check_operands(command: Command, operands: Sequence[str]) -> None:
     allowed = len(command.operands)
-    if len(operands) > allowed:
+    is_open_ended = command.operands[-1:] and "..." in command.operands[-1]
+    if len(operands) > allowed and not is_open_ended:
         extra = quoted(operands[allowed])
         form = " ".join(("minitf", command.name, *command.operands))
         raise UsageError(f"There is a word too many: {extra}.", hint=f"The form is {form}.")

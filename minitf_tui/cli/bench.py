@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from core.config import BenchConfig
-from core.events import BenchmarkCompleted, Event, RepetitionCompleted, SetupProgressed
+from core.events import (
+    BenchmarkCompleted,
+    Event,
+    RepetitionCompleted,
+    ReportFailed,
+    SetupProgressed,
+)
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, field_names, flags_of
 from minitf_tui.cli.evaluate import MACHINE, MACHINE_FLAGS
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
-from minitf_tui.problems import escape
+from minitf_tui.problems import escape, explain, unsaved
 
 COMMAND = Command(
     name="bench",
@@ -36,6 +42,8 @@ def execute(arguments: Arguments) -> int:
                 line.stage(event.stage)
             case RepetitionCompleted():
                 _show(line, event)
+            case ReportFailed():
+                line.note(explain(unsaved(event)))
             case BenchmarkCompleted():
                 done.append(event)
 
@@ -54,7 +62,7 @@ def execute(arguments: Arguments) -> int:
 
 
 def _show(line: ProgressLine, event: RepetitionCompleted) -> None:
-    cache = "no cache" if event.cache == "none" else "KV cache"
+    cache = fmt.CACHES[event.cache]
     turn = f"repetition {event.index} of {event.of}" if event.index > 0 else "warm-up"
     times = f"prefill {fmt.milliseconds(event.prefill_ms)}"
     words = f"{cache}, {turn}: {times}, decode {fmt.milliseconds(event.decode_ms)}"

@@ -18,6 +18,8 @@ from minitf_tui.cli.exit_codes import SUCCESS
 from minitf_tui.cli.main import COMMANDS
 
 FILES = ":files"
+TEXTS = ("python-docs", "python-source", "generated")
+"""Names that a corpus may have; offered as far as the flag's own help knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _flags(command: Command, before: Sequence[str], current: str) -> Iterator[An
 
 def _operands(command: Command, operands: Sequence[str], current: str) -> Iterator[Answer]:
     forms = [form.strip("[]") for form in command.operands]
-    if len(operands) >= len(forms) and not (forms and forms[-1].endswith("...")):
+    if len(operands) >= len(forms) and "..." not in "".join(forms):
         return
     form = forms[min(len(operands), len(forms) - 1)]
     if "|" in form:
@@ -150,7 +152,7 @@ def _values(flag: Flag, current: str) -> Iterator[Answer]:
     elif flag.value_name == "RUN":
         yield from _runs(current)
     elif flag.name == "corpus":
-        yield Answer(str(flag.default))
+        yield from (Answer(name) for name in TEXTS if name in flag.help)
         yield AS_FILES
     elif flag.kind.__name__ == "Path" or flag.value_name == "FILE":
         yield AS_FILES

@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config import TrainConfig
-from core.events import EvaluationCompleted, EvaluationProgressed, Event, SetupProgressed
+from core.events import (
+    EvaluationCompleted,
+    EvaluationProgressed,
+    Event,
+    ReportFailed,
+    SetupProgressed,
+)
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, Flag, flags_of
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
+from minitf_tui.problems import explain, unsaved
 
 MACHINE = ("device", "dtype", "threads")
 """Settings of the machine, which every job takes."""
@@ -50,6 +57,8 @@ def execute(arguments: Arguments) -> int:
                 line.stage(event.stage)
             case EvaluationProgressed():
                 line.show(_progress(line, event))
+            case ReportFailed():
+                line.note(explain(unsaved(event)))
             case EvaluationCompleted():
                 done.append(event)
 

@@ -1,99 +1,117 @@
-"""Pictures for files, drawn by matplotlib without a screen. Numbers in, a figure out."""
+"""Pictures for files, drawn by matplotlib without a screen. Numbers in, a figure out.
+
+The same numbers give the same file, byte for byte: no dates, no random ids. The text of an
+SVG stays text, so that it can be searched and set in the reader's own font.
+"""
 
 from __future__ import annotations
 
-import math
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from minitf_tui import format as fmt
+from minitf_tui.cli.curves import AXES, Curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SMOOTHEST = 0.98
-"""Largest share of the mean so far in the smoothed loss."""
 DPI = 150
 # Okabe and Ito's colours, told apart by most colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
-CACHES = {"none": ("no cache", ORANGE), "static": ("KV cache", BLUE)}
+RUN_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00")
+CACHE_COLOURS = {"none": ORANGE, "static": BLUE}
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
-Events = Sequence[dict[str, Any]]
+Cells = Sequence[dict[str, Any]]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the picture in the format that the name asks for."""
+    """Write the picture in the format that the name asks for, whole or not at all."""
+    from minitf_tui.cli.output import replace_file
+
+    replace_file(path, rendered(figure, path.suffix.lower()))
+
+
+def rendered(figure: Figure, suffix: str) -> bytes:
+    """The picture in the format that a name with that suffix asks for."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=DPI)
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "minitf", "svg.fonttype": "none"}):
+        figure.savefig(file, format=suffix[1:], dpi=DPI, metadata=_UNDATED.get(suffix))
+    return file.getvalue()
 
 
-def loss(events: Events, title: str) -> Figure:
-    """Training loss, raw and smoothed, validation loss, and the learning rate below."""
+def loss(runs: Sequence[Curves], *, x: str = "step", log_y: bool = False) -> Figure:
+    """Training and validation loss, and the learning rate below."""
     from matplotlib.figure import Figure
 
-    steps = [e for e in events if e.get("event") == "StepCompleted"]
-    scored = [e for e in events if e.get("event") == "ValidationCompleted"]
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    x, losses = _series(steps, "loss")
-    top.plot(x, losses, color=GREY, alpha=0.35, linewidth=0.8, label="training, each step")
-    top.plot(x, smoothed(losses), color=BLUE, linewidth=1.6, label="training, smoothed")
-    if scored:
-        x, losses = _series(scored, "loss")
-        top.plot(x, losses, color=ORANGE, marker="o", markersize=4, label="validation")
-    _draw_floor(top, events)
-    _dress(top, title=title, ylabel="loss (nats per token)")
+    _one_run(top, below, runs[0]) if len(runs) == 1 else _several_runs(top, below, runs)
+    for floor in sorted({run.floor for run in runs if run.floor is not None}):
+        top.axhline(floor, color=GREEN, linestyle="--", linewidth=1.2, label=f"floor {floor:.3f}")
+    _dress(top, title=", ".join(run.run for run in runs), ylabel="loss (nats per token)")
+    if log_y:
+        top.set_yscale("log")
     top.legend(frameon=False)
-    below.plot(*_series(steps, "lr"), color=GREEN, linewidth=1.4)
-    _dress(below, xlabel="step", ylabel="learning rate")
+    _dress(below, xlabel=AXES[x], ylabel="learning rate")
     below.set_ylim(bottom=0)
     return figure
 
 
-def _draw_floor(axes: Axes, events: Events) -> None:
-    """The least loss there is, where the run knows it."""
-    started = [e for e in events if e.get("event") == "RunStarted"]
-    floor = started[-1].get("floor_loss") if started else None
-    if floor is not None:
-        axes.axhline(floor, color=GREEN, linestyle="--", linewidth=1.2, label=f"floor {floor:.3f}")
-
-
-def latency(cells: Events, title: str) -> Figure:
+def latency(cells: Cells, title: str) -> Figure:
     """Prefill and decode, with and without the cache: mean, ± one standard deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     for axes, phase in zip(figure.subplots(1, 2), ("prefill", "decode"), strict=True):
-        found = [c for cache in CACHES for c in cells if (c["cache"], c["phase"]) == (cache, phase)]
+        found = cells_of(cells, phase)
         _bars(axes, found)
         tokens = found[0]["tokens"] if found else 0
         _dress(axes, title=f"{phase}, {tokens} tokens", ylabel="time (ms)")
-    repetitions = max((len(cell["samples_ms"]) for cell in cells), default=0)
-    figure.suptitle(f"{title}: mean ± sd of {repetitions} repetitions")
+    figure.suptitle(f"{title}: mean ± sd of {repetitions(cells)} repetitions", parse_math=False)
     return figure
 
 
-def smoothed(values: Sequence[float]) -> list[float]:
-    """An exponential mean over about a twentieth of the run.
-
-    Its start is not pulled to zero: the bias correction of Adam (arXiv:1412.6980 §3).
-    """
-    keep = min(max(1 - 20 / max(len(values), 1), 0.0), SMOOTHEST)
-    mean, weight, result = 0.0, 0.0, []
-    for value in values:
-        if math.isfinite(value):
-            mean = keep * mean + (1 - keep) * value
-            weight = keep * weight + (1 - keep)
-        result.append(mean / weight if weight else math.nan)
-    return result
+def cells_of(cells: Cells, phase: str) -> list[dict[str, Any]]:
+    """Those of one phase, in the order in which caches are shown."""
+    return [c for cache in fmt.CACHES for c in cells if (c["cache"], c["phase"]) == (cache, phase)]
 
 
-def _bars(axes: Axes, cells: Events) -> None:
+def repetitions(cells: Cells) -> int:
+    """How often each was timed."""
+    return max((len(cell["samples_ms"]) for cell in cells), default=0)
+
+
+def _one_run(top: Axes, below: Axes, run: Curves) -> None:
+    top.plot(run.x, run.loss, color=GREY, alpha=0.35, linewidth=0.8, label="training, each step")
+    top.plot(run.x, run.smoothed, color=BLUE, linewidth=1.6, label="training, smoothed")
+    if run.validation:
+        place = (run.validation_x, run.validation)
+        top.plot(*place, color=ORANGE, marker="o", markersize=4, label="validation")
+    below.plot(run.x, run.lr, color=GREEN, linewidth=1.4)
+
+
+def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:
+    for index, run in enumerate(runs):
+        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+        top.plot(run.x, run.smoothed, color=colour, linewidth=1.4, label=f"{run.run}, smoothed")
+        if run.validation:
+            place, words = (run.validation_x, run.validation), f"{run.run}, validation"
+            top.plot(*place, ":o", color=colour, label=words, markersize=4, linewidth=1.0)
+        below.plot(run.x, run.lr, color=colour, linewidth=1.2)
+
+
+def _bars(axes: Axes, cells: Cells) -> None:
     for place, cell in enumerate(cells):
-        colour = CACHES[cell["cache"]][1]
         mean, sd = cell["mean_ms"], cell["sd_ms"]
+        colour = CACHE_COLOURS[cell["cache"]]
         axes.bar(place, mean, width=0.6, color=colour, yerr=sd, capsize=5)
         digits = 0 if mean >= 100 else 1 if mean >= 10 else 2
         axes.annotate(
@@ -104,20 +122,13 @@ def _bars(axes: Axes, cells: Events) -> None:
             ha="center",
             fontsize="small",
         )
-    axes.set_xticks(range(len(cells)), [CACHES[cell["cache"]][0] for cell in cells])
+    axes.set_xticks(range(len(cells)), [fmt.CACHES[cell["cache"]] for cell in cells])
     axes.set_xlim(-0.6, max(len(cells), 1) - 0.4)
     axes.margins(y=0.15)
 
 
-def _series(events: Events, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values; NaN leaves a gap."""
-    steps = [int(event["step"]) for event in events]
-    values = [event[name] if event[name] is not None else float("nan") for event in events]
-    return steps, values
-
-
 def _dress(axes: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    axes.set_title(title, fontsize="medium")
+    axes.set_title(title, fontsize="medium", parse_math=False)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.spines[["top", "right"]].set_visible(False)

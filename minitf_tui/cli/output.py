@@ -128,7 +128,7 @@ def keep_metrics(path: Path | None, command: str, result: Any) -> None:
         return
     figures = _read_metrics(path) | {command: plain(result)}
     try:
-        _replace(path, to_json(figures, indent=2) + "\n")
+        replace_file(path, f"{to_json(figures, indent=2)}\n".encode())
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -139,13 +139,18 @@ def unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{escape(str(path))} cannot be written: {reason}.", hint="Name another.")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: the one that was there stays until the new one is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     import tempfile
 
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -103,12 +103,11 @@ def generation(result: Generation | GenerationBatch) -> str:
 
 def benchmark(result: Benchmark) -> str:
     """The cells as a table, the speed-up and the proof."""
-    names = {"none": "no cache", "static": "KV cache"}
     head = ("phase", "cache", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
     table = [
         (
             cell.phase,
-            names.get(cell.cache, cell.cache),
+            fmt.CACHES.get(cell.cache, cell.cache),
             str(cell.tokens),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(cell.median_ms, cell.sd_ms).partition(" ")[0],

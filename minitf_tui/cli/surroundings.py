@@ -8,11 +8,12 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from core import paths
+from core.errors import StoreError
+from core.store.files import check_writable
 from minitf_tui import __version__
 from minitf_tui.cli import screen
 from minitf_tui.cli.output import is_terminal
@@ -78,9 +79,9 @@ def _folder(path: Path) -> dict[str, Any]:
     """A folder that does not exist yet is judged by the nearest one above it that does."""
     nearest = next(p for p in (path, *path.parents) if os.path.lexists(p))
     try:
-        with tempfile.TemporaryFile(dir=nearest):  # rights alone do not tell: root has them all
-            is_writable = True
-    except OSError:
+        check_writable(path)
+        is_writable = True
+    except StoreError:
         is_writable = False
     try:
         free: int | None = shutil.disk_usage(nearest).free

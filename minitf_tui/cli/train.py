@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import RunConfig, read_toml
 from core.events import (
+    CheckpointFailed,
     CheckpointSaved,
     Diverged,
     Event,
@@ -37,7 +38,7 @@ from minitf_tui.cli.arguments import (
 )
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import FAULT, drive
-from minitf_tui.problems import escape
+from minitf_tui.problems import escape, explain, unsaved
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -187,6 +188,8 @@ class TrainListener:
                 pass
             case ReturnedToCheckpoint():
                 self.line.note(_return(event))
+            case CheckpointFailed():
+                self.line.note(" ".join(explain(unsaved(event)).split("\n")))
             case Diverged():
                 self.diverged = event
             case RunFinished():

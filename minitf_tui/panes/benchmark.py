@@ -13,10 +13,11 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from core.config import BenchConfig
-from core.events import BenchmarkCompleted, Event, RepetitionCompleted
+from core.events import BenchmarkCompleted, Event, RepetitionCompleted, ReportFailed
 from minitf_tui import format as fmt
 from minitf_tui import readings
 from minitf_tui.job import Device
+from minitf_tui.problems import unsaved
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from core.recipes import Session
 
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
-CACHES = {"none": ("no cache", "$warning"), "static": ("cache", "$accent")}
+CACHES = {"none": "$warning", "static": "$accent"}
 
 
 class BenchmarkPane(Pane):
@@ -106,6 +107,8 @@ class BenchmarkPane(Pane):
                 self._samples[event.cache, "prefill"].append(event.prefill_ms)
                 self._samples[event.cache, "decode"].append(event.decode_ms)
             self._show_bars()
+        elif isinstance(event, ReportFailed):
+            self.complain(unsaved(event))
         elif isinstance(event, BenchmarkCompleted):
             self._result = event
             self._show_proof(event)
@@ -146,8 +149,8 @@ class BenchmarkPane(Pane):
         }
         for phase, (heading, tokens) in phases.items():
             bars = [
-                Bar(label, tuple(self._samples[cache, phase]), tokens, style)
-                for cache, (label, style) in CACHES.items()
+                Bar(fmt.CACHES[cache], tuple(self._samples[cache, phase]), tokens, style)
+                for cache, style in CACHES.items()
             ]
             self._bars[phase].show(heading, *bars)
 

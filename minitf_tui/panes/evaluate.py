@@ -12,10 +12,11 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
-from core.events import EvaluationCompleted, EvaluationProgressed, Event
+from core.events import EvaluationCompleted, EvaluationProgressed, Event, ReportFailed
 from minitf_tui import format as fmt
 from minitf_tui import readings
 from minitf_tui.job import Device
+from minitf_tui.problems import unsaved
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.hint import Hint
@@ -94,7 +95,9 @@ class EvaluatePane(Pane):
             self.tick()
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, EvaluationCompleted):
+        if isinstance(event, ReportFailed):
+            self.complain(unsaved(event))
+        elif isinstance(event, EvaluationCompleted):
             self.results = [event, *self.results][:KEPT_RESULTS]
             self._show_card(event)
         self.tick()

@@ -18,8 +18,9 @@ from textual.events import DescendantBlur
 from textual.widgets import Static
 
 from core.config import RunConfig
-from core.errors import MinitfError
+from core.errors import MinitfError, StoreError
 from core.events import (
+    CheckpointFailed,
     CheckpointSaved,
     Diverged,
     Event,
@@ -35,6 +36,7 @@ from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
 from minitf_tui.pacing import Pace
+from minitf_tui.problems import unsaved
 from minitf_tui.sanitize import clean, clean_line
 from minitf_tui.widgets.form import Form
 from minitf_tui.widgets.hint import Hint
@@ -189,6 +191,10 @@ class TrainPane(Pane):
                 self._show_sample(event)
             case CheckpointSaved():
                 self._saved_step = event.step
+                if isinstance(self.error, StoreError):
+                    self.complain(None)
+            case CheckpointFailed():
+                self.complain(unsaved(event))
             case Diverged():
                 self._ending = f"diverged at step {event.step}"
                 self.complain(_as_problem(event))

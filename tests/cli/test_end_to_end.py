@@ -169,7 +169,8 @@ def test_bench_and_plot(real, tmp_path):
     assert all(len(cell["samples_ms"]) == 2 for cell in result["cells"])
     for kind in ("loss", "latency"):
         assert real("plot", "tiny", "--kind", kind).code == 0
-        assert (tmp_path / f"plot_{kind}.png").stat().st_size > 1000
+        assert real("plot", "tiny", "--kind", kind, "--out", f"{kind}.png").code == 0
+        assert (tmp_path / f"{kind}.png").stat().st_size > 1000
 
 
 def test_a_run_that_blows_up(real, lab):

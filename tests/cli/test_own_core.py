@@ -26,6 +26,17 @@ from minitf_tui.__main__ import main
 sys.exit(main(["runs"]))
 """
 
+# And a folder of the package's name becomes a namespace, to which setuptools adds ours.
+NAMESPACE = f"""
+import runpy, sys
+
+sys.path[:] = [""] + [p for p in sys.path if p != {str(ROOT)!r}]
+import minitf_tui
+minitf_tui.__path__ = [*minitf_tui.__path__, {str(ROOT / "minitf_tui")!r}]
+sys.argv = ["minitf", "runs"]
+runpy.run_module("minitf_tui", run_name="__main__", alter_sys=True)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -70,6 +81,14 @@ def test_another_core_that_is_found_first_is_not_ours(folder, place):
     (folder / place).parent.mkdir(exist_ok=True)
     (folder / place).write_text(THEIRS)
     child = run(folder, "-c", EDITABLE, PYTHONPATH=str(folder))
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.startswith("There are no runs yet.")
+
+
+def test_a_folder_of_our_name_does_not_take_our_place(folder):
+    (folder / "minitf_tui").mkdir()
+    (folder / "core").mkdir()
+    child = run(folder, "-c", NAMESPACE, PYTHONPATH="")
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith("There are no runs yet.")
 

@@ -63,7 +63,10 @@ def test_every_limit_of_a_budget_is_named():
         (["burn"], "minitf presets cannot 'burn'.\nThere are list and show."),
         (["show"], f"minitf presets show needs a PRESET.\nThere are {', '.join(PRESETS)}."),
         (["show", "sed"], "There is no preset 'sed'.\nDid you mean seed?"),
-        (["list", "x"], "minitf presets list takes no preset: 'x'.\nTry minitf presets show"),
+        (
+            ["list", "x"],
+            "minitf presets list takes no preset: 'x'.\nTry minitf presets show PRESET.",
+        ),
     ],
 )
 def test_mistakes(refused, words, message):

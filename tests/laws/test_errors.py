@@ -17,6 +17,7 @@ ERRORS = {
     "RunError",
     "CheckpointError",
     "DeviceError",
+    "StoreError",
     "UsageError",
     "DeviceBusyError",
 }
