@@ -72,6 +72,18 @@ def test_a_figure_says_what_and_in_which_unit(make):
     assert ticks == ["no cache", "KV cache"]
 
 
+@pytest.mark.parametrize(("floor", "labels"), [(1.25, ["floor 1.250"]), (None, [])])
+def test_the_losses_have_a_line_at_the_floor(make, floor, labels):
+    events = [
+        {"event": type(event).__name__} | asdict(event)
+        for event in (make.started(floor_loss=floor), make.step(1), make.step(2), make.validated(2))
+    ]
+    top = figures.loss(events, "tiny").axes[0]
+    lines = [line for line in top.get_lines() if line.get_label().startswith("floor")]
+    assert [line.get_label() for line in lines] == labels
+    assert [set(line.get_ydata()) for line in lines] == [{1.25}] * len(labels)
+
+
 def test_smoothing_keeps_a_constant_and_starts_at_the_first_value():
     assert figures.smoothed([2.0] * 50) == pytest.approx([2.0] * 50)
     assert figures.smoothed([5.0, 1.0] * 30)[0] == pytest.approx(5.0)
