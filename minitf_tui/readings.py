@@ -153,7 +153,7 @@ def with_floor(figure: Figure, floor: float | None) -> Figure:
     if floor is None or steps is None:
         return figure
     ends = steps[[0, -1]]
-    line = Curve("floor", ends, 0 * ends + floor, "success", value=fmt.loss(floor))
+    line = Curve("floor", ends, 0 * ends + floor, "secondary", value=fmt.loss(floor))
     title = figure.title.replace(", nats/token", "")
     return replace(figure, title=title, curves=(line, *figure.curves))
 
