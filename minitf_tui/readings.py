@@ -77,7 +77,7 @@ def _perplexity_or_gap(
     """Where the least loss is known, the distance to it says more."""
     if started is None or started.floor_loss is None:
         return Reading("perplexity", fmt.perplexity(perplexity))
-    return Reading("above floor", fmt.difference(loss, started.floor_loss), NATS)
+    return Reading("to floor", fmt.difference(loss, started.floor_loss), NATS)
 
 
 def run_group(started: RunStarted) -> Group:
@@ -147,13 +147,15 @@ def loss_figure(history: History | None, *, log_y: bool, dots: str) -> Figure:
 
 
 def with_floor(figure: Figure, floor: float | None) -> Figure:
-    """A line across a figure of losses at the least loss there is, if that is known."""
+    """A line across a figure of losses at the least loss there is, if that is known; behind
+    the curves, and named before them, so that a narrow legend has it."""
     steps = next((curve.x for curve in figure.curves if len(curve.x)), None)
     if floor is None or steps is None:
         return figure
     ends = steps[[0, -1]]
-    line = Curve("floor", ends, 0 * ends + floor, "success", value=fmt.loss(floor))
-    return replace(figure, curves=(*figure.curves, line))
+    line = Curve("floor", ends, 0 * ends + floor, "secondary", value=fmt.loss(floor))
+    title = figure.title.replace(", nats/token", "")
+    return replace(figure, title=title, curves=(line, *figure.curves))
 
 
 def step_figure(
@@ -173,7 +175,7 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     result = event.result
     low, high = result.loss_ci95
     gap = fmt.difference(result.loss, result.floor_loss)
-    floor = () if result.floor_loss is None else (Reading("above floor", gap, NATS),)
+    floor = () if result.floor_loss is None else (Reading("to floor", gap, NATS),)
     return (
         Group(
             "result",

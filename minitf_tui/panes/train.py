@@ -187,6 +187,7 @@ class TrainPane(Pane):
             case RunStarted():
                 self.started = event
                 self._facts.show(readings.run_group(event))
+                self._drawn = (-1, -1)
             case SampleCompleted():
                 self._show_sample(event)
             case CheckpointSaved():

@@ -43,6 +43,13 @@ def test_numbers_as_a_person_reads_them(call, value, shown):
     assert call(value) == shown
 
 
+def test_a_difference_shows_its_sign():
+    assert fmt.difference(2.5, 2.25) == "+0.250"
+    assert fmt.difference(2.0, 2.25) == "-0.250"
+    assert fmt.difference(None, 2.25) == fmt.difference(math.nan, 2.25) == fmt.NONE
+    assert fmt.difference(2.0, None) == fmt.NONE
+
+
 @pytest.mark.parametrize(
     "name",
     [

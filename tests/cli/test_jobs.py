@@ -42,10 +42,17 @@ def test_eval_json(minitf, recipes, make):
     result = json.loads(outcome.out)
     shape = (
         *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
-        *("tokens", "bytes", "stride", "context"),
+        *("tokens", "bytes", "stride", "context", "floor_loss"),
     )
     assert tuple(result) == shape
     assert result["loss_ci95"] == [2.4, 2.6]
+
+
+def test_eval_report_has_the_floor_where_it_is_known(minitf, recipes, make):
+    recipes.play(make.evaluated())
+    assert "floor" not in minitf("eval").out
+    recipes.play(make.evaluated(floor_loss=2.25))
+    assert "  floor          2.250 nats per token: loss +0.250\n" in minitf("eval").out
 
 
 def test_eval_report_has_the_protocol_beside_the_number(minitf, recipes, make):

@@ -20,7 +20,7 @@ from core.presets import QUICK, SEED
 FIELDS = [
     *("run", "path", "steps", "tokens", "params", "context"),
     *("train_s", "eval_s", "sample_s", "save_s", "setup_s", "wall_s"),
-    *("val_loss", "val_perplexity", "bits_per_byte"),
+    *("val_loss", "val_perplexity", "bits_per_byte", "floor_loss"),
 ]
 
 
@@ -107,6 +107,31 @@ def test_json_is_the_result_and_nothing_else(minitf, recipes, make):
     assert list(json.loads(outcome.out)) == FIELDS
     assert json.loads(outcome.out)["val_loss"] == 2.5
     assert [f.name for f in dataclasses.fields(TrainResult)] == FIELDS
+
+
+def test_a_known_floor_is_shown_at_the_start_beside_validations_and_in_the_report(
+    minitf, recipes, make
+):
+    floor = {"floor_loss": 2.25, "floor_se": 0.0125, "entropy_per_char": 0.7}
+    recipes.play(
+        make.started(**floor), make.validated(50), make.finished(val_loss=2.5, floor_loss=2.25)
+    )
+    outcome = minitf("train")
+    assert outcome.err.splitlines()[1:] == [
+        "Floor of the validation loss: 2.250 ± 0.013 nats per token; "
+        "entropy of the source: 1.010 bits per character",
+        "step 50: validation loss 2.500, floor +0.250, perplexity 12.2, 1.0 s of training",
+    ]
+    assert "  floor            2.250 nats per token: loss +0.250\n" in outcome.out
+
+
+def test_a_known_floor_is_beside_the_validation_on_the_progress_line(
+    minitf, recipes, make, terminal
+):
+    screen = terminal("stderr")
+    recipes.play(make.started(floor_loss=2.6), make.validated(), make.step(), make.finished())
+    minitf("train", "--json")
+    assert "val 2.500  floor -0.100  12.3 k tok/s" in screen.getvalue()
 
 
 def test_json_has_null_for_what_is_not_a_number(minitf, recipes, make):

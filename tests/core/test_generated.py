@@ -137,6 +137,11 @@ def enumerated() -> tuple[Grammar, list[tuple[float, str]]]:
     return grammar, table(grammar)
 
 
+@cache
+def minus_log_p_of_beginning(part: str) -> float:
+    return -math.log(sum(p for p, text in enumerated()[1] if text.startswith(part)))
+
+
 class TestFloor:
     """Against a grammar of which every text is known."""
 
@@ -144,7 +149,7 @@ class TestFloor:
     def _known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         grammar, self.table = enumerated()
         monkeypatch.setattr(generated, "stories", lambda: grammar)
-        self.name = "generated:3000:1"
+        self.name = "generated:20000:1"
         self.stories = list(generated_pieces(self.name))
         self.text = "".join(self.stories)
 
@@ -153,21 +158,23 @@ class TestFloor:
         total, rest = 0.0, self.text[:n]
         for story in self.stories:
             part = story[: len(rest)]
-            total -= math.log(sum(p for p, text in self.table if text.startswith(part)))
+            total += minus_log_p_of_beginning(part)
             rest = rest[len(part) :]
             if not rest:
                 break
         return total
 
-    @pytest.mark.parametrize("seed", range(30))
-    def test_it_is_minus_log_p_given_what_stands_before_and_the_first_word(self, seed: int) -> None:
-        draw = np.random.default_rng(seed)
-        begin, end = sorted(draw.integers(1, len(self.text), 2).tolist())
-        end = max(end, begin + 40)
-        known = begin + re.match(r".[^\s]*\s", self.text[begin:], re.S).end()
-        expected = self.nats(end) - self.nats(known)
-        found = floor_of(self.name, begin, end, 51)
-        assert found.loss * 50 == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    def test_it_is_minus_log_p_given_what_stands_before_and_the_first_word(self) -> None:
+        end = sum(map(len, self.stories[:3])) - 9
+        at_end, n = self.nats(end), 0
+        for begin in range(len(self.stories[0]) + 60):
+            first_word = re.compile(r"\n|.\S*\s").match(self.text, begin)
+            assert first_word is not None
+            expected = at_end - self.nats(first_word.end())
+            found = floor_of(self.name, begin, end, 51)
+            assert found.loss * 50 == pytest.approx(expected, rel=1e-9, abs=1e-9)
+            n += self.text[begin] == " "
+        assert n > 20
 
     @pytest.mark.parametrize("place", [0, 5])
     def test_whole_stories_cost_what_they_cost_but_for_the_first_word(self, place: int) -> None:
@@ -178,6 +185,17 @@ class TestFloor:
         known = -math.log(sum(p for p, text in self.table if text.startswith(first)))
         found = floor_of(self.name, begin, len(self.text), 101)
         assert found.loss * 100 == pytest.approx(sum(costs) - known, rel=1e-9)
+
+    def test_the_error_is_that_of_leaving_out_one_story_at_a_time(self) -> None:
+        costs = {text: -math.log(p) for p, text in self.table}
+        nats = np.array([costs[story] for story in self.stories])
+        chars = np.array([len(story) for story in self.stories])
+        without = (nats.sum() - nats) / (chars.sum() - chars)
+        n = len(nats)
+        jackknife = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+        found = floor_of(self.name, 0, len(self.text), 1 + len(self.text) // 4)
+        per_token = len(self.text) / (len(self.text) // 4)
+        assert found.se == pytest.approx(jackknife * per_token, rel=0.03)
 
     def test_too_few_stories_have_no_error(self) -> None:
         assert floor_of(self.name, 0, len(self.stories[0]), 5).se == math.inf
