@@ -14,8 +14,8 @@ from core.model.transformer import Transformer
 from core.store.checkpoint import load_weights
 from core.store.find import find_run
 from core.store.run import Run
-from core.store.tokens import TokenizedText, tokenized_text_of, tokenizer_of
-from core.text.corpus import read_text
+from core.store.stages import IsStopping, Telling
+from core.store.tokens import TokenizedText, ids_of_text, tokenized_text_of, tokenizer_of
 from core.text.tokenizer import Tokenizer
 
 
@@ -29,23 +29,29 @@ class OpenRun:
     tokenizer: Tokenizer
     device: Device
 
-    def text(self) -> TokenizedText:
-        """The run's corpus, split and tokenised.
+    def text(self, is_stopping: IsStopping) -> Telling[TokenizedText | None]:
+        """The run's corpus, split and tokenised; None if it was stopped.
 
         Raises:
             RunError: the corpus has changed.
             DataError: it is gone, and so is its copy in the cache.
         """
-        return tokenized_text_of(self.run)
+        return tokenized_text_of(self.run, is_stopping)
 
-    def ids_of_file(self, path: Path) -> NDArray[Any]:
-        """Any text, in the run's tokens.
+    def ids_to_score(
+        self, corpus: str | Path | None, is_stopping: IsStopping
+    ) -> Telling[NDArray[Any] | None]:
+        """All of any corpus in the run's tokens, or the run's validation split; None if it was
+        stopped.
 
         Raises:
             DataError: it cannot be read.
             TokenizerError: the run's tokenizer has no token for part of it.
         """
-        return self.tokenizer.encode(read_text(path))
+        if corpus is not None:
+            return (yield from ids_of_text(self.tokenizer, str(corpus), is_stopping))
+        text = yield from self.text(is_stopping)
+        return None if text is None else text.validation_ids
 
 
 def open_for_use(spec: str, *, device: str, dtype: str, threads: int) -> OpenRun:

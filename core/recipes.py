@@ -192,10 +192,13 @@ def evaluation(
 
         found = _open(run, device, dtype, threads)
         context = found.run.config.train.context
+        ids = yield from found.ids_to_score(text, is_stopping)
+        if ids is None:
+            return
         scoring = evaluate(
             found.model,
             found.tokenizer,
-            found.text().validation_ids if text is None else found.ids_of_file(Path(text)),
+            ids,
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
@@ -232,11 +235,13 @@ def generation(
         from core.infer.generate import generate
 
         found = _open(run, device, dtype, threads)
-        prompt = (
-            found.tokenizer.encode(sampling.prompt).tolist()
-            if sampling.prompt
-            else found.text().held_out_prompt(PROMPT_TOKENS)
-        )
+        if sampling.prompt:
+            prompt = found.tokenizer.encode(sampling.prompt).tolist()
+        else:
+            held_out = yield from found.text(is_stopping)
+            if held_out is None:
+                return
+            prompt = held_out.held_out_prompt(PROMPT_TOKENS)
         yield from generate(
             found.model,
             found.tokenizer,
@@ -278,7 +283,10 @@ def benchmarking(
         from core.measure.benchmark import benchmark
 
         found = _open(run, device, dtype, threads)
-        held_out = _enough(found.text().validation_ids, bench.prompt_tokens)
+        text = yield from found.text(is_stopping)
+        if text is None:
+            return
+        held_out = _enough(text.validation_ids, bench.prompt_tokens)
         timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
         result = yield from until(is_stopping, timing)
         if result is not None:
