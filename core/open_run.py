@@ -15,7 +15,8 @@ from core.store.checkpoint import load_weights
 from core.store.find import find_run
 from core.store.run import Run
 from core.store.stages import IsStopping, Telling
-from core.store.tokens import TokenizedText, ids_of_text, tokenized_text_of, tokenizer_of
+from core.store.tokenizers import tokenizer_of
+from core.store.tokens import TokenizedText, ids_of_text, tokenized_text_of
 from core.text.tokenizer import Tokenizer
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, RunConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, DataError
 from core.events import (
@@ -28,6 +28,7 @@ from core.events import (
     MachineEvent,
     MachineExamined,
     SetupProgressed,
+    TokenizationEvent,
     TrainEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
@@ -250,6 +251,28 @@ def generation(
             found.device,
             is_stopping=is_stopping,
         )
+
+    return Job(work)
+
+
+def tokenizing(
+    source: str | TextConfig = "last",
+    *,
+    prompt: str = "",
+    text: str | Path = "",
+    n_shown: int = 400,
+) -> Job[TokenizationEvent]:
+    """Cut `prompt` or the corpus `text` into tokens, by the tokenizer of the run `source`, or by
+    a new one made from that corpus; without a text, the corpus of the tokenizer itself.
+
+    Args:
+        n_shown: how many tokens the result holds; all are counted. 0 is all.
+    """
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[TokenizationEvent, None, None]:
+        from core.measure.tokenize import tokenize
+
+        yield from tokenize(source, prompt, str(text), n_shown, is_stopping)
 
     return Job(work)
 

@@ -21,6 +21,7 @@ from core.events.measuring import (
     Proof,
     RepetitionCompleted,
 )
+from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     CheckpointDue,
     CheckpointSaved,
@@ -61,8 +62,15 @@ GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFini
 BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
+TokenizationEvent = SetupProgressed | TokenizationCompleted
 Event = (
-    TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | ForecastEvent | MachineEvent
+    TrainEvent
+    | EvaluationEvent
+    | GenerationEvent
+    | BenchmarkEvent
+    | ForecastEvent
+    | MachineEvent
+    | TokenizationEvent
 )
 
 __all__ = [
@@ -98,10 +106,14 @@ __all__ = [
     "RunStarted",
     "SampleCompleted",
     "SetupProgressed",
+    "ShownToken",
     "Speed",
     "StepCompleted",
     "TokenChoice",
     "TokenGenerated",
+    "Tokenization",
+    "TokenizationCompleted",
+    "TokenizationEvent",
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",

@@ -1,7 +1,7 @@
 """Texts as token ids: memory-mapped files in the cache, named by the hash of their content.
 
     <cache dir>/tokens/<sha256>.bin         token ids of a text; see `core.store.id_file`
-    <cache dir>/tokenizers/<sha256>.json    trained BPE tokenizers
+    <cache dir>/tokenizers/<sha256>.json    trained BPE tokenizers; see `core.store.tokenizers`
     <cache dir>/texts/<sha256>.txt          what came from stdin; see `core.store.spool`
 
 All but the texts can be deleted at any time and is computed again. A text of any size is
@@ -10,7 +10,6 @@ tokenised in the same memory: it is read once for its fingerprint, and again for
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,32 +19,13 @@ from numpy.typing import NDArray
 
 from core import paths
 from core.config import TextConfig
-from core.errors import DataError, RunError, TokenizerError
-from core.events import SetupProgressed
-from core.store.files import write_atomically
+from core.errors import DataError, RunError
 from core.store.id_file import new_ids, open_ids
 from core.store.run import Run
-from core.store.spool import keep_stream
-from core.store.stages import IsStopping, Stopped, Telling, never, outcome, telling
-from core.text.corpus import (
-    SAMPLE_CHARS,
-    Corpus,
-    Fingerprint,
-    TextStream,
-    alphabet,
-    sample,
-    scan,
-    split_place,
-    told,
-)
-from core.text.sources import STDIN, find_source, full_name, is_stream
-from core.text.tokenizer import (
-    ByteTokenizer,
-    CharTokenizer,
-    Tokenizer,
-    load_tokenizer,
-    train_bpe,
-)
+from core.store.stages import IsStopping, Telling, never, outcome, telling
+from core.store.tokenizers import hash_of, make_tokenizer, read_corpus, tokenizer_of
+from core.text.corpus import Corpus, Fingerprint, TextStream, split_place
+from core.text.tokenizer import Tokenizer
 
 FORMAT = 3
 PROMPT_SEARCH = 512
@@ -112,26 +92,10 @@ def ids_of_text(
     return outcome(_ids_of_text(tokenizer, name, is_stopping))
 
 
-def tokenizer_of(run: Run) -> Tokenizer:
-    """The run's own tokenizer.
-
-    Raises:
-        RunError: its file is missing.
-        TokenizerError: it is damaged.
-    """
-    try:
-        return load_tokenizer(run.tokenizer_path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(
-            f"The tokenizer of {run.name} cannot be read: {error}.",
-            hint="Restore its tokenizer.json, or train again.",
-        ) from error
-
-
 def _tokenize_corpus(config: TextConfig, is_stopping: IsStopping) -> Telling[TokenizedText]:
-    corpus = yield from _read(config.source, is_stopping)
+    corpus = yield from read_corpus(config.source, is_stopping)
     n_train = split_place(corpus.n_chars, config.validation_fraction)
-    tokenizer = yield from _make_tokenizer(config, corpus, n_train, is_stopping)
+    tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
     path = _ids_path(config, tokenizer, corpus.sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
@@ -147,7 +111,7 @@ def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
     path = _ids_path(config, tokenizer, sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
-        corpus = yield from _read(config.source, is_stopping)
+        corpus = yield from read_corpus(config.source, is_stopping)
         if corpus.sha256 != sha256:
             raise RunError(
                 f"The corpus {corpus.name!r} has changed since {run.name} was made.",
@@ -159,8 +123,8 @@ def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
 
 
 def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Telling[Ids]:
-    corpus = yield from _read(name, is_stopping)
-    path = _path_for(f"{_hash(tokenizer.to_json())} {corpus.sha256} whole")
+    corpus = yield from read_corpus(name, is_stopping)
+    path = _path_for(f"{hash_of(tokenizer.to_json())} {corpus.sha256} whole")
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
         work = _write_ids(path, tokenizer, corpus, 0)
@@ -168,42 +132,6 @@ def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Te
         ids = open_ids(path, tokenizer.vocab_size)
     assert ids is not None
     return ids[1]
-
-
-def _read(name: str, is_stopping: IsStopping) -> Telling[Corpus]:
-    """The corpus of that name, with a look at each of its characters."""
-    name = full_name(name)
-    stage = f"reading {'stdin' if name == STDIN else name}"
-    if is_stream(name):
-        name = yield from telling(stage, keep_stream(name), is_stopping)
-    corpus = yield from telling(stage, scan(find_source(name)), is_stopping)
-    if corpus.left_out:
-        yield SetupProgressed(stage=stage, share=1.0, remark=told(corpus.left_out))
-    return corpus
-
-
-def _make_tokenizer(
-    config: TextConfig, corpus: Corpus, n_train: int, is_stopping: IsStopping
-) -> Telling[Tokenizer]:
-    if config.tokenizer == "byte":
-        return ByteTokenizer()
-    if config.tokenizer == "char":
-        found = yield from telling("collecting characters", alphabet(corpus), is_stopping)
-        return CharTokenizer(found)
-    sampled = " sampled" if n_train > SAMPLE_CHARS else ""
-    key = _hash(f"bpe {config.vocab_size} {config.validation_fraction!r} {corpus.sha256}{sampled}")
-    path = paths.cache_dir() / "tokenizers" / f"{key}.json"
-    try:
-        return load_tokenizer(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, TokenizerError):
-        work = sample(TextStream(corpus.pieces()), n_train)
-        texts = yield from telling("choosing what the tokenizer learns from", work, is_stopping)
-        yield SetupProgressed(stage="training a tokenizer")
-        tokenizer = train_bpe(_until(is_stopping, texts), config.vocab_size)
-        if is_stopping():
-            raise Stopped from None
-        write_atomically(path, tokenizer.to_json().encode())
-        return tokenizer
 
 
 def _tokenize(
@@ -256,14 +184,6 @@ def _seen_by(print_: Fingerprint, pieces: Iterator[str]) -> Iterator[str]:
         yield piece
 
 
-def _until(is_stopping: IsStopping, texts: list[str]) -> Iterator[str]:
-    """`texts`, fewer when nobody waits for the rest."""
-    for text in texts:
-        if is_stopping():
-            return
-        yield text
-
-
 def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:
     if ids is None or len(ids[1]) < 2:
         raise DataError(
@@ -275,14 +195,10 @@ def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:
 
 def _ids_path(config: TextConfig, tokenizer: Tokenizer, corpus_sha256: str) -> Path:
     return _path_for(
-        f"{_hash(tokenizer.to_json())} {corpus_sha256}"
+        f"{hash_of(tokenizer.to_json())} {corpus_sha256}"
         f" {config.validation_fraction!r} {config.max_tokens}"
     )
 
 
 def _path_for(content: str) -> Path:
-    return paths.cache_dir() / "tokens" / f"{_hash(f'ids {FORMAT} {content}')}.bin"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return paths.cache_dir() / "tokens" / f"{hash_of(f'ids {FORMAT} {content}')}.bin"

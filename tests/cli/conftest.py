@@ -21,7 +21,15 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-SESSIONS = ("training", "resuming", "evaluation", "generation", "benchmarking", "examination")
+SESSIONS = (
+    "training",
+    "resuming",
+    "evaluation",
+    "generation",
+    "benchmarking",
+    "tokenizing",
+    "examination",
+)
 
 
 @dataclass

@@ -63,7 +63,10 @@ def test_another_encoding_is_refused_with_the_byte_offset(tmp_path: Path) -> Non
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     message = f"There is no file '{path}'."
-    assert refused(path) == (message, "Known without a file: python-docs, python-source.")
+    assert refused(path) == (
+        message,
+        "Known without a file: python-docs, python-source, generated.",
+    )
 
 
 def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

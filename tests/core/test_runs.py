@@ -20,7 +20,8 @@ from core.store.files import new_folder, sweep, write_atomically
 from core.store.find import all_runs, find_run
 from core.store.run import Run, change_budget, check_new_name, create_run, delete_run, open_run
 from core.store.summary import list_runs
-from core.store.tokens import tokenized_text_of, tokenizer_of
+from core.store.tokenizers import tokenizer_of
+from core.store.tokens import tokenized_text_of
 from core.testing import result_of
 
 CONFIG = preset("seed")

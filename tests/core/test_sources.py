@@ -313,7 +313,6 @@ def test_reading_tells_how_far_it_is(folder: Path) -> None:
             shares[event.stage].append(event.share)
     assert list(shares) == [
         f"reading {folder}",
-        "choosing what the tokenizer learns from",
         "training a tokenizer",
         f"tokenising {folder}",
     ]
