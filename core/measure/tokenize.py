@@ -49,7 +49,7 @@ def _tokenize(
     stream = TextStream(corpus.pieces())
     parts = reader.tokenizer.encode_pieces(stream.take(corpus.n_chars))
     work = _counted(tally, parts, stream, corpus.n_chars)
-    yield from telling(f"tokenising {corpus.name}", work, is_stopping)
+    yield from telling(f"tokenising {corpus.title}", work, is_stopping)
     return tally.result(reader, corpus.name, corpus.n_chars)
 
 

@@ -93,7 +93,7 @@ def make_tokenizer(
     except (OSError, UnicodeDecodeError, TokenizerError):
         work = sample(TextStream(corpus.pieces()), n_train)
         stage = "training a tokenizer"
-        choosing = f"choosing what to learn from in {corpus.name}" if sampled else stage
+        choosing = f"choosing what to learn from in {corpus.title}" if sampled else stage
         texts = yield from telling(choosing, work, is_stopping)
         if sampled:
             yield SetupProgressed(stage=stage)

@@ -128,7 +128,7 @@ def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Te
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
         work = _write_ids(path, tokenizer, corpus, 0)
-        yield from telling(f"tokenising {corpus.name}", work, is_stopping)
+        yield from telling(f"tokenising {corpus.title}", work, is_stopping)
         ids = open_ids(path, tokenizer.vocab_size)
     assert ids is not None
     return ids[1]
@@ -142,7 +142,7 @@ def _tokenize(
     else:
         n_train = split_place(corpus.n_chars, config.validation_fraction)
         work = _write_ids(path, tokenizer, corpus, n_train)
-    yield from telling(f"tokenising {corpus.name}", work, is_stopping)
+    yield from telling(f"tokenising {corpus.title}", work, is_stopping)
     return open_ids(path, tokenizer.vocab_size)
 
 

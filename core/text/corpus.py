@@ -19,7 +19,7 @@ import numpy as np
 
 from core.errors import DataError
 from core.text.reading import EMPTY, FileError
-from core.text.sources import Part, Source, find_source, full_name
+from core.text.sources import Part, Source, find_source, full_name, is_kept_stdin
 
 BETWEEN = "\n\n"
 """Two texts of a corpus."""
@@ -41,6 +41,11 @@ class Corpus:
     n_chars: int
     left_out: Counter[str] = field(default_factory=Counter)
     """Files that are no text, by reason."""
+
+    @property
+    def title(self) -> str:
+        """The name as a person reads it."""
+        return self.name[:14] if is_kept_stdin(self.name) else self.name
 
     def pieces(self) -> Iterator[str]:
         """The text, in the order it stands.

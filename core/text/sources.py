@@ -69,6 +69,11 @@ def full_name(name: str) -> str:
     return str(path)
 
 
+def is_kept_stdin(name: str) -> bool:
+    """It came from stdin, or another stream, and is in the cache."""
+    return _KEPT_STDIN.fullmatch(name) is not None
+
+
 def is_stream(name: str) -> bool:
     """It can be read only once: stdin, a pipe, a device."""
     if name == STDIN:
@@ -82,7 +87,7 @@ def is_stream(name: str) -> bool:
 
 def run_stem(name: str) -> str:
     """What a run on that corpus may be called after: "river" for /texts/river.txt."""
-    if _KEPT_STDIN.fullmatch(name):
+    if is_kept_stdin(name):
         return "stdin"
     plain = [part for part in Path(name).parts if not _MAGIC.search(part)]
     return Path(plain[-1]).stem if plain else ""

@@ -215,6 +215,7 @@ def test_what_comes_from_stdin_is_kept_under_a_name(
     assert found == text
     corpus = load_corpus(name)
     assert name == f"stdin:{corpus.sha256}" == full_name(name)
+    assert corpus.title == name[:14]
     assert "".join(corpus.pieces()) == text
     (copy,) = (paths.cache_dir() / "texts").iterdir()
     copy.unlink()
