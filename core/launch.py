@@ -27,7 +27,6 @@ from core.store.rates import given_rates, rates_of_steps, rates_to_repeat, to_js
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
-from core.text.corpus import full_name
 from core.training.clock import Clock
 from core.training.optimizer import AdamW
 from core.training.progress import Progress, progress_from
@@ -58,8 +57,9 @@ def launch_new(
     """
     clock = Clock()
     device = choose_device(config.train.device, config.train.dtype, config.train.threads)
-    yield SetupProgressed(stage=f"reading and tokenising {config.text.corpus}")
-    text = tokenize_corpus(config.text)
+    text = yield from tokenize_corpus(config.text, wishes.is_stopping)
+    if text is None:
+        return
     config = _settled(config, text)
     yield SetupProgressed(stage="building the model")
     parts = _build(config, text, device, wishes)
@@ -100,7 +100,9 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     rates = rates_of_steps(source)
     clock, device = Clock(), _device_of(source)
     yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
-    text = tokenized_text_of(source)
+    text = yield from tokenized_text_of(source, wishes.is_stopping)
+    if text is None:
+        return
     config = source.config.with_changes(steps=len(rates))
     yield SetupProgressed(stage="building the model")
     parts = _build(config, text, device, wishes)
@@ -118,7 +120,9 @@ def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEv
     clock, progress = _resume_point(run)
     rates = _rates_to_resume(run, progress.step if progress else 0) if keeps_budget else {}
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
-    text = tokenized_text_of(run)
+    text = yield from tokenized_text_of(run, wishes.is_stopping)
+    if text is None:
+        return
     parts = _build(run.config, text, device, wishes)
     yield from _session(run, parts, clock, progress, wishes, rates).run()
 
@@ -163,7 +167,7 @@ def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     if train.epochs:
         limits.append(math.ceil(train.epochs * len(text.train_ids) / train.tokens_per_step))
     train = replace(train, steps=min((n for n in limits if n), default=0))
-    named = replace(config.text, corpus=full_name(config.text.corpus))
+    named = replace(config.text, corpus=text.corpus)
     return replace(config, model=model, text=named, train=train)
 
 

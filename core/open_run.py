@@ -14,8 +14,9 @@ from core.model.transformer import Transformer
 from core.store.checkpoint import load_weights
 from core.store.find import RunRef, find_run
 from core.store.run import Run
-from core.store.tokens import TokenizedText, tokenized_text_of, tokenizer_of
-from core.text.corpus import read_text
+from core.store.stages import IsStopping, Telling
+from core.store.tokenizers import tokenizer_of
+from core.store.tokens import TokenizedText, ids_of_text, tokenized_text_of
 from core.text.tokenizer import Tokenizer
 
 FIND_TRIES = 5
@@ -31,22 +32,27 @@ class OpenRun:
     tokenizer: Tokenizer
     device: Device
 
-    def text(self) -> TokenizedText:
-        """The run's corpus, split and tokenised.
+    def text(self, is_stopping: IsStopping) -> Telling[TokenizedText | None]:
+        """The run's corpus, split and tokenised; None if it was stopped.
 
         Raises:
             RunError: the corpus has changed.
             DataError: it is gone, and so is its copy in the cache.
         """
-        return tokenized_text_of(self.run)
+        return tokenized_text_of(self.run, is_stopping)
 
-    def held_out_ids(self, prompt_tokens: int) -> list[int]:
-        """The validation split, which holds a prompt of that many tokens.
+    def held_out_ids(
+        self, prompt_tokens: int, is_stopping: IsStopping
+    ) -> Telling[list[int] | None]:
+        """The validation split, which holds a prompt of that many tokens; None if it was stopped.
 
         Raises:
             DataError: it does not.
         """
-        held_out = self.text().validation_ids
+        text = yield from self.text(is_stopping)
+        if text is None:
+            return None
+        held_out = text.validation_ids
         if len(held_out) < prompt_tokens:
             raise DataError(
                 f"The held-out text has {len(held_out)} tokens, and prompt_tokens={prompt_tokens}.",
@@ -54,14 +60,20 @@ class OpenRun:
             )
         return held_out.tolist()
 
-    def ids_of_file(self, path: Path) -> NDArray[Any]:
-        """Any text, in the run's tokens.
+    def ids_to_score(
+        self, corpus: str | Path | None, is_stopping: IsStopping
+    ) -> Telling[NDArray[Any] | None]:
+        """All of any corpus in the run's tokens, or the run's validation split; None if it was
+        stopped.
 
         Raises:
             DataError: it cannot be read.
             TokenizerError: the run's tokenizer has no token for part of it.
         """
-        return self.tokenizer.encode(read_text(path))
+        if corpus is not None:
+            return (yield from ids_of_text(self.tokenizer, str(corpus), is_stopping))
+        text = yield from self.text(is_stopping)
+        return None if text is None else text.validation_ids
 
 
 def open_for_use(spec: str, *, device: str, dtype: str, threads: int) -> OpenRun:

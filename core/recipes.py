@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import paths
-from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, RunConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -30,6 +30,7 @@ from core.events import (
     MachineExamined,
     ReportFailed,
     SetupProgressed,
+    TokenizationEvent,
     TrainEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
@@ -146,10 +147,13 @@ def evaluation(
 
         found = _open(run, device, dtype, threads)
         context = found.run.config.train.context
+        ids = yield from found.ids_to_score(text, is_stopping)
+        if ids is None:
+            return
         scoring = evaluate(
             found.model,
             found.tokenizer,
-            found.text().validation_ids if text is None else found.ids_of_file(Path(text)),
+            ids,
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
@@ -186,11 +190,13 @@ def generation(
         from core.infer.generate import generate
 
         found = _open(run, device, dtype, threads)
-        prompt = (
-            found.tokenizer.encode(sampling.prompt).tolist()
-            if sampling.prompt
-            else found.text().held_out_prompt(PROMPT_TOKENS)
-        )
+        if sampling.prompt:
+            prompt = found.tokenizer.encode(sampling.prompt).tolist()
+        else:
+            held_out = yield from found.text(is_stopping)
+            if held_out is None:
+                return
+            prompt = held_out.held_out_prompt(PROMPT_TOKENS)
         yield from generate(
             found.model,
             found.tokenizer,
@@ -199,6 +205,28 @@ def generation(
             found.device,
             is_stopping=is_stopping,
         )
+
+    return Job(work)
+
+
+def tokenizing(
+    source: str | TextConfig = "last",
+    *,
+    prompt: str = "",
+    text: str | Path = "",
+    n_shown: int = 400,
+) -> Job[TokenizationEvent]:
+    """Cut `prompt` or the corpus `text` into tokens, by the tokenizer of the run `source`, or by
+    a new one made from that corpus; without a text, the corpus of the tokenizer itself.
+
+    Args:
+        n_shown: how many tokens the result holds; all are counted. 0 is all.
+    """
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[TokenizationEvent, None, None]:
+        from core.measure.tokenize import tokenize
+
+        yield from tokenize(source, prompt, str(text), n_shown, is_stopping)
 
     return Job(work)
 
@@ -232,7 +260,9 @@ def benchmarking(
         from core.measure.benchmark import benchmark
 
         found = _open(run, device, dtype, threads)
-        held_out = found.held_out_ids(bench.prompt_tokens)
+        held_out = yield from found.held_out_ids(bench.prompt_tokens, is_stopping)
+        if held_out is None:
+            return
         timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
         result = yield from until(is_stopping, timing)
         if result is not None:

@@ -3,8 +3,8 @@ it is told, a run in a folder of your own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from core.device import Device
 from core.model.kv_cache import KVCache
 from core.model.transformer import Transformer
 from core.text.tokenizer import ByteTokenizer
+
+R = TypeVar("R")
 
 CPU = Device("cpu", "float32", 1)
 
@@ -73,6 +75,15 @@ def tiny_run_config(corpus: str, **changes: object) -> RunConfig:
         eval=EvalConfig(eval_interval=2, sample_interval=4, sample_tokens=8),
     )
     return base.with_changes(**changes)
+
+
+def result_of(work: Generator[Any, None, R]) -> R:
+    """What a generator returns in the end, whatever it tells before."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def byte_tokenizer() -> ByteTokenizer:

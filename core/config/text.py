@@ -18,8 +18,9 @@ class TextConfig:
 
     corpus: str = setting(
         "python-docs",
-        "python-docs, or generated (small stories of known entropy), or the path of a UTF-8 text"
-        " file",
+        "a UTF-8 text file, a folder of them, a pattern as in 'src/**/*.md', - for stdin,"
+        " python-docs (the reference that comes with Python), python-source (its library), or"
+        " generated (small stories of known entropy)",
     )
     generated_chars: int = setting(
         2_000_000, "length of the corpus generated, to the end of a story", unit="characters"

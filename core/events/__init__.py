@@ -22,6 +22,7 @@ from core.events.measuring import (
     RepetitionCompleted,
     ReportFailed,
 )
+from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     CheckpointDue,
     CheckpointFailed,
@@ -64,8 +65,15 @@ GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFini
 BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | ReportFailed
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
+TokenizationEvent = SetupProgressed | TokenizationCompleted
 Event = (
-    TrainEvent | EvaluationEvent | GenerationEvent | BenchmarkEvent | ForecastEvent | MachineEvent
+    TrainEvent
+    | EvaluationEvent
+    | GenerationEvent
+    | BenchmarkEvent
+    | ForecastEvent
+    | MachineEvent
+    | TokenizationEvent
 )
 
 __all__ = [
@@ -103,10 +111,14 @@ __all__ = [
     "RunStarted",
     "SampleCompleted",
     "SetupProgressed",
+    "ShownToken",
     "Speed",
     "StepCompleted",
     "TokenChoice",
     "TokenGenerated",
+    "Tokenization",
+    "TokenizationCompleted",
+    "TokenizationEvent",
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",

@@ -11,6 +11,10 @@ class SetupProgressed:
 
     stage: str
     """What is being done, for a person: "training a tokenizer"."""
+    share: float | None = None
+    """How much of this stage is done, from 0 to 1, where that is known."""
+    remark: str = ""
+    """Something about the stage that a person should get to read: "2 files left out: 2 binary"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

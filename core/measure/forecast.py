@@ -34,16 +34,17 @@ from core.infer.decoder import Decoder
 from core.measure.evaluate import evaluate
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
+from core.store.stages import IsStopping, Telling
 from core.store.tokens import tokenize_corpus
 from core.text.batches import RandomBatches
-from core.text.corpus import full_name
+from core.text.sources import full_name, size_of
 from core.text.tokenizer import Tokenizer
 from core.training.optimizer import AdamW
 from core.training.schedule import learning_rate
 from core.training.step import compute_gradients
 
 SMALL_BYTES = 4 << 20
-"""A text file up to this size is read and tokenised at once."""
+"""A text up to this size is read and tokenised at once."""
 WARM_UPS = 2
 PROBE_SHARE = 0.2
 """Of the forecast's time, for each of validation and sample."""
@@ -88,8 +89,9 @@ def forecast(
         raise ConfigError(f"seconds={seconds:g} is not above 0.", hint="Try seconds=3.")
     train = config.train
     device = choose_device(train.device, train.dtype, train.threads)
-    yield SetupProgressed(stage=f"reading {config.text.corpus}")
-    ground = _ground(config, guessed_vocab)
+    ground = yield from _ground(config, guessed_vocab, is_stopping)
+    if ground is None:
+        return
     yield SetupProgressed(stage="building the model")
     trial = Trial(config, ground, device)
     samples: list[float] = []
@@ -248,13 +250,18 @@ class Trial:
         return 4 * sum(states.values()) + sum(held.values()) + max(held.values())
 
 
-def _ground(config: RunConfig, guessed_vocab: int) -> Ground:
-    path = Path(full_name(config.text.corpus))
-    if not path.is_file() or path.stat().st_size <= SMALL_BYTES:
-        text = tokenize_corpus(config.text)
+def _ground(
+    config: RunConfig, guessed_vocab: int, is_stopping: IsStopping
+) -> Telling[Ground | None]:
+    """None if it was stopped. A stream is left to the run itself: it can be read only once."""
+    n_bytes = size_of(full_name(config.text.source))
+    if n_bytes is not None and n_bytes <= SMALL_BYTES:
+        text = yield from tokenize_corpus(config.text, is_stopping)
+        if text is None:
+            return None
         train, held_out = text.train_ids, text.validation_ids
         return Ground(train, held_out, len(train), len(held_out), text.tokenizer.vocab_size)
-    n_tokens = int(path.stat().st_size / BYTES_PER_TOKEN[config.text.tokenizer])
+    n_tokens = int((n_bytes or SMALL_BYTES) / BYTES_PER_TOKEN[config.text.tokenizer])
     n_tokens = min(n_tokens, config.text.max_tokens or n_tokens)
     n_validation = int(n_tokens * config.text.validation_fraction)
     ids = np.random.default_rng(config.train.seed).integers(0, guessed_vocab, SMALL_BYTES)

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -74,6 +74,22 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def new_file(folder: Path, name: Callable[[], str]) -> Iterator[IO[bytes]]:
+    """A file to fill, which is called `name()` and synced when the block ends well."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = _partial(folder / "new")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / name())
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(folder)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from core.config import BUDGETS, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, StoreError
 from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
 from core.store.metrics import finite
+from core.text.sources import run_stem
 
 FORMAT = 1
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -239,7 +240,7 @@ def _run_toml(config: RunConfig, provenance: Mapping[str, Any]) -> bytes:
 
 
 def _free_names(corpus: str) -> Iterator[str]:
-    stem = re.sub(r"[^a-z0-9]+", "-", Path(corpus).stem.lower()).strip("-")[:40] or "run"
+    stem = re.sub(r"[^a-z0-9]+", "-", run_stem(corpus).lower()).strip("-")[:40] or "run"
     taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
     for n in range(1, 1_000_000):
         if f"{stem}-{n}" not in taken:

@@ -1,39 +1,33 @@
 """Texts as token ids: memory-mapped files in the cache, named by the hash of their content.
 
-    <cache dir>/tokens/<sha256>.bin         sha256 of the ids, 32 bytes; then the ids, uint16,
-                                            or uint32 past 65,535
-    <cache dir>/tokenizers/<sha256>.json    trained BPE tokenizers
+    <cache dir>/tokens/<sha256>.bin         token ids of a text; see `core.store.id_file`
+    <cache dir>/tokenizers/<sha256>.json    trained BPE tokenizers; see `core.store.tokenizers`
+    <cache dir>/texts/<sha256>.txt          what came from stdin; see `core.store.spool`
 
-Everything here can be deleted at any time and is computed again.
+All but the texts can be deleted at any time and is computed again. A text of any size is
+tokenised in the same memory: it is read once for its fingerprint, and again for each use.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from core import paths
 from core.config import TextConfig
-from core.errors import DataError, RunError, TokenizerError
-from core.store.files import write_atomically
+from core.errors import DataError, RunError
+from core.store.id_file import new_ids, open_ids
 from core.store.run import Run
-from core.text.corpus import Corpus, load_corpus, split_text
-from core.text.tokenizer import (
-    ByteTokenizer,
-    CharTokenizer,
-    Tokenizer,
-    load_tokenizer,
-    train_bpe,
-)
+from core.store.stages import IsStopping, Telling, never, outcome, telling
+from core.store.tokenizers import hash_of, make_tokenizer, read_corpus, tokenizer_of
+from core.text.corpus import Corpus, Fingerprint, TextStream, split_place
+from core.text.tokenizer import Tokenizer
 
-FORMAT = 2
-DIGEST_BYTES = 32
+FORMAT = 3
 PROMPT_SEARCH = 512
 Ids = NDArray[Any]
 
@@ -46,6 +40,8 @@ class TokenizedText:
     corpus_sha256: str
     train_ids: Ids
     validation_ids: Ids
+    corpus: str = ""
+    """What a run keeps as the name of its corpus."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -60,130 +56,149 @@ class TokenizedText:
         return ids[start : start + n_tokens] or ids[:n_tokens]
 
 
-def tokenize_corpus(config: TextConfig) -> TokenizedText:
-    """Read a corpus, make its tokenizer and its ids, or take them from the cache.
+def tokenize_corpus(
+    config: TextConfig, is_stopping: IsStopping = never
+) -> Telling[TokenizedText | None]:
+    """Read a corpus, make its tokenizer and its ids, or take them from the cache. None if it
+    was stopped.
 
     Raises:
         DataError: the text cannot be used.
         TokenizerError: it cannot be tokenised.
     """
-    corpus = load_corpus(config.source)
-    train_text, _ = split_text(corpus.text, config.validation_fraction)
-    tokenizer = _make_tokenizer(config, corpus, train_text)
-    return _split_ids(config, tokenizer, corpus.sha256, lambda: corpus)
+    return outcome(_tokenize_corpus(config, is_stopping))
 
 
-def tokenized_text_of(run: Run) -> TokenizedText:
-    """The text of a run as it was when the run was made, from the cache if it is there.
+def tokenized_text_of(run: Run, is_stopping: IsStopping = never) -> Telling[TokenizedText | None]:
+    """The text of a run as it was when the run was made, from the cache if it is there. None
+    if it was stopped.
 
     Raises:
         RunError: the corpus has changed since.
         DataError: it cannot be read any more.
     """
-    tokenizer = tokenizer_of(run)
-    sha256 = str(run.provenance["corpus_sha256"])
+    return outcome(_text_of(run, is_stopping))
 
-    def same_corpus() -> Corpus:
-        corpus = load_corpus(run.config.text.source)
+
+def ids_of_text(
+    tokenizer: Tokenizer, name: str, is_stopping: IsStopping = never
+) -> Telling[Ids | None]:
+    """All ids of any corpus, by another's tokenizer. None if it was stopped.
+
+    Raises:
+        DataError: it cannot be read.
+        TokenizerError: the tokenizer has no token for part of it.
+    """
+    return outcome(_ids_of_text(tokenizer, name, is_stopping))
+
+
+def _tokenize_corpus(config: TextConfig, is_stopping: IsStopping) -> Telling[TokenizedText]:
+    corpus = yield from read_corpus(config.source, is_stopping)
+    n_train = split_place(corpus.n_chars, config.validation_fraction)
+    tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
+    path = _ids_path(config, tokenizer, corpus.sha256)
+    ids = open_ids(path, tokenizer.vocab_size)
+    if ids is None:
+        ids = yield from _tokenize(config, tokenizer, corpus, path, is_stopping)
+    is_whole_name = config.source == config.corpus
+    name = corpus.name if is_whole_name else config.corpus
+    return TokenizedText(tokenizer, corpus.sha256, *_enough(ids), name)
+
+
+def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
+    config, tokenizer = run.config.text, tokenizer_of(run)
+    sha256 = str(run.provenance["corpus_sha256"])
+    path = _ids_path(config, tokenizer, sha256)
+    ids = open_ids(path, tokenizer.vocab_size)
+    if ids is None:
+        corpus = yield from read_corpus(config.source, is_stopping)
         if corpus.sha256 != sha256:
             raise RunError(
                 f"The corpus {corpus.name!r} has changed since {run.name} was made.",
-                hint="Restore the old text, or start a new run. python-docs changes with Python.",
+                hint="Restore the old text, or start a new run. What comes with Python changes"
+                " with Python.",
             )
-        return corpus
-
-    return _split_ids(run.config.text, tokenizer, sha256, same_corpus)
-
-
-def tokenizer_of(run: Run) -> Tokenizer:
-    """The run's own tokenizer.
-
-    Raises:
-        RunError: its file is missing.
-        TokenizerError: it is damaged.
-    """
-    try:
-        return load_tokenizer(run.tokenizer_path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(
-            f"The tokenizer of {run.name} cannot be read: {error}.",
-            hint="Restore its tokenizer.json, or train again.",
-        ) from error
+        ids = yield from _tokenize(config, tokenizer, corpus, path, is_stopping)
+    return TokenizedText(tokenizer, sha256, *_enough(ids), config.corpus)
 
 
-def _make_tokenizer(config: TextConfig, corpus: Corpus, train_text: str) -> Tokenizer:
-    if config.tokenizer == "byte":
-        return ByteTokenizer()
-    if config.tokenizer == "char":
-        return CharTokenizer(corpus.text)
-    key = _hash(f"bpe {config.vocab_size} {config.validation_fraction!r} {corpus.sha256}")
-    path = paths.cache_dir() / "tokenizers" / f"{key}.json"
-    try:
-        return load_tokenizer(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, TokenizerError):
-        tokenizer = train_bpe(train_text, config.vocab_size)
-        write_atomically(path, tokenizer.to_json().encode())
-        return tokenizer
+def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Telling[Ids]:
+    corpus = yield from read_corpus(name, is_stopping)
+    path = _path_for(f"{hash_of(tokenizer.to_json())} {corpus.sha256} whole")
+    ids = open_ids(path, tokenizer.vocab_size)
+    if ids is None:
+        work = _write_ids(path, tokenizer, corpus, 0)
+        yield from telling(f"tokenising {corpus.title}", work, is_stopping)
+        ids = open_ids(path, tokenizer.vocab_size)
+    assert ids is not None
+    return ids[1]
 
 
-def _split_ids(
-    config: TextConfig,
-    tokenizer: Tokenizer,
-    corpus_sha256: str,
-    corpus: Callable[[], Corpus],
-) -> TokenizedText:
-    """Both splits; `corpus` is asked for its text only if the cache lacks them."""
-    content = (
-        f"{_hash(tokenizer.to_json())} {corpus_sha256}"
-        f" {config.validation_fraction!r} {config.max_tokens}"
-    )
-    files = {part: _ids_path(f"{content} {part}") for part in ("train", "validation")}
-    ids = {part: _read_ids(path, tokenizer.vocab_size) for part, path in files.items()}
-    if any(part is None for part in ids.values()):
-        for part, fresh in _tokenize(config, tokenizer, corpus()).items():
-            data = fresh.astype(_id_type(tokenizer.vocab_size)).tobytes()
-            write_atomically(files[part], hashlib.sha256(data).digest() + data)
-            ids[part] = _read_ids(files[part], tokenizer.vocab_size)
-    train_ids, validation_ids = ids["train"], ids["validation"]
-    if train_ids is None or validation_ids is None or len(validation_ids) < 2:
+def _tokenize(
+    config: TextConfig, tokenizer: Tokenizer, corpus: Corpus, path: Path, is_stopping: IsStopping
+) -> Telling[tuple[Ids, Ids] | None]:
+    if config.max_tokens:
+        work = _write_first_ids(path, tokenizer, corpus, config)
+    else:
+        n_train = split_place(corpus.n_chars, config.validation_fraction)
+        work = _write_ids(path, tokenizer, corpus, n_train)
+    yield from telling(f"tokenising {corpus.title}", work, is_stopping)
+    return open_ids(path, tokenizer.vocab_size)
+
+
+def _write_ids(
+    path: Path, tokenizer: Tokenizer, corpus: Corpus, n_train: int
+) -> Generator[float, None, None]:
+    """The split is made in characters: neither share knows of the other."""
+    print_ = Fingerprint()
+    stream = TextStream(_seen_by(print_, corpus.pieces()))
+    with new_ids(path, tokenizer.vocab_size) as writer:
+        for n_chars in (n_train, corpus.n_chars - n_train):
+            writer.n_train = writer.count
+            for ids in tokenizer.encode_pieces(stream.take(n_chars)):
+                writer.append(ids)
+                yield stream.taken / corpus.n_chars
+        if print_.sha256 != corpus.sha256:
+            raise DataError(
+                f"The text {corpus.name!r} changed while it was read.",
+                hint="Start again when nothing writes to it.",
+            )
+
+
+def _write_first_ids(
+    path: Path, tokenizer: Tokenizer, corpus: Corpus, config: TextConfig
+) -> Generator[float, None, None]:
+    """Only so many are wanted, and they are split exactly."""
+    with new_ids(path, tokenizer.vocab_size) as writer:
+        for ids in tokenizer.encode_pieces(corpus.pieces()):
+            writer.append(ids[: config.max_tokens - writer.count])
+            if writer.count == config.max_tokens:
+                break
+            yield writer.count / config.max_tokens
+        writer.n_train = round(writer.count * (1 - config.validation_fraction))
+
+
+def _seen_by(print_: Fingerprint, pieces: Iterator[str]) -> Iterator[str]:
+    for piece in pieces:
+        print_.add(piece)
+        yield piece
+
+
+def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:
+    if ids is None or len(ids[1]) < 2:
         raise DataError(
             "The held-out part of the text has fewer than 2 tokens.",
             hint="Choose a longer text, or hold out a larger share.",
         )
-    return TokenizedText(tokenizer, corpus_sha256, train_ids, validation_ids)
+    return ids
 
 
-def _tokenize(config: TextConfig, tokenizer: Tokenizer, corpus: Corpus) -> dict[str, Ids]:
-    """The split is made in characters, or in tokens if only the first ones are wanted."""
-    if config.max_tokens:
-        ids = tokenizer.encode(corpus.text)[: config.max_tokens]
-        cut = round(len(ids) * (1 - config.validation_fraction))
-        return {"train": ids[:cut], "validation": ids[cut:]}
-    train_text, validation_text = split_text(corpus.text, config.validation_fraction)
-    return {
-        "train": tokenizer.encode(train_text),
-        "validation": tokenizer.encode(validation_text),
-    }
+def _ids_path(config: TextConfig, tokenizer: Tokenizer, corpus_sha256: str) -> Path:
+    return _path_for(
+        f"{hash_of(tokenizer.to_json())} {corpus_sha256}"
+        f" {config.validation_fraction!r} {config.max_tokens}"
+    )
 
 
-def _ids_path(content: str) -> Path:
-    return paths.cache_dir() / "tokens" / f"{_hash(f'ids {FORMAT} {content}')}.bin"
-
-
-def _read_ids(path: Path, vocab_size: int) -> Ids | None:
-    """Memory-mapped ids, or None if there are none or the file is not what it should be."""
-    try:
-        with path.open("rb") as file:
-            digest = file.read(DIGEST_BYTES)
-        ids = np.memmap(path, dtype=_id_type(vocab_size), mode="r", offset=DIGEST_BYTES)
-    except (OSError, ValueError):  # missing, without ids, or of an odd size
-        return None
-    return ids if hashlib.sha256(ids.data).digest() == digest else None
-
-
-def _id_type(vocab_size: int) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _path_for(content: str) -> Path:
+    return paths.cache_dir() / "tokens" / f"{hash_of(f'ids {FORMAT} {content}')}.bin"

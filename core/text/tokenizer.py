@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from core.errors import TokenizerError
 from core.text import tokenizer_json
+from core.text.words import PIECE_CHARS, WordEncoder, cut_words
 
 Ids = NDArray[np.int64]
 
 _ESCAPED_BYTES = re.compile("([\udc80-\udcff]+)")
-_ISOLATED_NEWLINE = re.compile(r"(?<=\S)\n(?=\S)")
-_CHUNK_CHARS = 1 << 16
+_COUNTED_AT_ONCE = 1 << 20
 
 
 class Tokenizer(ABC):
@@ -66,6 +66,18 @@ class Tokenizer(ABC):
         ]
         return np.concatenate(ids) if ids else np.empty(0, np.int64)
 
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
+        """Ids of the text that `pieces` are when they are put together, in parts; in memory
+        that does not grow with it.
+
+        Raises:
+            TokenizerError: the tokenizer has no token for part of the text.
+        """
+        place = 0
+        for piece in pieces:
+            yield self._encode_text(piece, place)
+            place += len(piece)
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that `ids` stand for."""
         return b"".join(self._token_bytes[i] for i in ids)
@@ -77,14 +89,16 @@ class Tokenizer(ABC):
     def count_bytes(self, ids: NDArray[Any]) -> int:
         """Bytes that `ids` stand for."""
         lengths = np.array([len(b) for b in self._token_bytes], np.int64)
-        return int(lengths[ids].sum())
+        starts = range(0, len(ids), _COUNTED_AT_ONCE)
+        return sum(int(lengths[ids[i : i + _COUNTED_AT_ONCE]].sum()) for i in starts)
 
     @abstractmethod
     def to_json(self) -> str:
         """The tokenizer as a Hugging Face `tokenizer.json`."""
 
     @abstractmethod
-    def _encode_text(self, text: str) -> Ids: ...
+    def _encode_text(self, text: str, place: int = 0) -> Ids:
+        """`place` is where it stands in the whole text, for errors."""
 
     @abstractmethod
     def _encode_bytes(self, data: bytes) -> Ids: ...
@@ -100,17 +114,17 @@ class CharTokenizer(Tokenizer):
         super().__init__([c.encode() for c in self.characters])
         self._codes = np.array([ord(c) for c in self.characters], np.int64)
 
-    def _encode_text(self, text: str) -> Ids:
+    def _encode_text(self, text: str, place: int = 0) -> Ids:
         try:
             codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
         except UnicodeEncodeError as error:
-            raise _not_unicode(text, error) from error
+            raise _not_unicode(text, error, place) from error
         if not len(self._codes):
-            raise self._unseen(text, 0)
+            raise self._unseen(text[0], place)
         ids = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
         unseen = np.flatnonzero(self._codes[ids] != codes)
         if len(unseen):
-            raise self._unseen(text, int(unseen[0]))
+            raise self._unseen(text[unseen[0]], place + int(unseen[0]))
         return ids
 
     def _encode_bytes(self, data: bytes) -> Ids:
@@ -119,9 +133,9 @@ class CharTokenizer(Tokenizer):
             hint="Train with tokenizer=byte or bpe to read any bytes.",
         )
 
-    def _unseen(self, text: str, place: int) -> TokenizerError:
+    def _unseen(self, character: str, place: int) -> TokenizerError:
         return TokenizerError(
-            f"The character {text[place]!r} (U+{ord(text[place]):04X}, at {place}) is not among"
+            f"The character {character!r} (U+{ord(character):04X}, at {place}) is not among"
             f" the {self.vocab_size} that this char tokenizer has seen.",
             hint="Leave it out, or train with tokenizer=byte or bpe.",
         )
@@ -139,11 +153,11 @@ class ByteTokenizer(Tokenizer):
     def __init__(self) -> None:
         super().__init__([bytes([b]) for b in range(256)])
 
-    def _encode_text(self, text: str) -> Ids:
+    def _encode_text(self, text: str, place: int = 0) -> Ids:
         try:
             return self._encode_bytes(text.encode())
         except UnicodeEncodeError as error:
-            raise _not_unicode(text, error) from error
+            raise _not_unicode(text, error, place) from error
 
     def _encode_bytes(self, data: bytes) -> Ids:
         return np.frombuffer(data, np.uint8).astype(np.int64)
@@ -166,13 +180,12 @@ class BpeTokenizer(Tokenizer):
         super().__init__(tokenizer_json.token_bytes(self.merges))
         self._engine = Engine.from_str(self.to_json())
 
-    def _encode_text(self, text: str) -> Ids:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise _not_unicode(text, error) from error
-        encoded = self._engine.encode_batch_fast(chunks(text), add_special_tokens=False)
-        return np.concatenate([np.array(e.ids, np.int64) for e in encoded])
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
+        """See `Tokenizer.encode_pieces`; the parts end where words do."""
+        return WordEncoder(self._engine).encode(_checked(pieces))
+
+    def _encode_text(self, text: str, place: int = 0) -> Ids:
+        return np.concatenate(list(self.encode_pieces([text]))).astype(np.int64)
 
     def _encode_bytes(self, data: bytes) -> Ids:
         return np.frombuffer(data, np.uint8).astype(np.int64)
@@ -182,18 +195,21 @@ class BpeTokenizer(Tokenizer):
         return tokenizer_json.for_merges(self.merges)
 
 
-def train_bpe(text: str, vocab_size: int) -> BpeTokenizer:
-    """Learn merges from `text` until there are `vocab_size` tokens, or nothing to merge.
+def train_bpe(texts: str | Iterable[str], vocab_size: int) -> BpeTokenizer:
+    """Learn merges from a text, or from several that are not joined, until there are
+    `vocab_size` tokens, or nothing to merge.
 
     Raises:
-        TokenizerError: `vocab_size` is below 257.
+        TokenizerError: `vocab_size` is below 257, or a single word too long.
     """
     if vocab_size <= 256:
         raise TokenizerError(
             f"vocab_size={vocab_size} leaves no room for merges beside 256 bytes.",
             hint="Try vocab_size=1024.",
         )
-    return BpeTokenizer(tokenizer_json.learn_merges(chunks(text), vocab_size))
+    texts = [texts] if isinstance(texts, str) else texts
+    parts = (part for text in texts for part in _parts(text))
+    return BpeTokenizer(tokenizer_json.learn_merges(parts, vocab_size))
 
 
 def load_tokenizer(source: str) -> Tokenizer:
@@ -220,21 +236,27 @@ def load_tokenizer(source: str) -> Tokenizer:
     return loaded
 
 
-def chunks(text: str) -> list[str]:
-    """Cut a text into pieces of 64 KB or more whose tokens, one after another, are those of
-    the whole: a single newline between two non-blanks is a pre-token of its own."""
-    pieces, start = [], 0
-    while len(text) - start > _CHUNK_CHARS:
-        found = _ISOLATED_NEWLINE.search(text, start + _CHUNK_CHARS)
-        if found is None:
-            break
-        pieces.append(text[start : found.end()])
-        start = found.end()
-    return [*pieces, text[start:]]
+def _parts(text: str) -> Iterator[str]:
+    """Cut where words end, so that the library can count in several threads."""
+    if len(text) <= PIECE_CHARS:
+        return iter([text])
+    return ("".join(words) for words in cut_words([text]))
 
 
-def _not_unicode(text: str, error: UnicodeEncodeError) -> TokenizerError:
+def _checked(pieces: Iterable[str]) -> Iterator[str]:
+    place = 0
+    for piece in pieces:
+        try:
+            piece.encode()
+        except UnicodeEncodeError as error:
+            raise _not_unicode(piece, error, place) from error
+        yield piece
+        place += len(piece)
+
+
+def _not_unicode(text: str, error: UnicodeEncodeError, place: int) -> TokenizerError:
+    at = error.start
     return TokenizerError(
-        f"The text holds a lone surrogate, U+{ord(text[error.start]):04X} at {error.start}.",
+        f"The text holds a lone surrogate, U+{ord(text[at]):04X} at {place + at}.",
         hint="Give the text as UTF-8 bytes.",
     )

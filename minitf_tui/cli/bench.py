@@ -39,7 +39,7 @@ def execute(arguments: Arguments) -> int:
     def listen(event: Event) -> None:
         match event:
             case SetupProgressed():
-                line.stage(event.stage)
+                line.setup(event)
             case RepetitionCompleted():
                 _show(line, event)
             case ReportFailed():

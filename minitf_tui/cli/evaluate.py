@@ -54,7 +54,7 @@ def execute(arguments: Arguments) -> int:
     def listen(event: Event) -> None:
         match event:
             case SetupProgressed():
-                line.stage(event.stage)
+                line.setup(event)
             case EvaluationProgressed():
                 line.show(_progress(line, event))
             case ReportFailed():

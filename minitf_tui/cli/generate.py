@@ -73,7 +73,7 @@ class Writer:
         match event:
             case Setup():
                 if self.line.is_live:
-                    self.line.stage(event.stage)
+                    self.line.setup(event)
             case PromptRead():
                 self._prompt = event.prompt
                 self._begin(0)

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
+    "tokenize": ("minitf_tui.cli.tokenize", "show a text as its tokens"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),
     "plot": ("minitf_tui.cli.plot", "draw losses or latencies, here or into a file"),
     "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),

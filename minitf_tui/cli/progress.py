@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from core.events import SetupProgressed
+from minitf_tui import format as fmt
 from minitf_tui.cli.output import is_terminal, write
 from minitf_tui.problems import escape
 
@@ -34,6 +36,7 @@ class ProgressLine:
         self._columns = columns
         self._shown_at = float("-inf")
         self._is_dirty = False
+        self._stage = ""
         self.is_live = is_terminal(self._stream) and os.environ.get("TERM") != "dumb"
 
     def show(self, text: str, *, now: bool = False) -> None:
@@ -49,12 +52,23 @@ class ProgressLine:
         self.clear()
         self._write(escape(text) + "\n")
 
+    def setup(self, event: SetupProgressed) -> None:
+        """Something that takes a moment begins or goes on; a remark about it stays."""
+        if event.remark:
+            self.note(event.remark)
+        if event.stage != self._stage or not (self.is_live and event.share is not None):
+            self.stage(event.stage)
+        else:
+            share = f"{self.bar(event.share)} {fmt.percent(event.share)}"
+            self.show(f"{share}  {event.stage}")
+
     def stage(self, text: str) -> None:
-        """Something that takes a moment begins."""
+        """Something that takes a moment begins; without a terminal it is told once."""
         if self.is_live:
             self.show(f"{text} ...", now=True)
-        else:
+        elif text != self._stage:
             self.note(f"{text} ...")
+        self._stage = text
 
     def clear(self) -> None:
         """Take the line away."""

@@ -176,7 +176,7 @@ class TrainListener:
                 if not self.line.is_live:
                     self.line.note(_validation(event, self.started))
             case SetupProgressed():
-                self.line.stage(event.stage)
+                self.line.setup(event)
             case RunStarted():
                 self.started = event
                 self.line.note(_start(event))

@@ -28,6 +28,7 @@ SESSIONS = (
     "evaluation",
     "generation",
     "benchmarking",
+    "tokenizing",
     "examination",
 )
 

@@ -15,8 +15,9 @@ from core.config import TextConfig
 from core.errors import ConfigError
 from core.store.floor import floor_facts
 from core.store.tokens import tokenize_corpus
+from core.testing import result_of
 from core.text import generated
-from core.text.corpus import full_name, load_corpus
+from core.text.corpus import load_corpus
 from core.text.generated import (
     entropy,
     floor_of,
@@ -26,6 +27,7 @@ from core.text.generated import (
 )
 from core.text.grammar import Grammar, Written
 from core.text.grammar_analysis import confusions
+from core.text.sources import full_name
 from core.text.stories import stories
 from tests.core.test_grammar import cut_down, table
 
@@ -121,7 +123,7 @@ def test_names_of_generated_texts() -> None:
     assert full_name("generated") == "generated"
     assert full_name(config.source) == config.source
     corpus = load_corpus(config.source)
-    assert corpus.text == "".join(generated_pieces(config.source))
+    assert "".join(corpus.pieces()) == "".join(generated_pieces(config.source))
 
 
 @pytest.mark.parametrize(("name", "value"), [("generated_chars", 0), ("generated_seed", -1)])
@@ -222,7 +224,8 @@ def test_the_held_out_stretch_is_found_whatever_the_split(tokenizer: str, max_to
         vocab_size=300,
         max_tokens=max_tokens,
     )
-    text = tokenize_corpus(config)
+    text = result_of(tokenize_corpus(config))
+    assert text is not None
     facts = floor_facts(config, text)
     held_out = text.tokenizer.decode(text.validation_ids)
     begin = len(text.tokenizer.decode(text.train_ids))
@@ -240,4 +243,6 @@ def test_the_held_out_stretch_is_found_whatever_the_split(tokenizer: str, max_to
 
 def test_a_text_of_unknown_source_has_no_floor(text_file: str) -> None:
     config = TextConfig(corpus=text_file, tokenizer="byte")
-    assert floor_facts(config, tokenize_corpus(config)) == {}
+    text = result_of(tokenize_corpus(config))
+    assert text is not None
+    assert floor_facts(config, text) == {}

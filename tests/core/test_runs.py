@@ -20,7 +20,9 @@ from core.store.files import new_folder, sweep, write_atomically
 from core.store.find import all_runs, find_run
 from core.store.run import Run, change_budget, check_new_name, create_run, delete_run, open_run
 from core.store.summary import list_runs
-from core.store.tokens import tokenized_text_of, tokenizer_of
+from core.store.tokenizers import tokenizer_of
+from core.store.tokens import tokenized_text_of
+from core.testing import result_of
 
 CONFIG = preset("seed")
 
@@ -383,10 +385,10 @@ def test_a_corpus_that_changed_is_refused(text_file: str) -> None:
     run = create_run("tiny", config, {"corpus_sha256": "0" * 64}, ByteTokenizer().to_json())
     message = f"The corpus '{text_file}' has changed since tiny was made."
     with pytest.raises(RunError, match=re.escape(message)) as caught:
-        tokenized_text_of(run)
+        result_of(tokenized_text_of(run))
     assert (
         caught.value.hint
-        == "Restore the old text, or start a new run. python-docs changes with Python."
+        == "Restore the old text, or start a new run. What comes with Python changes with Python."
     )
 
 

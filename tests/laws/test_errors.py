@@ -13,6 +13,7 @@ ERRORS = {
     "MinitfError",
     "ConfigError",
     "DataError",
+    "FileError",
     "TokenizerError",
     "RunError",
     "CheckpointError",

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import accumulate, chain, islice, pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
 
+from core.errors import TokenizerError
 from core.text import tokenizer as tokenizer_module
+from core.text import words as words_module
 from core.text.batches import RandomBatches
+from core.text.corpus import load_corpus
 from core.text.tokenizer import (
     BpeTokenizer,
     ByteTokenizer,
     CharTokenizer,
     Tokenizer,
-    chunks,
     load_tokenizer,
     train_bpe,
 )
+from core.text.words import WordEncoder, cut_words
 
 TEXT = "".join(
     f"def row_{i}(x): return 'naïve' if x['a'] == {i} else “b”  # tab\there\n\n  and  so on\n"
@@ -30,9 +36,22 @@ BYTE_LEVEL = {"byte": BYTE, "bpe": BPE}
 byte_level = pytest.mark.parametrize("tokenizer", BYTE_LEVEL.values(), ids=BYTE_LEVEL)
 # A lone surrogate is no text: UTF-8 has no bytes for it.
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
-wordy_text = st.lists(
-    st.sampled_from(["def", " row", "'s", "'", "\n", "\n\n", " ", "\t", "\r\n", "é", "42", "\x1c"])
-).map("".join)
+PARTS = ["def", " row", "'s", "'", "'r", "e", "\n", "\n\n", " ", "\t", "\r\n", "é", "42"]
+PARTS += ["\x1c", "\xa0", "\u0301", "日", "。", "!"]
+wordy_text = st.lists(st.sampled_from(PARTS)).map("".join)
+
+
+def ends_of_pre_tokens(text: str) -> set[int]:
+    level = HfTokenizer.from_str(BPE.to_json()).pre_tokenizer
+    return {end for _, (_, end) in level.pre_tokenize_str(text)}
+
+
+def ends_of_words(text: str) -> set[int]:
+    return set(accumulate(map(len, chain.from_iterable(cut_words([text])))))
+
+
+def theirs(text: str) -> list[int]:
+    return HfTokenizer.from_str(BPE.to_json()).encode(text, add_special_tokens=False).ids
 
 
 @byte_level
@@ -92,23 +111,99 @@ def test_the_library_reads_our_char_file_as_we_do() -> None:
     assert theirs.decode(tokenizer.encode(TEXT).tolist()) == TEXT
 
 
-@given(text=wordy_text)
-def test_a_text_in_chunks_has_the_tokens_of_the_whole(text: str) -> None:
-    whole = HfTokenizer.from_str(BPE.to_json()).encode(text, add_special_tokens=False).ids
+@given(text=any_text | wordy_text, ends=st.lists(st.integers(0, 60)), size=st.integers(1, 9))
+def test_a_text_in_pieces_has_the_tokens_of_the_whole(
+    text: str, ends: list[int], size: int
+) -> None:
+    """However it comes, and wherever it is cut."""
+    pieces = [text[a:b] for a, b in pairwise([0, *sorted(ends), len(text)])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizer_module, "_CHUNK_CHARS", 3)
-        assert "".join(chunks(text)) == text
-        assert BPE.encode(text).tolist() == whole
+        patch.setattr(words_module, "PIECE_CHARS", size)
+        patch.setattr(words_module, "LONG_WORD", size)
+        words = list(chain.from_iterable(cut_words(pieces)))
+        ids = list(chain.from_iterable(i.tolist() for i in BPE.encode_pieces(pieces)))
+    assert "".join(words) == "".join(pieces) == text
+    assert ids == theirs(text)
 
 
-def test_a_long_text_is_cut_at_single_newlines_between_words() -> None:
-    text = TEXT * 30
-    pieces = chunks(text)
-    assert len(pieces) > 1
-    assert "".join(pieces) == text
-    assert all(p[-1] == "\n" and not p[-2].isspace() for p in pieces[:-1])
-    whole = HfTokenizer.from_str(BPE.to_json()).encode(text, add_special_tokens=False).ids
-    assert BPE.encode(text).tolist() == whole
+@given(text=any_text | wordy_text)
+def test_words_end_where_the_librarys_pre_tokens_do(text: str) -> None:
+    if text.isascii():
+        assert ends_of_words(text) == ends_of_pre_tokens(text)
+    else:
+        assert ends_of_words(text) <= ends_of_pre_tokens(text)
+
+
+@pytest.mark.parametrize(
+    "end", [0x3100, pytest.param(sys.maxunicode + 1, marks=pytest.mark.slow)], ids=hex
+)
+def test_each_character_is_read_as_the_library_reads_it(end: int) -> None:
+    """In company that shows what kind of character it is; all blanks are below U+3100."""
+    assigned = [chr(c) for c in range(end) if not 0xD800 <= c <= 0xDFFF]
+    text = "".join(f"a{c}{c}1{c} .{c}\n" for c in assigned)
+    assert ends_of_words(text) <= ends_of_pre_tokens(text)
+
+
+@pytest.mark.parametrize("name", ["python-docs", "python-source"])
+def test_a_real_text_has_the_librarys_tokens(name: str) -> None:
+    text = "".join(islice(load_corpus(name).pieces(), 40))[:400_000]
+    assert BPE.encode(text).tolist() == theirs(text)
+
+
+NASTY = {
+    "no blank": "no-blank" * 9000,
+    "spaces": " " * 70_000 + "x",
+    "newlines": "\n" * 70_000,
+    "one word": "a" * 70_000,
+    "ideographs": "日本、語" * 20_000,
+    "crlf": "x\r\n\r\n y" * 9000,
+    "marks": "e\u0301" * 40_000,
+    "contractions": "don'rein'ts" * 9000,
+    "odd blanks": "\x1c\x85\xa0 " * 20_000,
+}
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_a_text_with_hardly_a_place_to_cut_has_the_tokens_of_the_whole(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words_module, "PIECE_CHARS", 5000)
+    monkeypatch.setattr(words_module, "LONG_WORD", 4000)
+    assert BPE.encode(text).tolist() == theirs(text)
+
+
+def test_a_word_too_long_for_memory_is_refused_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_module, "PIECE_CHARS", 100)
+    monkeypatch.setattr(words_module, "LONG_WORD", 50)
+    monkeypatch.setattr(words_module, "LONGEST_WORD", 1000)
+    monkeypatch.setattr(tokenizer_module, "PIECE_CHARS", 100)
+    assert len(BPE.encode("one " + "a" * 990)) > 0
+    for work in (BPE.encode, lambda text: train_bpe(text, 300)):
+        with pytest.raises(TokenizerError) as caught:
+            work("one two " + "a" * 5000)
+        assert str(caught.value) == (
+            "The word at character 7 is longer than 1000 characters, and bpe needs a whole word"
+            " in memory."
+        )
+        assert caught.value.hint == (
+            "Use tokenizer=byte or char, or put line breaks into the text."
+        )
+
+
+def test_the_table_of_words_begins_again_before_it_grows_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = theirs(TEXT)
+    for limit in ("MOST_WORDS", "MOST_CHARS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(words_module, limit, 40)
+            patch.setattr(words_module, "PIECE_CHARS", 64)
+            encoder = WordEncoder(HfTokenizer.from_str(BPE.to_json()))
+            ids = []
+            for part in encoder.encode([TEXT]):
+                assert len(encoder._table._places) <= 40 + 64
+                ids += part.tolist()
+            assert ids == whole
 
 
 @pytest.mark.parametrize("tokenizer", [BYTE, BPE, CharTokenizer(TEXT)], ids=lambda t: t.kind)
