@@ -25,6 +25,7 @@ STATE_STYLES = {"running": "bold $accent", "diverged": "$error", "finished": "",
 NAME_WIDTH = 18
 """Least cells of the first column; it takes what is left over."""
 SHOWN_CHECKPOINTS = 4
+SETTING_WIDTH = 16
 LEAST_WIDTH = 24
 SAMPLE_LINES = 12
 
@@ -182,7 +183,7 @@ def difference_table(
     width: int,
 ) -> Content:
     """Only what differs: a setting a line, its two values in the colours of the curves."""
-    room = max(4, (width - 20) // 2)
+    room = max(4, (width - SETTING_WIDTH - 2) // 2)
     rule = "─" * max(0, width - len("differences") - 1)
     lines = [Content.assemble(("differences", "$secondary"), " ", (rule, "$line"))]
     short = [name if len(name) <= room else f"…{name[1 - room :]}" for name in names]
@@ -190,7 +191,7 @@ def difference_table(
     for setting, one, two in rows:
         lines.append(
             Content.assemble(
-                (_fitted(setting, 18, is_left=True), "$quiet"),
+                (_fitted(setting, SETTING_WIDTH, is_left=True), "$quiet"),
                 (" " + _fitted(clean_line(one), room, is_left=False), f"${colours[0]}"),
                 (" " + _fitted(clean_line(two), room, is_left=False), f"${colours[1]}"),
             )
