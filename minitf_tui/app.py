@@ -6,29 +6,26 @@ that is shown; a key that would do nothing there is not in the footer.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.command import Provider
 from textual.events import Resize
 from textual.widgets import ContentSwitcher, Footer
 
 from core import paths
 from minitf_tui import format as fmt
-from minitf_tui.job import Device
 from minitf_tui.keys import bindings
+from minitf_tui.leaving import SAVING_LIMIT_S, LeavingApp
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
 from minitf_tui.panes.runs import RunsPane
 from minitf_tui.panes.train import TrainPane
-from minitf_tui.preferences import RememberingApp
 from minitf_tui.theme import DARK, LIGHT
 from minitf_tui.widgets.help import HelpScreen, sections
 from minitf_tui.widgets.pane import Pane, Recipes
@@ -43,20 +40,23 @@ PANES: tuple[type[Pane], ...] = (
 )
 TICK_S = 0.05
 """Streaming text is drained 20 times a second."""
-TICKS_PER_STATUS = 4
-SAVING_LIMIT_S = 60.0
-"""How long leaving waits for a checkpoint at most."""
+TICKS_PER_STATUS, TICKS_PER_SLOW_LOOK = 4, 10
 VAST, LOFTY = 160, 48
 """Columns and rows from which a pane may spread."""
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
-]
 
 
-class MinitfApp(RememberingApp):
+def _commands() -> type[Provider]:
+    from minitf_tui.commands import Commands  # with the palette, not before the first frame
+
+    return Commands
+
+
+class MinitfApp(LeavingApp):
     """The laboratory on one screen."""
 
     TITLE = "minitf"
+    PANES = PANES
+    COMMANDS: ClassVar = {_commands}
     AUTO_FOCUS = None
     CSS_PATH: ClassVar = [
         "app.tcss",
@@ -74,13 +74,9 @@ class MinitfApp(RememberingApp):
         self, recipes: Callable[[], Recipes] | None = None, *, autostart: bool = False
     ) -> None:
         super().__init__()
-        self.device = Device()
-        self.exit_signal = 0
         self._recipes = recipes or _core_recipes
         self._autostart = autostart
         self.used_run = "last"
-        self._leaving = False
-        self.waits = True
         self._ticks = -1
         self._tabs = TabStrip([pane.NAME for pane in PANES])
         self._switcher = ContentSwitcher(initial=PANES[0].NAME)
@@ -94,17 +90,13 @@ class MinitfApp(RememberingApp):
 
     def on_mount(self) -> None:
         self._tabs.show(self.pane.NAME)
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self._signalled, number)
-        self.set_interval(TICK_S, self._tick)
+        self.set_interval(TICK_S, self.look)
         self.call_after_refresh(self._after_first_frame)
 
     def on_resize(self, event: Resize) -> None:
         # Beside the breakpoints, of which only the last that fits is set.
-        self.screen.set_class(event.size.width >= VAST, "-vast")
-        self.screen.set_class(event.size.height >= LOFTY, "-lofty")
+        self.screen_stack[0].set_class(event.size.width >= VAST, "-vast")
+        self.screen_stack[0].set_class(event.size.height >= LOFTY, "-lofty")
 
     def _after_first_frame(self) -> None:
         if self._autostart:
@@ -171,34 +163,6 @@ class MinitfApp(RememberingApp):
         """The keys that do something here, on one page."""
         self.push_screen(HelpScreen(sections(self.pane, self.BINDINGS)))
 
-    def action_help_quit(self) -> None:
-        """Ctrl+C, which is copy here."""
-        self.notify("Ctrl+C copies selected text. q leaves; a running job is saved.", markup=False)
-
-    async def action_quit(self) -> None:
-        """The same as q, from the command palette."""
-        await self.action_leave()
-
-    async def action_leave(self) -> None:
-        """Leave, once every job has saved what it has; a second time does not wait."""
-        await self.keep_settings()
-        self.waits = not self._leaving
-        if self._leaving or not self.device.jobs:
-            self.exit(0)
-            return
-        self._leaving = True
-        self.device.stop_all()
-        self._tick()
-        self.run_worker(self._leave_when_saved(), exit_on_error=False)
-
-    async def _leave_when_saved(self) -> None:
-        await asyncio.to_thread(self.device.wait, SAVING_LIMIT_S)
-        self.exit(0)
-
-    def _signalled(self, number: int) -> None:
-        self.exit_signal = number
-        self.run_worker(self.action_leave(), exit_on_error=False)
-
     # Runs.
 
     @on(RunsPane.Used)
@@ -230,18 +194,22 @@ class MinitfApp(RememberingApp):
 
     # What is told.
 
-    def _tick(self) -> None:
+    def look(self) -> None:
         pane = self._shown
         if pane is None:
             return
-        pane.tick()
         self._ticks += 1
-        if self._ticks % TICKS_PER_STATUS == 0 or self._leaving:
-            pane.look_at_device()
+        if self.settings.low_bandwidth and self._ticks % TICKS_PER_SLOW_LOOK:
+            return
+        pane.tick()
+        if self._ticks % TICKS_PER_STATUS == 0 or self.is_leaving:
+            for each in self._panes:
+                each.look_at_device()
             self._tabs.tell(*self._status())
+            self._tabs.warn([pane.NAME for pane in self._panes if pane.error is not None])
 
     def _status(self) -> tuple[str, str]:
-        if self._leaving:
+        if self.is_leaving:
             return "saving, then leaving", "bold $warning"
         active = [pane for pane in self._panes if pane.is_active]
         running = [pane for pane in active if pane.state != "paused"]

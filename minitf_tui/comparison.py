@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 X_AXES = ("step", "tokens", "train_s")
 X_LABELS = {"step": "step", "tokens": "tokens", "train_s": "training seconds"}
+_FIELDS = {"step": None, "tokens": 0.0, "train_s": 0.0, "loss": None}
+"""Of an event, with what stands in for those that not every kind has."""
 COLOURS = ("accent", "warning", "secondary", "error", "success")
 """Of the curves, in this order; a sixth run begins again."""
 
@@ -62,13 +64,13 @@ def curve_of(name: str, events: Sequence[Mapping[str, Any]], smoothing: float) -
 
 def _columns(events: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Floats]:
     rows = [
-        [_number(event.get(name, 0.0)) for name in (*X_AXES, "loss")]
+        [_number(event.get(name, absent)) for name, absent in _FIELDS.items()]
         for event in events
         if event["event"] == kind
     ]
-    table = np.array(rows, float).reshape(len(rows), len(X_AXES) + 1)
+    table = np.array(rows, float).reshape(len(rows), len(_FIELDS))
     table = table[np.isfinite(table).all(axis=1)]
-    return dict(zip((*X_AXES, "loss"), table.T, strict=True))
+    return dict(zip(_FIELDS, table.T, strict=True))
 
 
 def _number(value: Any) -> float:

@@ -67,6 +67,7 @@ class RememberingApp(App[int]):
                 self.notice.complain(None)
             self._kept = wanted  # one try a change: a read-only disk stays one
 
-    def _theme_changed(self, theme: Theme) -> None:
-        if theme.name != self.settings.theme:
-            self.change_settings(theme=theme.name)
+    def _theme_changed(self, _theme: Theme) -> None:
+        # Told late: the theme may have changed again, so what counts is the one there is now.
+        if self.theme != self.settings.theme:
+            self.change_settings(theme=self.theme)

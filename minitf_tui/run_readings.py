@@ -25,6 +25,8 @@ STATE_STYLES = {"running": "bold $accent", "diverged": "$error", "finished": "",
 NAME_WIDTH = 18
 """Least cells of the first column; it takes what is left over."""
 SHOWN_CHECKPOINTS = 4
+SETTING_WIDTH = 16
+LEAST_WIDTH = 24
 SAMPLE_LINES = 12
 
 
@@ -181,14 +183,15 @@ def difference_table(
     width: int,
 ) -> Content:
     """Only what differs: a setting a line, its two values in the colours of the curves."""
-    room = max(4, (width - 20) // 2)
+    room = max(4, (width - SETTING_WIDTH - 2) // 2)
     rule = "─" * max(0, width - len("differences") - 1)
     lines = [Content.assemble(("differences", "$secondary"), " ", (rule, "$line"))]
-    rows = [("", *names), *differences] if differences else []
+    short = [name if len(name) <= room else f"…{name[1 - room :]}" for name in names]
+    rows = [("", short[0], short[1]), *differences] if differences else []
     for setting, one, two in rows:
         lines.append(
             Content.assemble(
-                (_fitted(setting, 18, is_left=True), "$quiet"),
+                (_fitted(setting, SETTING_WIDTH, is_left=True), "$quiet"),
                 (" " + _fitted(clean_line(one), room, is_left=False), f"${colours[0]}"),
                 (" " + _fitted(clean_line(two), room, is_left=False), f"${colours[1]}"),
             )
@@ -200,11 +203,24 @@ def difference_table(
 
 def sample_lines(sample: str, width: int) -> Content:
     """What the model wrote last, a few lines of it."""
-    if not sample.strip():
-        return Content("")
     rule = "─" * max(0, width - len("sample") - 1)
     text = "\n".join([line for line in clean(sample).split("\n") if line.strip()][:SAMPLE_LINES])
     return Content.assemble(("sample", "$secondary"), " ", (rule, "$line"), "\n", text)
+
+
+def below(
+    here: str, marks: Mapping[str, str], known: Mapping[str, RunDetails], width: int
+) -> Content:
+    """Under the details: what differs, if two runs are drawn, and what the one wrote."""
+    from minitf_tui.comparison import config_differences
+
+    width = max(LEAST_WIDTH, width)
+    parts = [sample_lines(known[here].sample, width)] if known[here].sample.strip() else []
+    if len(marks) == 2:
+        (one, first), (two, second) = marks.items()
+        found = config_differences(known[one].run.config, known[two].run.config)
+        parts.insert(0, difference_table((one, two), (first, second), found, width))
+    return Content("\n\n").join(parts)
 
 
 def total_line(summaries: Sequence[RunSummary], unreadable: Sequence[str], used: str) -> str:

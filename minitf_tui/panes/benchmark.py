@@ -16,12 +16,14 @@ from core.config import BenchConfig
 from core.events import BenchmarkCompleted, Event, RepetitionCompleted, ReportFailed
 from minitf_tui import format as fmt
 from minitf_tui import readings
+from minitf_tui.figure import Figure
 from minitf_tui.job import Device
 from minitf_tui.problems import unsaved
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import STOP, Pane, Recipes
+from minitf_tui.widgets.plot import Plot
 from minitf_tui.widgets.readout import Progress, Readout
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class BenchmarkPane(Pane):
         self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._bar = Progress()
         self._bars = {phase: Bars(phase, id=phase) for phase in ("decode", "prefill")}
+        self._plot = Plot(Figure(""), id="repetitions")
         self._readout = Readout(id="result")
         self._environment = Static("", id="environment", markup=False)
         self._proof = Container(self._readout, self._environment, id="proof", classes="box")
@@ -67,6 +70,7 @@ class BenchmarkPane(Pane):
         with Container(id="times", classes="box"):
             yield from self._bars.values()
         yield self._proof
+        yield self._plot
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "benchmark"
@@ -153,6 +157,15 @@ class BenchmarkPane(Pane):
                 for cache, style in CACHES.items()
             ]
             self._bars[phase].show(heading, *bars)
+        self._show_repetitions()
+
+    def _show_repetitions(self) -> None:
+        from minitf_tui.measured import scatter_figure
+
+        samples = {label: self._samples[cache, "decode"] for cache, (label, _) in CACHES.items()}
+        colours = {label: style.removeprefix("$") for label, style in CACHES.values()}
+        dots = self.settings.dots
+        self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
 
     def _show_proof(self, event: BenchmarkCompleted) -> None:
         self._proof.display = True

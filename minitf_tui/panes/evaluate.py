@@ -15,12 +15,15 @@ from textual.widgets import Static
 from core.events import EvaluationCompleted, EvaluationProgressed, Event, ReportFailed
 from minitf_tui import format as fmt
 from minitf_tui import readings
+from minitf_tui.figure import Figure
 from minitf_tui.job import Device
+from minitf_tui.pacing import Pace
 from minitf_tui.problems import unsaved
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import STOP, Pane, Recipes
+from minitf_tui.widgets.plot import Plot
 from minitf_tui.widgets.readout import Progress, Readout
 
 if TYPE_CHECKING:
@@ -45,6 +48,11 @@ class EvaluatePane(Pane):
         super().__init__(device, recipes)
         self.results: list[EvaluationCompleted] = []
         self._progress: EvaluationProgressed | None = None
+        self._settling: list[tuple[int, float]] = []
+        """`(tokens, mean loss)` of the job so far; the worker appends."""
+        self._drawn = 0
+        self._pace = Pace()
+        self._plot = Plot(Figure(""), id="settling")
         self._bar = Progress()
         self._readout = Readout(id="result")
         self._card = Container(self._readout, id="card", classes="box")
@@ -61,6 +69,7 @@ class EvaluatePane(Pane):
         )
         yield self._bar
         yield self._card
+        yield self._plot
         yield self._earlier
 
     def on_mount(self) -> None:
@@ -78,6 +87,8 @@ class EvaluatePane(Pane):
     def do_evaluate(self) -> None:
         """Score the text in the form with the run in the form."""
 
+        settling: list[tuple[int, float]] = []
+
         def make() -> Session:
             values = self.query_one(Form).values()
             self._progress = None
@@ -88,10 +99,12 @@ class EvaluatePane(Pane):
         def collect(event: Event) -> bool:
             if isinstance(event, EvaluationProgressed):
                 self._progress = event
+                settling.append((event.tokens, event.loss))
                 return True
             return False
 
         if self.launch(make, collect):
+            self._settling, self._drawn = settling, 0
             self.tick()
 
     def hear(self, event: Event) -> None:
@@ -123,6 +136,18 @@ class EvaluatePane(Pane):
         elif self.error is None and not self._is_complete:
             line = "stopped before the end; e starts again"
         self._bar.show(line, self.share, right)
+        self._draw()
+
+    def _draw(self) -> None:
+        """The loss so far, where there is room for it and time."""
+        n = len(self._settling)
+        if n == self._drawn or not self._plot.size or (self.is_active and not self._pace.is_due):
+            return
+        from minitf_tui.measured import settling_figure
+
+        with self._pace.measured():
+            self._drawn = n
+            self._plot.show(settling_figure(self._settling[:n], dots=self.settings.dots))
 
     @property
     def _is_complete(self) -> bool:

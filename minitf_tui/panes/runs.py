@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -24,7 +25,7 @@ from minitf_tui import format as fmt
 from minitf_tui import run_readings as readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
-from minitf_tui.run_list import RunDetails, RunReader, Seen, delete
+from minitf_tui.run_list import RunReader, Seen, delete
 from minitf_tui.widgets.confirm import Confirm
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
@@ -51,8 +52,8 @@ class RunsPane(Pane):
         Binding("o,enter", "use", "use", tooltip="make it the run that all panes work with"),
         Binding("u", "resume", "resume", tooltip="go on with it in the Train pane"),
         Binding("space", "mark", "compare", tooltip="keep its curve in the plot; again: take out"),
-        Binding("x", "axis", show=False, tooltip="against steps, tokens or training time"),
-        Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
+        Binding("x", "axis", "x axis", show=False, tooltip="against steps, tokens or time"),
+        Binding("y", "log", "log scale", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("v", "view", "details", tooltip="plot, or details and differences"),
         Binding("d", "delete", "delete", tooltip="delete it, after a question"),
         Binding("j,down", "down", show=False, group=LIST, tooltip="to the run below"),
@@ -119,6 +120,7 @@ class RunsPane(Pane):
             return bool(self._seen.runs) and self.screen.has_class("-narrow")
         return bool(self._seen.runs)
 
+    @on(RunTable.Clicked)
     def do_use(self) -> None:
         """All panes work with the highlighted run from now on."""
         if run := self._table.run:
@@ -126,7 +128,7 @@ class RunsPane(Pane):
 
     def do_resume(self) -> None:
         """Go on with the highlighted run in the Train pane."""
-        if (run := self._table.run) and not self._refuses(run, "trained already"):
+        if (run := self._table.run) and not self._refuses(run, "is being trained already"):
             self.post_message(self.Resumed(run.name))
 
     def do_mark(self) -> None:
@@ -182,7 +184,7 @@ class RunsPane(Pane):
     def do_delete(self) -> None:
         """Delete the highlighted run, once somebody has said yes."""
         run = self._table.run
-        if run is None or self._refuses(run, "deleted"):
+        if run is None or self._refuses(run, "is being trained and cannot be deleted"):
             return
         known = self._seen.details.get(run.name)
         kept = fmt.plural(len(known.checkpoints), "checkpoint") + ", " if known else ""
@@ -197,7 +199,7 @@ class RunsPane(Pane):
 
         self.app.push_screen(Confirm(question, yes="delete it", no="keep it"), answered)
 
-    def _refuses(self, run: RunSummary, what: str) -> bool:
+    def _refuses(self, run: RunSummary, why: str) -> bool:
         """Say so when a run is being trained, and so cannot be changed."""
         if run.state != "running":
             self._refused = ""
@@ -206,7 +208,7 @@ class RunsPane(Pane):
         self._refused = run.name
         self.complain(
             RunError(
-                f"The run {run.name} is being trained and cannot be {what}.",
+                f"The run {run.name} {why}.",
                 hint="Stop it first: with s in the Train pane, or where it was started.",
             )
         )
@@ -247,14 +249,15 @@ class RunsPane(Pane):
         self._heard_from_disk(seen)
 
     def _heard_from_disk(self, seen: Seen) -> None:
-        if seen.error is not None:
+        if seen.error is not None:  # what was seen before stays in sight
             self.complain(seen.error)
+            self._seen = replace(self._seen, error=seen.error)
             return
         had_any, states = bool(self._seen.runs), {run.name: run.state for run in seen.runs}
-        if isinstance(self.error, OSError) or states.get(self._refused) != "running":
-            if isinstance(self.error, OSError) or self._refused:
-                self.complain(None)
+        is_solved = states.get(self._refused) != "running" if self._refused else False
+        if is_solved or (self.error is not None and self.error is self._seen.error):
             self._refused = ""
+            self.complain(None)
         self._seen = seen
         self._marked = [name for name in self._marked if name in states]
         self._table.show(seen.runs)
@@ -290,19 +293,4 @@ class RunsPane(Pane):
         )
         if here and here.name in known:
             self._details.show(*readings.details_groups(here, known[here.name]))
-            self._more.update(self._below(drawn, marks, known[here.name]))
-
-    def _below(self, drawn: list[str], marks: Mapping[str, str], here: RunDetails) -> Content:
-        """Under the details: what differs between two runs, and what the one wrote."""
-        from minitf_tui.comparison import config_differences
-
-        width = max(24, self._more.size.width)
-        sample = readings.sample_lines(here.sample, width)
-        if len(drawn) != 2:
-            return sample
-        one, two = drawn
-        configs = (self._seen.details[name].run.config for name in drawn)
-        table = readings.difference_table(
-            (one, two), (marks[one], marks[two]), config_differences(*configs), width
-        )
-        return Content("\n\n").join([table, sample]) if here.sample else table
+            self._more.update(readings.below(here.name, marks, known, self._more.size.width))

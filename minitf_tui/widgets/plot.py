@@ -90,7 +90,9 @@ class Plot(Widget):
             colour = Color.parse(value)
         except ValueError:
             return Color(*GREY)
-        return Color(*GREY) if colour.ansi is not None else colour
+        # One of the terminal's sixteen is drawn as it usually looks; its default is not known.
+        is_unknown = colour.ansi is not None and colour.ansi < 0
+        return Color(*(GREY if is_unknown else colour.rgb))
 
 
 def dots_for_terminal() -> str:

@@ -10,7 +10,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 GUTTER = 3
-LEAST_COLUMN = 22
+LEAST_COLUMN, MOST_COLUMN = 22, 46
+"""Cells of a group; wider, a number would stand far from its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def column_count(groups: Sequence[Group], width: int) -> int:
 def table(groups: Sequence[Group], width: int) -> Content:
     """Labels left, values right, units left of a column of their own."""
     columns = column_count(groups, width)
-    room = max(1, (width - GUTTER * (columns - 1)) // columns)
+    room = max(1, min(MOST_COLUMN, (width - GUTTER * (columns - 1)) // columns))
     blocks = []
     for row in _rows(groups, columns):
         drawn = [_column(group, room) for group in row]

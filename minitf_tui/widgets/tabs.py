@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -22,10 +22,17 @@ class Tab(Static):
             self.pane = pane
 
     def __init__(self, key: str, pane: str) -> None:
-        super().__init__(
-            Content.assemble((key, "$accent"), " ", pane.capitalize()), id=f"tab-{pane}"
-        )
+        self._words = Content.assemble((key, "$accent"), " ", pane.capitalize())
+        super().__init__(self._words, id=f"tab-{pane}")
         self.pane = pane
+        self.has_problem = False
+
+    def warn(self, has_problem: bool) -> None:
+        """Mark that the pane has a problem, which may be out of sight."""
+        if has_problem != self.has_problem:
+            self.has_problem = has_problem
+            mark = Content.assemble(self._words, (" !", "bold $error"))
+            self.update(mark if has_problem else self._words)
 
     def on_click(self) -> None:
         self.post_message(self.Chosen(self.pane))
@@ -60,6 +67,11 @@ class TabStrip(Horizontal):
         """Mark the tab of the pane that is shown."""
         for tab in self.query(Tab):
             tab.set_class(tab.pane == pane, "-shown")
+
+    def warn(self, panes: Collection[str]) -> None:
+        """Mark the tabs of the panes that have a problem."""
+        for tab in self.query(Tab):
+            tab.warn(tab.pane in panes)
 
     def tell(self, text: str, style: str = "") -> None:
         """What the device does."""

@@ -171,7 +171,7 @@ async def settle(pilot: Pilot[Any]) -> None:
     for _ in range(3):
         await pilot.pause()
     app._ticks = -1  # the next look is one at the device, too
-    app._tick()
+    app.look()
     await pilot.pause()
 
 

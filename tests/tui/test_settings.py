@@ -207,12 +207,29 @@ async def test_a_read_only_home_costs_a_sentence_and_nothing_else(minitf_home: P
     assert app.return_code == 0
 
 
-@pytest.mark.parametrize("theme", [*BUILTIN_THEMES, DARK.name, LIGHT.name])
-async def test_every_theme_can_be_shown(theme: str) -> None:
-    save_settings(Settings(theme=theme))
+async def test_every_theme_can_be_shown() -> None:
     app = app_with()
     async with app.run_test(size=(80, 24)) as pilot:
-        for key in "1234":
-            await pilot.press(key)
-        await pilot.pause()
-        assert app.theme == theme
+        for theme in (*BUILTIN_THEMES, DARK.name, LIGHT.name):
+            app.change_settings(theme=theme)
+            await pilot.pause()
+            assert app.theme == theme
+            assert {"quiet", "ghost", "line"} <= app.theme_variables.keys()
+
+
+async def test_a_terminal_theme_is_there_from_the_first_frame() -> None:
+    save_settings(Settings(theme="ansi-dark"))
+    app = app_with()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "3", "4", "5", "1")
+        assert app.theme == "ansi-dark"
+
+
+async def test_two_themes_at_once_end_with_the_second() -> None:
+    app = app_with()
+    async with app.run_test(size=SIZE) as pilot:
+        app.change_settings(theme="nord")
+        app.change_settings(theme="dracula")
+        for _ in range(5):
+            await pilot.pause()
+        assert (app.theme, app.settings.theme) == ("dracula", "dracula")
