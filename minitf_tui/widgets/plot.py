@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from textual.color import Color
 from textual.geometry import Region, Size
 from textual.strip import Strip
@@ -91,8 +89,3 @@ class Plot(Widget):
         except ValueError:
             return Color(*GREY)
         return Color(*GREY) if colour.ansi is not None else colour
-
-
-def dots_for_terminal() -> str:
-    """Braille, except on the Linux console, whose font has none."""
-    return "*" if os.environ.get("TERM") == "linux" else "braille"
