@@ -29,6 +29,11 @@ def planned_figure(plan: Plan, steps: int, *, dots: str) -> Figure:
     )
 
 
+def lowered(plan: Plan, factor: float) -> Plan:
+    """The plan of a run that returned to a checkpoint, to go on more carefully."""
+    return [(share, rate * factor) for share, rate in plan]
+
+
 def course_figure(history: History, plan: Plan, steps: int, seconds: float, *, dots: str) -> Figure:
     """What was taken, and the rest of the plan ahead of it to the end of the budget."""
     import numpy as np

@@ -11,6 +11,7 @@ from core.events import (
     BenchmarkCompleted,
     EvaluationCompleted,
     Forecast,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
 )
@@ -130,6 +131,14 @@ def time_left(left: float, ends_at: float | None) -> str:
     if ends_at is None or left < WORTH_A_CLOCK_S:
         return f"{fmt.seconds(left)} left"
     return f"{fmt.seconds(left)} left, until {time.strftime('%H:%M', time.localtime(ends_at))}"
+
+
+def return_line(event: ReturnedToCheckpoint) -> str:
+    """What a run did about a number that was not finite."""
+    return (
+        f"{event.what} at step {event.step:,}: back to step {event.to_step:,},"
+        f" lr × {event.lr_factor:g}"
+    )
 
 
 def finish_line(event: RunFinished) -> str:

@@ -14,7 +14,6 @@ from core.events import (
     CheckpointSaved,
     Diverged,
     Event,
-    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     SampleCompleted,
@@ -36,8 +35,6 @@ class Watch:
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
         self.sample: SampleCompleted | None = None
-        self.returned: ReturnedToCheckpoint | None = None
-        """The newest return to a checkpoint."""
         self.ending = ""
         """How it ended, on one line; empty while it goes on."""
 
@@ -62,8 +59,6 @@ class Watch:
                 self.saved_step = event.step
             case SampleCompleted():
                 self.sample = event
-            case ReturnedToCheckpoint():
-                self.returned = event
             case Diverged():
                 self.ending = f"diverged at step {event.step}"
             case RunFinished():

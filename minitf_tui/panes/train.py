@@ -14,9 +14,9 @@ from textual.binding import Binding
 from textual.containers import Container
 
 from core.errors import MinitfError
-from core.events import Diverged, Event, RunFinished, RunStarted
+from core.events import Diverged, Event, ReturnedToCheckpoint, RunFinished, RunStarted
 from core.presets import QUICK
-from minitf_tui import readings
+from minitf_tui import course, readings
 from minitf_tui.course import Plan
 from minitf_tui.job import Device, DeviceBusyError
 from minitf_tui.pacing import Pace
@@ -230,6 +230,9 @@ class TrainPane(PlanningPane):
             plan = self.planned(run.config, event.steps)
             self._facts.show(readings.run_group(event))
             self.app.refresh_bindings()
+        elif isinstance(event, ReturnedToCheckpoint):
+            steps = run.started.steps if run.started else 0
+            plan = course.lowered(self.planned(run.config, steps), event.lr_factor)
         elif isinstance(event, Diverged):
             self.complain(_as_problem(event))
         elif isinstance(event, RunFinished) and event.reason == "finished already":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from core.events import CheckpointSaved, Event, RunStarted, SampleCompleted
+from core.events import CheckpointSaved, Event, ReturnedToCheckpoint, RunStarted, SampleCompleted
 from minitf_tui import readings
 from minitf_tui.course import Plan
 from minitf_tui.widgets.curves import Curves
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NOTE_S = 4.0
 """How long a word about a key stays."""
+RETURN_S = 60.0
+"""How long a return to a checkpoint is told: nobody waits for it."""
 TALL = 30
 """Rows from which there is room for more numbers."""
 _WORDS = {
@@ -63,6 +65,9 @@ class RunView(Container):
                 self.curves.plan = plan
                 if run.sample:
                     self._sample.show(run.sample)
+            case ReturnedToCheckpoint():
+                self.curves.plan = plan
+                self._say(readings.return_line(event), RETURN_S)
             case SampleCompleted():
                 self._sample.show(event)
             case CheckpointSaved() if self._is_saving:
@@ -103,8 +108,8 @@ class RunView(Container):
         )
         self.curves.draw(run.history, run.started)
 
-    def _say(self, note: str) -> None:
-        self._note, self._note_until = note, time.monotonic() + NOTE_S
+    def _say(self, note: str, seconds: float = NOTE_S) -> None:
+        self._note, self._note_until = note, time.monotonic() + seconds
 
     def _clock(self, left: float, state: str) -> float | None:
         """The time of day at the end, where there is room for it and it holds."""
