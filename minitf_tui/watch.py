@@ -35,6 +35,8 @@ class Watch:
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
         self.sample: SampleCompleted | None = None
+        self.problem: MinitfError | None = None
+        """What somebody should do something about."""
         self.ending = ""
         """How it ended, on one line; empty while it goes on."""
 
@@ -61,8 +63,11 @@ class Watch:
                 self.sample = event
             case Diverged():
                 self.ending = f"diverged at step {event.step}"
+                self.problem = _as_problem(event)
             case RunFinished():
                 self.ending = readings.finish_line(event)
+                if event.reason == "finished already":
+                    self.problem = _spent(event.result.run)
 
     @property
     def share(self) -> float | None:
@@ -93,3 +98,22 @@ class Watch:
                 self.sample = SampleCompleted(
                     step=int(last["step"]), prompt=str(last["prompt"]), text=str(last["text"])
                 )
+
+
+def _spent(run: str) -> MinitfError:
+    return MinitfError(
+        f"The budget of {run} is spent.",
+        hint=f"A larger one goes on: minitf train --resume {run} --steps STEPS",
+    )
+
+
+def _as_problem(event: Diverged) -> MinitfError:
+    kept = (
+        f"The checkpoint of step {event.checkpoint_step} is kept. "
+        if event.checkpoint_step is not None
+        else ""
+    )
+    return MinitfError(
+        f"The run ended at step {event.step}: {event.what}.",
+        hint=f"{kept}Try a lower lr, then press r.",
+    )

@@ -14,11 +14,11 @@ from textual.binding import Binding
 from textual.containers import Container
 
 from core.errors import MinitfError
-from core.events import Diverged, Event, ReturnedToCheckpoint, RunFinished, RunStarted
+from core.events import Event, ReturnedToCheckpoint, RunStarted
 from core.presets import QUICK
 from minitf_tui import course, readings
 from minitf_tui.course import Plan
-from minitf_tui.job import Device, DeviceBusyError
+from minitf_tui.job import Device
 from minitf_tui.pacing import Pace
 from minitf_tui.widgets.curves import next_level
 from minitf_tui.widgets.hint import Hint
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from core.recipes import Session
     from minitf_tui.settings import Settings
     from minitf_tui.watch import Watch
+
+
+class RunGoingOnError(MinitfError):
+    """The pane holds one run at a time, paused or not."""
 
 
 class TrainPane(PlanningPane):
@@ -134,7 +138,7 @@ class TrainPane(PlanningPane):
 
         def begun() -> Session:
             if self.is_training:
-                raise DeviceBusyError(
+                raise RunGoingOnError(
                     "A run is going on in the Train pane.", hint="There s stops and saves it."
                 )
             session = make()
@@ -233,13 +237,13 @@ class TrainPane(PlanningPane):
         elif isinstance(event, ReturnedToCheckpoint):
             steps = run.started.steps if run.started else 0
             plan = course.lowered(self.planned(run.config, steps), event.lr_factor)
-        elif isinstance(event, Diverged):
-            self.complain(_as_problem(event))
-        elif isinstance(event, RunFinished) and event.reason == "finished already":
-            self.complain(_spent(event.result.run))
+        if run.problem is not None:
+            self.complain(run.problem)
         self.run_view.hear(event, run, plan)
 
     def over(self) -> None:
+        if isinstance(self.error, RunGoingOnError):
+            self.complain(None)
         if self.is_probe:
             self.plan.is_over()
         elif self.watched and not self.watched.ending:
@@ -276,22 +280,3 @@ class TrainPane(PlanningPane):
         elif self.watched:
             share = self._setup_share if self.stage else self.share
             self.run_view.show(self.watched, self.state, self.stage, self.waited, share)
-
-
-def _spent(run: str) -> MinitfError:
-    return MinitfError(
-        f"The budget of {run} is spent.",
-        hint=f"A larger one goes on: minitf train --resume {run} --steps STEPS",
-    )
-
-
-def _as_problem(event: Diverged) -> MinitfError:
-    kept = (
-        f"The checkpoint of step {event.checkpoint_step} is kept. "
-        if event.checkpoint_step is not None
-        else ""
-    )
-    return MinitfError(
-        f"The run ended at step {event.step}: {event.what}.",
-        hint=f"{kept}Try a lower lr, then press r.",
-    )

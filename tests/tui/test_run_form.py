@@ -146,8 +146,10 @@ async def test_a_heading_unfolds_and_folds_its_section() -> None:
         await pilot.press("i", "down", "down", "up", "enter")
         await pilot.pause()
         assert "validation_fraction" in screen_text(app)
-        await pilot.press(*["down"] * 3, "backspace", "8")
-        await pilot.press(*["up"] * 3, "space")
+        form_of(app).edit("vocab_size")
+        await pilot.press("backspace", "8")
+        form_of(app).edit("text")
+        await pilot.press("space")
         await pilot.pause()
         text = screen_text(app)
         assert "validation_fraction" not in text

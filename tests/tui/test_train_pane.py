@@ -387,6 +387,7 @@ async def test_resuming_while_a_run_goes_on_is_refused_and_loses_nothing() -> No
         assert app.pane.state == "paused"
         await pilot.press("s")
         await settle(pilot)
+        assert not app.pane.problem.display
     assert ("resuming", "other") not in app.asked  # type: ignore[attr-defined]
 
 
