@@ -28,7 +28,7 @@ class Curve:
     symbol: str = ""
     """A character to mark each point with; empty draws a line of dots."""
     is_ghost: bool = False
-    """The few points of a ghost that lie far off are left out."""
+    """The few points of a ghost that lie far off do not stretch the scale."""
     value: str = ""
     """The newest value, in the legend."""
 

@@ -7,16 +7,19 @@ view of the rows that were whole when it asked, and those never change. No locks
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.events import StepCompleted, ValidationCompleted
+from minitf_tui.smoothing import Smoothed
 
 Column = NDArray[np.float64]
 
 SMOOTHING = 0.9
-"""Share of the old in the smoothed loss: an average over about 10 steps."""
+"""Share of the old in the speed that is shown: an average over about 10 steps."""
 
 
 class Table:
@@ -38,6 +41,11 @@ class Table:
             self._rows = grown
         self._rows[:, self._length] = values
         self._length += 1
+
+    def cut(self, length: int) -> None:
+        """Forget the rows from there on; views that were given keep them."""
+        if length < self._length:
+            self._rows, self._length = self._rows.copy(), length
 
     def __getitem__(self, name: str) -> Column:
         """The column, as far as it is written; a view that nobody may write to."""
@@ -72,25 +80,29 @@ class History:
     """One training run: a row a step, a row a validation."""
 
     def __init__(self) -> None:
-        self.steps = Table(
-            "step", "loss", "smooth", "lr", "grad_norm", "tokens", "tokens_per_s", "train_s"
-        )
+        self.steps = Table("step", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "train_s")
         self.validations = Table("step", "loss", "low", "high", "perplexity", "bits_per_byte")
-        self._loss = Average()
         self._speed = Average()
+        self._smoothed, self._smoothed_returns = Smoothed(0.0), 0
+        self.returns = 0
+        """How often steps were taken again."""
 
     def add_step(self, event: StepCompleted) -> None:
         """Keep a step; in the worker."""
-        self.steps.append(
-            event.step,
-            event.loss,
-            self._loss.add(event.loss),
-            event.lr,
-            event.grad_norm,
-            event.tokens,
-            self._speed.add(event.tokens_per_s),
-            event.train_s,
-        )
+        self._keep_step(lambda name: float(getattr(event, name)))
+
+    def _keep_step(self, of: Callable[[str], float]) -> None:
+        self._undo_from(of("step"))
+        values = {name: of(name) for name in self.steps.names}
+        values["tokens_per_s"] = self._speed.add(values["tokens_per_s"])
+        self.steps.append(*values.values())
+
+    def _undo_from(self, step: float) -> None:
+        """A run that returned to a checkpoint takes steps again; what they were is dropped."""
+        if len(self.steps) and step <= self.steps.last("step"):
+            for table in (self.steps, self.validations):
+                table.cut(int(np.searchsorted(table["step"], step)))
+            self.returns += 1
 
     def add_validation(self, event: ValidationCompleted) -> None:
         """Keep a validation; in the worker."""
@@ -98,6 +110,28 @@ class History:
         self.validations.append(
             event.step, event.loss, low, high, event.perplexity, event.bits_per_byte
         )
+
+    def add_past(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Keep what a run had told before it was resumed, as `read_metrics` gives it; in the
+        worker, before its first step. Null is a number that was not finite."""
+        for event in events:
+
+            def of(name: str, event: Mapping[str, Any] = event) -> float:
+                value = event.get(name)
+                return math.nan if value is None else float(value)
+
+            if event["event"] == "StepCompleted":
+                self._keep_step(of)
+            elif event["event"] == "ValidationCompleted":
+                low, high = event["loss_ci95"]
+                scores = (of(name) for name in ("perplexity", "bits_per_byte"))
+                self.validations.append(of("step"), of("loss"), low, high, *scores)
+
+    def smoothed(self, keep: float) -> Column:
+        """The loss averaged with that share of the old; on the screen's thread alone."""
+        if (self._smoothed.keep, self._smoothed_returns) != (keep, self.returns):
+            self._smoothed, self._smoothed_returns = Smoothed(keep), self.returns
+        return self._smoothed.of(self.steps["loss"])
 
     def share_done(self, steps: int, seconds: float) -> float:
         """How much of the budget is used, 0 to 1; whichever limit is nearer."""
@@ -111,11 +145,27 @@ class History:
         """Training time left of the budget at the speed so far; None without a budget."""
         if not len(self.steps):
             return seconds or None
-        train_s, done = self.steps["train_s"], self.steps["step"]
-        left = [seconds - float(train_s[-1])] if seconds else []
-        if steps and len(done) > 1:
-            recent = slice(-min(50, len(done)), None)
-            span = float(np.ptp(train_s[recent]))
-            pace = span / max(1.0, float(np.ptp(done[recent])))
-            left.append((steps - float(done[-1])) * pace)
+        left = [seconds - self.steps.last("train_s")] if seconds else []
+        pace = self.pace
+        if steps and pace is not None:
+            left.append((steps - self.steps.last("step")) * pace)
         return max(0.0, min(left)) if left else None
+
+    def last_step(self, steps: int, seconds: float) -> float | None:
+        """The step at which the budget will be spent, at the speed so far; None if unknown."""
+        ends = [float(steps)] if steps else []
+        pace = self.pace
+        if seconds and pace:
+            left = max(0.0, seconds - self.steps.last("train_s"))
+            ends.append(self.steps.last("step") + left / pace)
+        return min(ends) if ends else None
+
+    @property
+    def pace(self) -> float | None:
+        """Training seconds a step, of the newest ones; None before there are two."""
+        train_s, done = self.steps["train_s"], self.steps["step"]
+        n = min(len(train_s), len(done))
+        if n < 2:
+            return None
+        recent = slice(max(0, n - 50), n)
+        return float(np.ptp(train_s[recent]) / max(1.0, float(np.ptp(done[recent]))))

@@ -12,6 +12,7 @@ import ctypes
 import itertools
 import math
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -35,6 +36,8 @@ _PlotextFigure = type(plotext.figure)
 
 Floats = NDArray[np.float64]
 Limits = tuple[float, float]
+Gaps = NDArray[np.intp]
+"""Indices of the points before which the line is cut."""
 
 LEAST_WIDTH, LEAST_HEIGHT = 20, 5
 LARGEST = 1e30
@@ -49,7 +52,7 @@ def draw(figure: Figure, width: int, height: int, palette: Palette, base: Style)
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return [Strip([Segment("(too small)"[:width].ljust(width), base)])]
     curves = [_prepared(curve, figure, width) for curve in figure.curves]
-    drawn = [curve for curve in curves if len(curve.x)]
+    drawn = [(curve, gaps) for curve, gaps in curves if len(curve.x)]
     strips = [_legend(figure, width, palette, base)]
     if drawn:
         ansi = _plotext(figure, drawn, width, height - 1, palette)
@@ -136,16 +139,21 @@ def _range(curve: Curve) -> Limits:
     return float(low), float(high)
 
 
-def _prepared(curve: Curve, figure: Figure, width: int) -> Curve:
+def _prepared(curve: Curve, figure: Figure, width: int) -> tuple[Curve, Gaps]:
+    """Few points, and where among them the line is cut: at values that are no numbers."""
     x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
+    lost = x[~np.isfinite(y)]
     if figure.log_y:
         is_positive = y > 0
         x, y = x[is_positive], np.log10(y[is_positive])
     x, y = decimate(x, y, max(8, (width - 8) * _DOTS // 2))
-    return Curve(curve.name, x, y, curve.colour, curve.symbol, curve.is_ghost, curve.value)
+    gaps = np.unique(np.searchsorted(x, lost))
+    return replace(curve, x=x, y=y), gaps[(gaps > 0) & (gaps < len(x))]
 
 
-def _plotext(figure: Figure, curves: list[Curve], width: int, height: int, p: Palette) -> str:
+def _plotext(
+    figure: Figure, curves: list[tuple[Curve, Gaps]], width: int, height: int, p: Palette
+) -> str:
     canvas = _PlotextFigure(parent=plotext.terminal)
     canvas.plot_size(width, height)
     # A theme of ours, because axes(pixel=...) would bring a white background along.
@@ -154,15 +162,16 @@ def _plotext(figure: Figure, curves: list[Curve], width: int, height: int, p: Pa
     canvas.canvas("default")
     canvas.axes(active=False, axis="x", side="upper")
     canvas.axes(active=False, axis="y", side="right")
-    (x_low, x_high), (y_low, y_high) = limits(curves, figure)
-    for curve in curves:
-        is_inside = (curve.y >= y_low) & (curve.y <= y_high)
-        x, y = curve.x[is_inside], np.clip(curve.y[is_inside], y_low, y_high)
+    (x_low, x_high), (y_low, y_high) = limits([curve for curve, _ in curves], figure)
+    for curve, gaps in curves:
         marker = plotext.marker(curve.symbol or figure.dots, pixel=(p[curve.colour],))
-        signal = canvas.signal(x.tolist(), y.tolist(), marker=marker)
-        if not curve.symbol and len(x) > 1:
-            signal.lines()
-        canvas.draw(signal)
+        # A spike of a ghost, which may lie outside, is drawn up to the edge.
+        inside = np.clip(curve.y, y_low, y_high)
+        for x, y in zip(np.split(curve.x, gaps), np.split(inside, gaps), strict=True):
+            signal = canvas.signal(x.tolist(), y.tolist(), marker=marker)
+            if not curve.symbol and len(x) > 1:
+                signal.lines()
+            canvas.draw(signal)
     x_ticks = nice_ticks(x_low, x_high, max(2, width // 10))
     canvas.ruler("x").lim(x_low, x_high)
     canvas.ruler("x").ticks(x_ticks, labels=tick_labels(x_ticks))
@@ -180,7 +189,11 @@ def _plotext(figure: Figure, curves: list[Curve], width: int, height: int, p: Pa
 def _legend(figure: Figure, width: int, palette: Palette, base: Style) -> Strip:
     """Title, then a coloured mark, name and newest value of each curve that fits."""
     quiet = base + Style(color=_hex(palette.quiet))
-    segments = [Segment(f" {figure.title}  ", base)]
+    title = figure.title
+    needed = sum(len(c.name) + len(c.value) + 5 for c in figure.curves if c.value)
+    if len(title) + 3 + needed > width:
+        title = re.sub(r",[^(]*", " ", title).strip()  # the unit is the first to go
+    segments = [Segment(f" {title}  ", base)]
     used = sum(len(s.text) for s in segments)
     for curve in sorted(figure.curves, key=lambda curve: curve.is_ghost):
         if not curve.name:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.events import BenchmarkCompleted, EvaluationCompleted, RunFinished, RunStarted
+from core.events import (
+    BenchmarkCompleted,
+    EvaluationCompleted,
+    Forecast,
+    ReturnedToCheckpoint,
+    RunFinished,
+    RunStarted,
+)
 from minitf_tui import format as fmt
 from minitf_tui.figure import Curve, Figure
 from minitf_tui.sanitize import clean_line
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
 
 NATS = "nats/tok"
 LARGEST_EXPONENT = 50.0
+WORTH_A_CLOCK_S = 120.0
+"""Below this nobody looks at the clock."""
 
 
 def perplexity(loss: float | None) -> float | None:
@@ -25,9 +35,14 @@ def perplexity(loss: float | None) -> float | None:
 
 
 def training_groups(
-    history: History | None, saved: int | None, *, started: RunStarted | None = None
+    history: History | None,
+    saved: int | None,
+    *,
+    smoothing: float = 0.9,
+    started: RunStarted | None = None,
+    is_full: bool = False,
 ) -> tuple[Group, ...]:
-    """A run so far: the batches, the held-out text, the work."""
+    """A run so far: the batches, the held-out text, the work; more of it where there is room."""
     steps = history.steps if history else None
     validations = history.validations if history else None
 
@@ -37,37 +52,38 @@ def training_groups(
     def held_out(name: str) -> float | None:
         return validations.last(name) if validations else None
 
+    mean = history.smoothed(smoothing)[-1:].tolist() if history else []
+    loss = mean[0] if mean else None
     low, high = held_out("low"), held_out("high")
     half = (high - low) / 2 if low is not None and high is not None else None
-    lr = of("lr")
+    lr, tokens = of("lr"), of("tokens")
+    training = (
+        Reading("loss", fmt.loss(loss), NATS, "bold $accent"),
+        Reading("perplexity", fmt.perplexity(perplexity(loss))),
+        Reading("lr", f"{lr:.2e}" if lr is not None else fmt.NONE),
+        Reading("grad norm", fmt.loss(of("grad_norm"))),
+        Reading("batch", fmt.loss(of("loss")), NATS),
+    )
+    validation = (
+        Reading("loss", fmt.loss(held_out("loss")), NATS, "bold $warning"),
+        Reading("± 95 %", fmt.loss(half), NATS),
+        _perplexity_or_gap(held_out("perplexity"), held_out("loss"), started),
+        Reading("bits/byte", fmt.loss(held_out("bits_per_byte"))),
+        Reading("at step", fmt.whole(held_out("step"))),
+    )
+    epochs = tokens / started.train_tokens if tokens and started and started.train_tokens else None
+    work = (
+        Reading("step", fmt.whole(of("step"))),
+        Reading("speed", fmt.count(of("tokens_per_s")), "tok/s"),
+        Reading("tokens", fmt.count(tokens)),
+        Reading("saved at", fmt.whole(saved)),
+        Reading("epochs", f"{epochs:.2f}" if epochs is not None else fmt.NONE),
+    )
+    n = 5 if is_full else 4
     return (
-        Group(
-            "training",
-            (
-                Reading("loss", fmt.loss(of("smooth")), NATS, "bold $accent"),
-                Reading("perplexity", fmt.perplexity(perplexity(of("smooth")))),
-                Reading("lr", f"{lr:.2e}" if lr is not None else fmt.NONE),
-                Reading("grad norm", fmt.loss(of("grad_norm"))),
-            ),
-        ),
-        Group(
-            "held out",
-            (
-                Reading("loss", fmt.loss(held_out("loss")), NATS, "bold $warning"),
-                Reading("± 95 %", fmt.loss(half), NATS),
-                _perplexity_or_gap(held_out("perplexity"), held_out("loss"), started),
-                Reading("bits/byte", fmt.loss(held_out("bits_per_byte"))),
-            ),
-        ),
-        Group(
-            "work",
-            (
-                Reading("step", fmt.whole(of("step"))),
-                Reading("speed", fmt.count(of("tokens_per_s")), "tok/s"),
-                Reading("tokens", fmt.count(of("tokens"))),
-                Reading("saved at", f"step {saved}" if saved is not None else fmt.NONE),
-            ),
-        ),
+        Group("training", training[:n]),
+        Group("held out", validation[:n]),
+        Group("work", work[:n]),
     )
 
 
@@ -110,6 +126,21 @@ def _source_readings(started: RunStarted) -> tuple[Reading, ...]:
     )
 
 
+def time_left(left: float, ends_at: float | None) -> str:
+    """Training time that is left, and, when it is known and not near, the time of day."""
+    if ends_at is None or left < WORTH_A_CLOCK_S:
+        return f"{fmt.seconds(left)} left"
+    return f"{fmt.seconds(left)} left, until {time.strftime('%H:%M', time.localtime(ends_at))}"
+
+
+def return_line(event: ReturnedToCheckpoint) -> str:
+    """What a run did about a number that was not finite."""
+    return (
+        f"{event.what} at step {event.step:,}: back to step {event.to_step:,},"
+        f" lr × {event.lr_factor:g}"
+    )
+
+
 def finish_line(event: RunFinished) -> str:
     """How a run ended, on one line."""
     result = event.result
@@ -117,33 +148,28 @@ def finish_line(event: RunFinished) -> str:
     return f"{how}: {fmt.plural(result.steps, 'step')} in {fmt.seconds(result.train_s)}"
 
 
-def loss_figure(history: History | None, *, log_y: bool, dots: str) -> Figure:
-    """Batch loss as a ghost, its average, and the validations."""
+def loss_figure(
+    history: History | None, *, log_y: bool, dots: str, smoothing: float = 0.0
+) -> Figure:
+    """The loss of each batch, its average in front of it as a ghost, and the validations."""
     title = "loss, nats/token" + (" (log)" if log_y else "")
     if history is None:
         return Figure(title)
-    steps, validations = history.steps, history.validations
-    x = steps["step"]
-    smooth, batch, seen = steps["smooth"], steps["loss"], validations["loss"]
-    n = min(len(x), len(smooth), len(batch))
+    x, batch, mean = history.steps["step"], history.steps["loss"], history.smoothed(smoothing)
+    n = min(len(x), len(batch), len(mean))
+    newest = fmt.loss(float(mean[n - 1])) if n else ""
+    curves = [Curve("batch", x[:n], batch[:n], "ghost", is_ghost=True)]
+    if smoothing:
+        shown = f"{smoothing:g}".removeprefix("0")
+        curves.append(Curve(f"mean({shown})", x[:n], mean[:n], "accent", value=newest))
+    else:
+        curves = [Curve("batch", x[:n], batch[:n], "accent", value=newest)]
+    validations = history.validations
+    seen = validations["loss"]
     m = min(len(validations["step"]), len(seen))
-    return Figure(
-        title,
-        (
-            Curve("batch", x[:n], batch[:n], "ghost", is_ghost=True),
-            Curve("mean", x[:n], smooth[:n], "accent", value=fmt.loss(steps.last("smooth"))),
-            Curve(
-                "held out",
-                validations["step"][:m],
-                seen[:m],
-                "warning",
-                symbol="●",
-                value=fmt.loss(validations.last("loss")) if m else "",
-            ),
-        ),
-        log_y=log_y,
-        dots=dots,
-    )
+    told = fmt.loss(float(seen[m - 1])) if m else ""
+    dot = Curve("held out", validations["step"][:m], seen[:m], "warning", symbol="●", value=told)
+    return Figure(title, (*curves, dot), log_y=log_y, dots=dots)
 
 
 def with_floor(figure: Figure, floor: float | None) -> Figure:
@@ -168,6 +194,31 @@ def step_figure(
     n = min(len(x), len(y))
     curve = Curve("", x[:n], y[:n], colour)
     return Figure(title, (curve,), log_y=log_y, dots=dots, y_from_zero=not log_y)
+
+
+def forecast_groups(forecast: Forecast, *, is_stale: bool) -> tuple[Group, Group]:
+    """What a probe of 3 seconds tells; grey when it is of other settings."""
+    style = "$quiet" if is_stale else ""
+    step = fmt.mean_sd(forecast.step_ms, forecast.step_ms_sd)
+    return (
+        Group(
+            "forecast of a step",
+            (
+                Reading("time", step, "ms", style or "bold $accent"),
+                Reading("speed", fmt.count(forecast.tokens_per_s), "tok/s", style),
+                Reading("peak memory", fmt.size_bytes(forecast.peak_bytes), style=style),
+            ),
+        ),
+        Group(
+            "forecast of the run",
+            (
+                Reading("in all", fmt.seconds(forecast.total_s), style=style or "bold $accent"),
+                Reading("training", fmt.seconds(forecast.train_s), style=style),
+                Reading("steps", fmt.whole(forecast.steps), style=style),
+                Reading("tokens", fmt.count(forecast.tokens), style=style),
+            ),
+        ),
+    )
 
 
 def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:

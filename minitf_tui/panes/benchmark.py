@@ -162,8 +162,8 @@ class BenchmarkPane(Pane):
     def _show_repetitions(self) -> None:
         from minitf_tui.measured import scatter_figure
 
-        samples = {label: self._samples[cache, "decode"] for cache, (label, _) in CACHES.items()}
-        colours = {label: style.removeprefix("$") for label, style in CACHES.values()}
+        samples = {fmt.CACHES[cache]: self._samples[cache, "decode"] for cache in CACHES}
+        colours = {fmt.CACHES[cache]: style.removeprefix("$") for cache, style in CACHES.items()}
         dots = self.settings.dots
         self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
 

@@ -1,6 +1,6 @@
-"""The Train pane: settings, and a run that is watched while it learns.
+"""The Train pane: settings, what they will take, and a run that is watched while it learns.
 
-The worker fills a `History`; twenty times a second the pane looks at it. Plots are redrawn when
+The worker fills a `Watch`; twenty times a second the pane looks at it. Plots are redrawn when
 their share of the processor allows.
 """
 
@@ -9,85 +9,81 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
-from textual.content import Content
-from textual.events import DescendantBlur
-from textual.widgets import Static
 
-from core.config import RunConfig
 from core.errors import MinitfError, StoreError
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
-    Diverged,
     Event,
-    RunFinished,
+    ReturnedToCheckpoint,
     RunStarted,
-    SampleCompleted,
-    StepCompleted,
-    ValidationCompleted,
 )
 from core.presets import QUICK
-from minitf_tui import format as fmt
-from minitf_tui import readings
-from minitf_tui.figure import Figure
+from minitf_tui import course, readings
+from minitf_tui.course import Plan
 from minitf_tui.job import Device
 from minitf_tui.pacing import Pace
 from minitf_tui.problems import unsaved
-from minitf_tui.sanitize import clean, clean_line
-from minitf_tui.widgets.form import Form
+from minitf_tui.widgets.curves import next_level
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane, Recipes
-from minitf_tui.widgets.plot import Plot, dots_for_terminal
-from minitf_tui.widgets.readout import Progress, Readout
-from minitf_tui.widgets.run_form import RunForm
+from minitf_tui.widgets.pane import Recipes
+from minitf_tui.widgets.planning import PlanningPane
+from minitf_tui.widgets.readout import Readout
+from minitf_tui.widgets.run_view import RunView
 
 if TYPE_CHECKING:
-    from minitf_tui.history import History
+    from core.recipes import Session
+    from minitf_tui.settings import Settings
+    from minitf_tui.watch import Watch
 
 
-class TrainPane(Pane):
+class RunGoingOnError(MinitfError):
+    """The pane holds one run at a time, paused or not."""
+
+
+class TrainPane(PlanningPane):
     """Train a model and watch it learn."""
 
     NAME = "train"
     JOB = "training"
     KEYS = (
         Binding("r", "train", "run", tooltip="start a run with these settings"),
+        Binding(
+            "f,f5",
+            "forecast",
+            "forecast",
+            key_display="f",
+            tooltip="train for 3 seconds, to tell how long a run takes",
+        ),
         Binding("p", "pause", "pause", tooltip="pause or go on; the device is free meanwhile"),
+        Binding("n", "step", "step", tooltip="take one step and pause again"),
+        Binding("w", "save", "save", tooltip="save a checkpoint now"),
         Binding("s", "stop", "stop", tooltip="save and stop"),
-        Binding("y", "log", "log scale", tooltip="loss on a logarithmic scale, or not"),
+        Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
+        Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
+        Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
+        Binding("escape", "back", "back", key_display="Esc", tooltip="show all plots again"),
     )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
-        self.history: History | None = None
-        self.started: RunStarted | None = None
-        self._config: RunConfig = QUICK
-        self._saved_step: int | None = None
-        self._ending = ""
-        self._log_y = False
-        self._pace = Pace()
-        self._seen_state = self.state
-        self._drawn: tuple[int, int] = (-1, -1)
-        self._dots = dots_for_terminal()
-        self.form = RunForm(lambda config: self.recipes().estimate(config))
-        self._bar = Progress()
-        self._numbers = Readout(id="numbers")
+        self.watched: Watch | None = None
+        self.run_view = RunView()
         self._facts = Readout(id="facts")
-        self._loss = Plot(Figure("loss"), id="loss")
-        self._lr = Plot(Figure("lr"), id="lr")
-        self._grad = Plot(Figure("grad norm"), id="grad")
-        self._sample = Static("", id="sample", markup=False)
-        self._sample_box = Container(self._sample, id="sample-box", classes="box")
+        self._setup_share: float | None = None
+        self._pace = Pace()
+        self._settings: Settings | None = None
+        self._seen_state = self.state
 
     def compose(self) -> ComposeResult:
         yield self.problem
         with Container(id="main"):
             with Container(id="side"):
-                with Container(id="settings", classes="box"):
+                with Container(id="settings", classes="box") as box:
+                    box.border_title = "settings"
                     yield self.form
                 yield self._facts
             with Container(id="view"):
@@ -95,73 +91,80 @@ class TrainPane(Pane):
                     "Train a small transformer on real text.",
                     ("r", "train with these settings"),
                     ("i", "change the settings"),
+                    ("f", "forecast what they take"),
                     ("q", "leave; a running job is saved"),
                 )
-                yield self._bar
-                yield self._numbers
-                with Container(id="plots"):
-                    yield self._loss
-                    with Container(id="small"):
-                        yield self._lr
-                        yield self._grad
-                yield self._sample_box
+                yield self.plan
+                yield self.run_view
 
-    def on_mount(self) -> None:
-        self.query_one("#settings").border_title = "settings"
-        self._sample_box.border_title = "sample"
-
-    def edit(self) -> None:
-        self.add_class("-editing")
-        self.call_after_refresh(super().edit)
-
-    @on(DescendantBlur)
-    def _left_a_field(self) -> None:
-        if self.app.focused is None:
-            self.remove_class("-editing")
-
-    @on(Form.Submitted)
-    def _submitted(self) -> None:
-        if self.can("train"):
-            self.do_train()
+    def on_resize(self) -> None:
+        self.run_view.curves.again()
+        self.call_after_refresh(self.look_again)
 
     # Keys.
 
     def can(self, action: str) -> bool:
-        if action == "train":
-            return not self.is_active
-        if action == "pause":
-            return self.is_active and self.state != "stopping"
-        if action == "log":
-            return self.history is not None
+        match action:
+            case "train":
+                return not self.is_training
+            case "forecast":
+                return not self.is_active
+            case "step":
+                return self.is_training and self.state == "paused"
+            case "save":
+                has_begun = self.watched is not None and self.watched.started is not None
+                return self.is_training and has_begun and self.state != "stopping"
+            case "pause":
+                return self.is_training and self.state != "stopping"
+            case "log" | "smooth" | "largest":
+                return self.watched is not None and not self.is_planning
+            case "back":
+                return bool(self.run_view.curves.largest) or self._wants_plan
         return self.is_active and self.state != "stopping"
 
     def way_out(self) -> str:
         return "In the Train pane, p pauses it and s stops it."
 
     def do_train(self) -> None:
-        """Start a run with the settings in the form."""
-        from minitf_tui.history import History
+        """Start a run with the settings in the form; a probe that is being made is stopped."""
 
-        history = History()
-
-        def collect(event: Event) -> bool:
-            if isinstance(event, StepCompleted):
-                history.add_step(event)
-                return True
-            if isinstance(event, ValidationCompleted):
-                history.add_validation(event)
-            return False
-
-        def make() -> Any:
+        def make() -> Session:
             self._config = self.form.config()
             return self.recipes().training(self._config)
 
-        if self.launch(make, collect):
-            self.history, self.started, self._saved_step = history, None, None
-            self._ending, self._drawn = "", (-1, -1)
-            self._sample.update(self._sample_awaited())
-            self._sample_box.border_title = "sample"
+        self._begin(make)
+
+    def resume(self, run: str) -> None:
+        """Go on with a run, under the curves of its past."""
+        self._begin(lambda: self.recipes().resuming(run))
+
+    def _begin(self, make: Callable[[], Session]) -> None:
+        from minitf_tui.watch import Watch
+
+        run = Watch(self._config or QUICK)
+
+        def begun() -> Session:
+            if self.is_training:
+                raise RunGoingOnError(
+                    "A run is going on in the Train pane.", hint="There s stops and saves it."
+                )
+            session = make()
+            run.config = self._config or QUICK
+            if self.job and self.is_active:
+                self.job.stop()
+            return session
+
+        self.JOB = type(self).JOB
+        if self.launch(begun, run.collect):
+            self.watched, self.is_probe, self._wants_plan = run, False, False
+            self.run_view.begin(run)
+            self.settle()
             self.look_again()
+
+    def do_forecast(self) -> None:
+        super().do_forecast()
+        self.set_class(self.watched is not None, "-started")
+        self.look_again()
 
     def do_pause(self) -> None:
         """Leave the device after this step, or take it again."""
@@ -171,127 +174,120 @@ class TrainPane(Pane):
             self.job.resume()
         else:
             self.job.pause()
-        self.app.refresh_bindings()
         self.look_again()
+
+    def do_step(self) -> None:
+        """Take one step, and pause again."""
+        if self.job:
+            self.job.step()
+
+    def do_save(self) -> None:
+        """Keep a checkpoint before another step is taken."""
+        if self.job:
+            self.run_view.saving()
+            self.job.save()
+            self.look_again()
 
     def do_log(self) -> None:
         """Logarithmic loss, or not."""
-        self._log_y = not self._log_y
-        self._drawn = (-1, -1)
+        self._like(log_y=not self.run_view.curves.log_y)
+
+    def do_smooth(self) -> None:
+        """The next level of smoothing; after the last one, none."""
+        self._like(smoothing=next_level(self.run_view.curves.smoothing))
+
+    def do_largest(self) -> None:
+        """The next plot as large as it gets; after the last one, all of them."""
+        self.run_view.curves.enlarge_next()
+        self._show_largest()
+
+    def do_back(self) -> None:
+        """From one plot to all of them, and from the plan to the run."""
+        self.run_view.curves.enlarge("")
+        super().do_back()
+        self._show_largest()
+
+    def _show_largest(self) -> None:
+        self.set_class(bool(self.run_view.curves.largest), "-one")
+        self.call_after_refresh(self.look_again)
+        self.app.refresh_bindings()
+
+    def _like(self, **changes: Any) -> None:
+        self.change_settings(**changes)
         self.look_again()
+
+    def _look_at_settings(self) -> None:
+        settings = self.settings
+        if settings is not self._settings:
+            self._settings, self._pace.share = settings, settings.plot_share
+            self.plan.dots = settings.dots
+            self.run_view.curves.be_like(settings)
+            self._pace.hurry()
 
     # News.
 
     def hear(self, event: Event) -> None:
-        match event:
-            case RunStarted():
-                self.started = event
-                self._facts.show(readings.run_group(event))
-                self._drawn = (-1, -1)
-            case SampleCompleted():
-                self._show_sample(event)
-            case CheckpointSaved():
-                self._saved_step = event.step
-                if isinstance(self.error, StoreError):
-                    self.complain(None)
-            case CheckpointFailed():
-                self.complain(unsaved(event))
-            case Diverged():
-                self._ending = f"diverged at step {event.step}"
-                self.complain(_as_problem(event))
-            case RunFinished():
-                self._ending = readings.finish_line(event)
+        self._setup_share = getattr(event, "share", None)
+        if self.is_probe:
+            self.hear_of_probe(event)
+        elif self.watched is not None:
+            self._hear_of_run(event, self.watched)
         self.look_again()
 
+    def _hear_of_run(self, event: Event, run: Watch) -> None:
+        run.hear(event)
+        plan: Plan = ()
+        if isinstance(event, RunStarted):
+            plan = self.planned(run.config, event.steps)
+            self._facts.show(readings.run_group(event))
+            self.app.refresh_bindings()
+        elif isinstance(event, ReturnedToCheckpoint):
+            steps = run.started.steps if run.started else 0
+            plan = course.lowered(self.planned(run.config, steps), event.lr_factor)
+        elif isinstance(event, CheckpointFailed):
+            self.complain(unsaved(event))
+        elif isinstance(event, CheckpointSaved) and isinstance(self.error, StoreError):
+            self.complain(None)
+        if run.problem is not None:
+            self.complain(run.problem)
+        self.run_view.hear(event, run, plan)
+
     def over(self) -> None:
+        if isinstance(self.error, RunGoingOnError):
+            self.complain(None)
+        if self.is_probe:
+            self.plan.is_over()
+        elif self.watched and not self.watched.ending:
+            self.watched.ending = "ended by a problem" if self.error else "stopped"
+        self.settle()
         self.look_again()
 
     @property
     def share(self) -> float | None:
-        if self.history is None or self.started is None or not self.is_active:
-            return None
-        return self.history.share_done(self.started.steps, self.started.seconds)
+        return self.watched.share if self.watched and self.is_training else None
 
     # What is seen.
 
     def tick(self) -> None:
+        self._look_at_settings()
         if self.job is None:
             return
         if self.state != self._seen_state:
             self._seen_state = self.state
             self._pace.hurry()
-        if not self._pace.is_due:
-            return
-        with self._pace.measured():
-            self._show_progress()
-            self._numbers.show(
-                *readings.training_groups(self.history, self._saved_step, started=self.started)
-            )
-            history = self.history
-            drawn = (len(history.steps), len(history.validations)) if history else (0, 0)
-            if history and drawn[0] and drawn != self._drawn:
-                self._drawn = drawn
-                self._draw(history)
+            self.app.refresh_bindings()
+        if self._pace.is_due:
+            with self._pace.measured():
+                self._show()
 
     def look_again(self) -> None:
         """Show at once what changed by a key or by rare news."""
         self._pace.hurry()
         self.tick()
 
-    def _draw(self, history: History) -> None:
-        dots = self._dots
-        losses = readings.loss_figure(history, log_y=self._log_y, dots=dots)
-        floor = self.started.floor_loss if self.started else None
-        self._loss.show(readings.with_floor(losses, floor))
-        for plot, name, title, log_y in (
-            (self._lr, "lr", "learning rate", False),
-            (self._grad, "grad_norm", "gradient norm (log)", True),
-        ):
-            plot.show(
-                readings.step_figure(history, name, title, "secondary", dots=dots, log_y=log_y)
-            )
-
-    def _show_progress(self) -> None:
-        name = f"{self.started.run}  " if self.started else ""
-        line, right = self._ending or ("ended by a problem" if self.error else ""), ""
-        if self.is_active and self.job:
-            line = {
-                "waiting": "waiting for the device",
-                "pausing": "pausing after this step",
-                "paused": "paused; p goes on",
-                "stopping": "stopping and saving",
-            }.get(self.state, self.stage or "training")
-            left = self._seconds_left()
-            right = f"{fmt.seconds(left)} left" if left is not None else self.waited
-        self._bar.show(f"{name}{line}", self._bar_share(), right)
-
-    def _bar_share(self) -> float | None:
-        return self.share if self.is_active else None
-
-    def _seconds_left(self) -> float | None:
-        if self.history is None or self.started is None:
-            return None
-        return self.history.seconds_left(self.started.steps, self.started.seconds)
-
-    def _sample_awaited(self) -> Content:
-        interval = self._config.eval.sample_interval
-        when = f"after step {interval}" if interval else "at the end"
-        return Content.assemble((f"The model's first words come {when}.", "$quiet"))
-
-    def _show_sample(self, event: SampleCompleted) -> None:
-        prompt = clean_line(event.prompt)[-48:]
-        text = "\n".join(line for line in clean(event.text).split("\n") if line.strip())
-        self._sample.update(Content.assemble((prompt, "$quiet"), (text, "$foreground")))
-        self._sample_box.border_title = f"sample at step {event.step:,}"
-
-
-def _as_problem(event: Diverged) -> MinitfError:
-    kept = (
-        f"The checkpoint of step {event.checkpoint_step} is kept. "
-        if event.checkpoint_step is not None
-        else ""
-    )
-    return MinitfError(
-        f"The run ended at step {event.step}: {event.what}.",
-        hint=f"{kept}Try a lower lr, then press r.",
-    )
+    def _show(self) -> None:
+        if self.is_probe:
+            self.show_probe(self._setup_share)
+        elif self.watched:
+            share = self._setup_share if self.stage else self.share
+            self.run_view.show(self.watched, self.state, self.stage, self.waited, share)

@@ -16,6 +16,8 @@ from textual.widgets import Static
 
 from minitf_tui.widgets.form import Choice, Form
 from minitf_tui.widgets.pane import Pane
+from minitf_tui.widgets.run_form import RunForm
+from minitf_tui.widgets.sheet import Sheet
 
 KEY_WIDTH = 12
 _NAMES = {"up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn"}
@@ -45,6 +47,8 @@ def sections(pane: Pane, anywhere: Iterable[BindingType]) -> list[Section]:
     if form := pane.query(Form):
         fields = Choice.BINDINGS if form.first().query(Choice) else []
         grouped["in the settings"] = list(_whole([*Form.BINDINGS, *fields]))
+    elif pane.query(RunForm):
+        grouped["in the settings"] = list(_whole([*Sheet.BINDINGS, *RunForm.BINDINGS]))
     idle = frozenset(key.key for key in pane.KEYS if not pane.can(key.action))
     return [
         Section(

@@ -39,6 +39,12 @@ class Recipes(Protocol):
 
     def training(self, config: RunConfig, *, name: str | None = None) -> Session: ...
 
+    def resuming(self, run: str = "last") -> Session: ...
+
+    def forecasting(self, config: RunConfig) -> Session: ...
+
+    def planned_lr(self, config: RunConfig, *, steps: int | None = None) -> Any: ...
+
     def evaluation(self, run: str = "last", *, text: Any = None, stride: int = 0) -> Session: ...
 
     def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session: ...
@@ -52,7 +58,7 @@ class Pane(Container):
     """One of the rooms. At most one job at a time; its numbers stay when it has ended."""
 
     NAME: ClassVar[str]
-    JOB: ClassVar[str]
+    JOB: str
     """What its job is called in a sentence: "generation"."""
     KEYS: ClassVar[tuple[Binding, ...]]
     """Its keys: `description` is for the footer, `tooltip` for the help. An action is the name of

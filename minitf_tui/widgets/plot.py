@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from textual.color import Color
 from textual.geometry import Region, Size
 from textual.strip import Strip
@@ -93,8 +91,3 @@ class Plot(Widget):
         # One of the terminal's sixteen is drawn as it usually looks; its default is not known.
         is_unknown = colour.ansi is not None and colour.ansi < 0
         return Color(*(GREY if is_unknown else colour.rgb))
-
-
-def dots_for_terminal() -> str:
-    """Braille, except on the Linux console, whose font has none."""
-    return "*" if os.environ.get("TERM") == "linux" else "braille"

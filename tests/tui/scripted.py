@@ -149,10 +149,26 @@ class Recipes:
         self.asked.append(("benchmarking", run, bench))
         return self._next("benchmarking")
 
+    def resuming(self, run: str = "last", **_budget: Any) -> Script:
+        self.asked.append(("resuming", run))
+        return self._next("resuming")
+
+    def forecasting(self, config: RunConfig) -> Script:
+        self.asked.append(("forecasting", config))
+        return self._next("forecasting")
+
+    def planned_lr(
+        self, config: RunConfig, points: int = 100, *, steps: int | None = None
+    ) -> tuple[tuple[float, float], ...]:
+        shares = [i / (points - 1) for i in range(points)]
+        lr = config.train.lr
+        return tuple((s, lr * min(1.0, s * 10) * (0.55 + 0.45 * math.cos(3 * s))) for s in shares)
+
     def estimate(self, config: RunConfig) -> Any:
         class Estimate:
             n_params = config.model.d_model * 8000
             training_bytes = 130 * 2**20
+            flops_per_token = 3_900_000
 
         return Estimate()
 

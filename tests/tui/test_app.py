@@ -258,52 +258,6 @@ async def test_p_pauses_and_resumes() -> None:
         assert "r run" in footer(app)
 
 
-async def test_the_settings_reach_the_config() -> None:
-    app = app_with(training=Script([finished()]))
-    async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("i", "down", "down", "right")  # tokenizer: bpe -> byte
-        await pilot.press("down", "down", "backspace", *"40")  # steps
-        await pilot.press("down", "down", "down", "backspace", "2")  # n_layers
-        await pilot.press("enter")
-        await settle(pilot)
-    kind, config = app.asked[0]  # type: ignore[attr-defined]
-    assert kind == "training"
-    assert config.text.tokenizer == "byte"
-    assert (config.train.steps, config.train.seconds) == (40, 90.0)
-    assert config.model.n_layers == 2
-    assert config.model.max_seq_len == QUICK.model.max_seq_len
-
-
-async def test_a_preset_fills_the_form() -> None:
-    app = app_with()
-    async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("i", "right")
-        await pilot.pause()
-        assert "100" in screen_text(app)
-        assert app.pane.form.config().train.steps == 100  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("typed", "shown"),
-    [("30", "does not divide into n_heads=4"), ("[/x]", "'[/x]' is not a whole number")],
-)
-async def test_impossible_settings_are_told_at_once_and_do_not_start(
-    typed: str, shown: str
-) -> None:
-    app = app_with()
-    async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.press("i", *["down"] * 6, *["backspace"] * 3)
-        await pilot.press(*("left_square_bracket" if c == "[" else c for c in typed))
-        await pilot.pause()
-        form = "\n".join(line[:38] for line in screen_text(app).splitlines())
-        seen = " ".join(form.replace("│", " ").split())
-        assert shown.split("'")[-1].strip() in seen
-        await pilot.press("enter")
-        await settle(pilot)
-        assert app.pane.problem.display
-        assert app.asked == []  # type: ignore[attr-defined]
-
-
 async def test_a_problem_stays_until_it_is_solved() -> None:
     bad = Script([step(1)], error=DataError("The text [/foo] \x1b[2J is empty.", hint="Try [x]."))
     app = app_with(training=[bad, Script([started(), finished()])])

@@ -8,7 +8,6 @@ import pytest
 from textual.pilot import Pilot
 
 from minitf_tui.app import PANES, MinitfApp
-from minitf_tui.widgets.form import Form, Row
 from minitf_tui.widgets.help import HelpScreen, Section, key_name, sections
 from tests.tui.scripted import app_with, screen_text
 
@@ -51,8 +50,8 @@ async def test_every_key_that_the_help_names_is_bound_and_does_not_fail(name: st
                 owners = [app]
                 if section.heading == "in the settings":
                     app.pane.edit()
-                    form = app.pane.query_one(Form)
-                    owners = [form, *(row.field for row in form.query(Row))]
+                    form = app.pane.query("Form, RunForm").first()
+                    owners = [form, *form.query("*")]
                 assert any(key in node._bindings.key_to_bindings for node in owners), key
                 if key in ENDS_THE_APP:
                     continue

@@ -1,0 +1,119 @@
+"""A training run as it is watched: its curves, where it stands, how it ended.
+
+`collect` is called in the worker; everything else on the screen's thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from core.config import RunConfig
+from core.errors import MinitfError
+from core.events import (
+    CheckpointSaved,
+    Diverged,
+    Event,
+    RunFinished,
+    RunStarted,
+    SampleCompleted,
+    StepCompleted,
+    ValidationCompleted,
+)
+from core.store.metrics import read_metrics
+from core.store.run import open_run
+from minitf_tui import readings
+from minitf_tui.history import History
+
+
+class Watch:
+    """One run, new or resumed."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.history = History()
+        self.started: RunStarted | None = None
+        self.saved_step: int | None = None
+        self.sample: SampleCompleted | None = None
+        self.problem: MinitfError | None = None
+        """What somebody should do something about."""
+        self.ending = ""
+        """How it ended, on one line; empty while it goes on."""
+
+    def collect(self, event: Event) -> bool:
+        """Keep what comes often, True; and what a resumed run did before."""
+        if isinstance(event, StepCompleted):
+            self.history.add_step(event)
+            return True
+        if isinstance(event, ValidationCompleted):
+            self.history.add_validation(event)
+        elif isinstance(event, RunStarted) and event.step:
+            self._recall(event)
+        return False
+
+    def hear(self, event: Event) -> None:
+        """Rare news."""
+        match event:
+            case RunStarted():
+                self.started = event
+                self.saved_step = event.step or None
+            case CheckpointSaved():
+                self.saved_step = event.step
+            case SampleCompleted():
+                self.sample = event
+            case Diverged():
+                self.ending = f"diverged at step {event.step}"
+                self.problem = _as_problem(event)
+            case RunFinished():
+                self.ending = readings.finish_line(event)
+                if event.reason == "finished already":
+                    self.problem = _spent(event.result.run)
+
+    @property
+    def share(self) -> float | None:
+        """How much of the budget is used."""
+        if self.started is None:
+            return None
+        return self.history.share_done(self.started.steps, self.started.seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Training time left; None while it cannot be told."""
+        if self.started is None:
+            return None
+        return self.history.seconds_left(self.started.steps, self.started.seconds)
+
+    def _recall(self, started: RunStarted) -> None:
+        # By now the store has marked from where the run goes on, so that the steps which were
+        # lost with an earlier process are not among these.
+        path = Path(started.path)
+        with suppress(MinitfError, OSError):
+            self.config = open_run(path).config
+        with suppress(OSError):
+            past = read_metrics(path)
+            self.history.add_past(past)
+            samples = [event for event in past if event["event"] == "SampleCompleted"]
+            if samples:
+                last = samples[-1]
+                self.sample = SampleCompleted(
+                    step=int(last["step"]), prompt=str(last["prompt"]), text=str(last["text"])
+                )
+
+
+def _spent(run: str) -> MinitfError:
+    return MinitfError(
+        f"The budget of {run} is spent.",
+        hint=f"A larger one goes on: minitf train --resume {run} --steps STEPS",
+    )
+
+
+def _as_problem(event: Diverged) -> MinitfError:
+    kept = (
+        f"The checkpoint of step {event.checkpoint_step} is kept. "
+        if event.checkpoint_step is not None
+        else ""
+    )
+    return MinitfError(
+        f"The run ended at step {event.step}: {event.what}.",
+        hint=f"{kept}Try a lower lr, then press r.",
+    )
