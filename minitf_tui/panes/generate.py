@@ -106,15 +106,16 @@ class GeneratePane(Pane):
     def do_generate(self) -> None:
         """Write with the settings in the form; what is being written now is stopped."""
         tokens: deque[TokenGenerated] = deque()
+        wanted = self._sampling
 
         def make() -> Session:
+            nonlocal wanted
             values: dict[str, Any] = self.query_one(Form).values()
             run = values.pop("run") or "last"
-            sampling = SamplingConfig(**values | {"stop": escapes.read_list(values["stop"])})
-            self._sampling = sampling
+            wanted = SamplingConfig(**values | {"stop": escapes.read_list(values["stop"])})
             if self.is_active and self.job:
                 self.job.stop()
-            return self.recipes().generation(run, sampling)
+            return self.recipes().generation(run, wanted)
 
         def collect(event: Event) -> bool:
             if isinstance(event, TokenGenerated):
@@ -123,7 +124,7 @@ class GeneratePane(Pane):
             return False
 
         if self.launch(make, collect):
-            self._tokens = tokens
+            self._tokens, self._sampling = tokens, wanted
             self._forget()
             self._texts.restart(self._titles())
             self.tick()

@@ -17,7 +17,15 @@ from core.events import (
     SetupProgressed,
 )
 from minitf_tui.app import MinitfApp
-from tests.tui.scripted import Script, app_with, generation_story, screen_text, settle, token
+from tests.tui.scripted import (
+    Endless,
+    Script,
+    app_with,
+    generation_story,
+    screen_text,
+    settle,
+    token,
+)
 
 NARROW, BROAD = (80, 24), (120, 36)
 RARE = ("repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_window", "stop")
@@ -174,6 +182,29 @@ async def test_a_prompt_that_comes_before_the_boxes_waits_for_them() -> None:
         await pilot.pause()
         assert screen_text(app).count("long") > 10
         await pilot.press("s")
+        await settle(pilot)
+
+
+async def test_a_device_that_is_busy_leaves_the_texts_that_are_there() -> None:
+    stories = [Script(batch_story(["OLD"], ["OLDER"])), Script(generation_story())]
+    app = app_with(training=Endless(), generation=stories)
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("4")
+        await pilot.pause()
+        write(app, count="2")
+        await pilot.press("g")
+        await settle(pilot)
+        await pilot.press("1", "r", "4")
+        await pilot.pause()
+        write(app, count="1")
+        await pilot.press("g")
+        await pilot.pause()
+        app.pane.tick()
+        text = screen_text(app)
+        assert "The device is busy" in text
+        assert "OLDER" in text
+        assert app.pane._sampling.count == 2  # type: ignore[attr-defined]
+        await pilot.press("1", "s")
         await settle(pilot)
 
 
