@@ -151,7 +151,7 @@ def _values(flag: Flag, current: str) -> Iterator[Answer]:
         yield from map(Answer, flag.choices)
     elif flag.value_name == "RUN":
         yield from _runs(current)
-    elif flag.name == "corpus":
+    elif flag.name in ("corpus", "text"):
         yield from (Answer(name) for name in TEXTS if name in flag.help)
         yield AS_FILES
     elif flag.kind.__name__ == "Path" or flag.value_name == "FILE":

@@ -66,6 +66,7 @@ def test_files_where_files_are_meant():
     assert words_for("train", "--corpus", "python-d") == ["python-docs", completing.FILES]
     assert words_for("train", "--corpus", "gen") == ["generated", completing.FILES]
     assert words_for("eval", "--text", "") == [completing.FILES]
+    assert words_for("tokenize", "--text=") == [completing.FILES]
     assert words_for("eval", "./") == [completing.FILES]
     assert words_for("train", "--lr=") == []
 

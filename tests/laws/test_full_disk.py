@@ -208,6 +208,16 @@ def test_metrics_that_found_no_room_are_written_later_in_their_place(tmp_path, r
         assert [e["step"] for e in read_metrics(tmp_path)] == list(range(1, 20))
 
 
+def test_metrics_that_found_no_room_are_written_at_the_end(tmp_path):
+    event = StepCompleted(step=1, loss=1, lr=1, grad_norm=1, tokens=1, tokens_per_s=1, train_s=1)
+    with MetricsWriter(tmp_path) as metrics:
+        metrics._file = refusing = Refusing(metrics._file, 0)
+        metrics.write(event)
+        assert read_metrics(tmp_path) == []
+        refusing.room = sys.maxsize
+    assert [e["step"] for e in read_metrics(tmp_path)] == [1]
+
+
 def test_metrics_that_never_find_room_leave_a_file_that_can_be_read(tmp_path):
     event = StepCompleted(step=1, loss=1, lr=1, grad_norm=1, tokens=1, tokens_per_s=1, train_s=1)
     with MetricsWriter(tmp_path) as metrics:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from core.errors import StoreError
-from core.events import CheckpointFailed, CheckpointSaved, ReportFailed
+from core.events import CheckpointFailed, CheckpointSaved, Event, ReportFailed
+from minitf_tui.job import Device, Job
 from tests.tui.scripted import (
+    Endless,
     Script,
     app_with,
     benchmark_story,
@@ -63,3 +67,32 @@ async def test_a_result_that_was_not_kept_is_shown_with_the_reason(key: str, kin
         text = screen_text(app)
         assert f"The {kind} could not be kept with its run: Read-only file system." in text
         assert "perplexity" in text or "speed-up" in text
+
+
+class Unlucky(Endless):
+    """Finds no room whenever it saves."""
+
+    def run(self) -> Generator[Event, None, None]:
+        for event in super().run():
+            yield FAILED if isinstance(event, CheckpointSaved) else event
+
+
+def test_a_paused_job_that_could_not_save_stays_paused() -> None:
+    told: list[Event] = []
+    session, device = Unlucky(), Device()
+
+    def listen(job: Job, event: Event) -> None:
+        told.append(event)
+        if event is FAILED:
+            job.stop()
+
+    job = Job(
+        device, session, title="it", way_out="", on_event=listen, on_end=lambda job, error: None
+    )
+    job.pause()
+    assert job.state in ("pausing", "paused")
+    job.save()
+    device.start(job)
+    assert job.finished.wait(10)
+    assert FAILED in told
+    assert not job._owes_save
