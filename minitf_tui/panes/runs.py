@@ -87,6 +87,7 @@ class RunsPane(Pane):
         self._refused = ""
         """The run that a refusal was about; it is taken back once that run has ended."""
         self._axis = "step"
+        self._drawn: object = None
         self._is_reading = False
         self._due = 0.0
         self._table = RunTable(id="table")
@@ -111,7 +112,8 @@ class RunsPane(Pane):
 
     def use_run(self, name: str) -> None:
         self.used = name
-        self._show()
+        if self._seen.runs:
+            self._show()
 
     # Keys.
 
@@ -283,14 +285,12 @@ class RunsPane(Pane):
         self._list_box.border_subtitle = Content(
             readings.total_line(self._seen.runs, self._seen.unreadable, self.used)
         )
-        self._plot.show(
-            comparison_figure(
-                [known[name].curve for name in drawn],
-                x_axis=self._axis,
-                dots=self.settings.dots,
-                log_y=self.settings.log_y,
-            )
-        )
+        look = (self._axis, self.settings.dots, self.settings.log_y)
+        if (seen := (look, [known[name] for name in drawn])) != self._drawn:
+            self._drawn = seen
+            curves = [known[name].curve for name in drawn]
+            axis, dots, log_y = look
+            self._plot.show(comparison_figure(curves, x_axis=axis, dots=dots, log_y=log_y))
         if here and here.name in known:
             self._details.show(*readings.details_groups(here, known[here.name]))
             self._more.update(readings.below(here.name, marks, known, self._more.size.width))
