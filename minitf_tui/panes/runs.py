@@ -235,6 +235,10 @@ class RunsPane(Pane):
         self._is_reading = True
         self.run_worker(self._look(), group="runs", exit_on_error=False)
 
+    def look_at_device(self) -> None:
+        if self._refused:  # also while another pane is shown: its tab tells of the refusal
+            self.tick()
+
     @on(RunTable.Moved)
     def look_again(self) -> None:
         """Read at the next tick: something is wanted that is not known."""
