@@ -244,7 +244,7 @@ async def test_resuming_goes_to_the_train_pane(monkeypatch: pytest.MonkeyPatch) 
     asked: list[str] = []
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
-        monkeypatch.setattr(app.pane, "resume", asked.append, raising=False)
+        monkeypatch.setattr(app.pane, "resume", asked.append)
         await opened(pilot)
         await pilot.press("u")
         await pilot.pause()
