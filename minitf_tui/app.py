@@ -184,9 +184,8 @@ class MinitfApp(LeavingApp):
     async def resume_run(self, name: str) -> None:
         """Go on with a run in the Train pane."""
         await self.action_show(TrainPane.NAME)
-        resume = getattr(self.pane, "resume", None)
-        if resume is not None:
-            resume(name)
+        if isinstance(self.pane, TrainPane):
+            self.pane.resume(name)
 
     @on(Tab.Chosen)
     async def _tab_chosen(self, event: Tab.Chosen) -> None:

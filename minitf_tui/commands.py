@@ -19,8 +19,9 @@ from textual.style import Style
 from core import paths
 from core.presets import ABOUT
 from minitf_tui.settings import Settings
-from minitf_tui.widgets.form import Form, shown
+from minitf_tui.widgets.form import shown
 from minitf_tui.widgets.help import key_name
+from minitf_tui.widgets.run_form import RunForm
 
 if TYPE_CHECKING:
     from minitf_tui.app import MinitfApp
@@ -91,7 +92,8 @@ def pane_commands(app: MinitfApp) -> Iterator[Command]:
         if pane.can(key.action) and key.group is None:
             do = partial(app.action_pane, pane.NAME, key.action)
             name = key_name(key.key.split(",")[0])
-            yield Command(f"{title}: {key.description}", key.tooltip, do, name)
+            words = key.description or key.tooltip.split(",")[0]
+            yield Command(f"{title}: {words}", key.tooltip, do, name)
     if pane.HAS_FORM:
         yield Command(f"{title}: settings", "into the settings above", app.action_edit, "i")
     for n, other in enumerate(app.PANES, 1):
@@ -107,7 +109,7 @@ def preset_commands(app: MinitfApp) -> Iterator[Command]:
 
     async def fill(name: str) -> None:
         await app.action_show("train")
-        app.pane.query_one(Form).fill({"preset": name})
+        app.pane.query_one(RunForm).use_preset(name)
 
     for name, about in ABOUT.items():
         yield Command(f"Train: preset {name}", about, partial(fill, name))

@@ -27,7 +27,7 @@ COLOURS = ("accent", "warning", "secondary", "error", "success")
 """Of the curves, in this order; a sixth run begins again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RunCurve:
     """What the metrics of one run tell about its loss."""
 

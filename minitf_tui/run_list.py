@@ -22,7 +22,7 @@ KEPT_DETAILS = 16
 WATCHED = ("run.toml", "metrics.jsonl", "checkpoints")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RunDetails:
     """One run, as much as the screen shows of it."""
 

@@ -168,6 +168,15 @@ def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Gro
     )
 
 
+def deletion_question(summary: RunSummary, details: RunDetails | None) -> str:
+    """Names all that would be lost."""
+    kept = f"{fmt.plural(len(details.checkpoints), 'checkpoint')}, " if details else ""
+    return (
+        f"Delete the run {summary.name}, {fmt.size_bytes(summary.size_bytes)}?\n"
+        f"Its {kept}metrics and reports will be gone for good."
+    )
+
+
 def checkpoints_line(steps: Sequence[int]) -> str:
     """The newest few: `…, 500, 750, 1,000`."""
     if not steps:
@@ -203,24 +212,22 @@ def difference_table(
 
 def sample_lines(sample: str, width: int) -> Content:
     """What the model wrote last, a few lines of it."""
+    if not sample.strip():
+        return Content("")
     rule = "─" * max(0, width - len("sample") - 1)
     text = "\n".join([line for line in clean(sample).split("\n") if line.strip()][:SAMPLE_LINES])
     return Content.assemble(("sample", "$secondary"), " ", (rule, "$line"), "\n", text)
 
 
-def below(
-    here: str, marks: Mapping[str, str], known: Mapping[str, RunDetails], width: int
-) -> Content:
-    """Under the details: what differs, if two runs are drawn, and what the one wrote."""
+def differences(marks: Mapping[str, str], known: Mapping[str, RunDetails], width: int) -> Content:
+    """What differs between two runs whose curves are drawn; empty for more runs, or fewer."""
     from minitf_tui.comparison import config_differences
 
-    width = max(LEAST_WIDTH, width)
-    parts = [sample_lines(known[here].sample, width)] if known[here].sample.strip() else []
-    if len(marks) == 2:
-        (one, first), (two, second) = marks.items()
-        found = config_differences(known[one].run.config, known[two].run.config)
-        parts.insert(0, difference_table((one, two), (first, second), found, width))
-    return Content("\n\n").join(parts)
+    if len(marks) != 2:
+        return Content("")
+    (one, first), (two, second) = marks.items()
+    found = config_differences(known[one].run.config, known[two].run.config)
+    return difference_table((one, two), (first, second), found, max(LEAST_WIDTH, width))
 
 
 def total_line(summaries: Sequence[RunSummary], unreadable: Sequence[str], used: str) -> str:

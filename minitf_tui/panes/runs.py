@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -21,7 +21,6 @@ from textual.message import Message
 from textual.widgets import Static
 
 from core.errors import MinitfError, RunError
-from minitf_tui import format as fmt
 from minitf_tui import run_readings as readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
@@ -64,19 +63,17 @@ class RunsPane(Pane):
         Binding("G,end", "last", show=False, group=LIST, tooltip="to the oldest run"),
     )
 
+    @dataclass
     class Used(Message):
         """All panes are to work with a run."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
+    @dataclass
     class Resumed(Message):
         """The Train pane is to go on with a run."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
@@ -87,12 +84,14 @@ class RunsPane(Pane):
         self._refused = ""
         """The run that a refusal was about; it is taken back once that run has ended."""
         self._axis = "step"
+        self._drawn: object = None
         self._is_reading = False
         self._due = 0.0
         self._table = RunTable(id="table")
         self._plot = Plot(Figure("loss"), id="curves")
         self._details = Readout(id="details")
-        self._more = Static("", id="more", markup=False)
+        self._differences = Static("", id="differences", markup=False)
+        self._sample = Static("", id="sample", markup=False)
         self._list_box = Container(self._table, id="list-box", classes="box")
 
     def compose(self) -> ComposeResult:
@@ -103,15 +102,17 @@ class RunsPane(Pane):
                 yield self._list_box
                 yield self._plot
             with VerticalScroll(id="side", can_focus=False):
+                yield self._differences
                 yield self._details
-                yield self._more
+                yield self._sample
 
     def on_mount(self) -> None:
         self._list_box.border_title = "runs"
 
     def use_run(self, name: str) -> None:
         self.used = name
-        self._show()
+        if self._seen.runs:
+            self._show()
 
     # Keys.
 
@@ -186,12 +187,7 @@ class RunsPane(Pane):
         run = self._table.run
         if run is None or self._refuses(run, "is being trained and cannot be deleted"):
             return
-        known = self._seen.details.get(run.name)
-        kept = fmt.plural(len(known.checkpoints), "checkpoint") + ", " if known else ""
-        question = (
-            f"Delete the run {run.name}, {fmt.size_bytes(run.size_bytes)}?\n"
-            f"Its {kept}metrics and reports will be gone for good."
-        )
+        question = readings.deletion_question(run, self._seen.details.get(run.name))
 
         def answered(is_sure: bool | None) -> None:
             if is_sure:
@@ -232,6 +228,10 @@ class RunsPane(Pane):
             return
         self._is_reading = True
         self.run_worker(self._look(), group="runs", exit_on_error=False)
+
+    def look_at_device(self) -> None:
+        if self._refused:  # also while another pane is shown: its tab tells of the refusal
+            self.tick()
 
     @on(RunTable.Moved)
     def look_again(self) -> None:
@@ -283,14 +283,15 @@ class RunsPane(Pane):
         self._list_box.border_subtitle = Content(
             readings.total_line(self._seen.runs, self._seen.unreadable, self.used)
         )
-        self._plot.show(
-            comparison_figure(
-                [known[name].curve for name in drawn],
-                x_axis=self._axis,
-                dots=self.settings.dots,
-                log_y=self.settings.log_y,
-            )
-        )
+        look = (self._axis, self.settings.dots, self.settings.log_y)
+        if (seen := (look, [known[name] for name in drawn])) != self._drawn:
+            self._drawn = seen
+            curves = [known[name].curve for name in drawn]
+            axis, dots, log_y = look
+            self._plot.show(comparison_figure(curves, x_axis=axis, dots=dots, log_y=log_y))
         if here and here.name in known:
             self._details.show(*readings.details_groups(here, known[here.name]))
-            self._more.update(readings.below(here.name, marks, known, self._more.size.width))
+            width = self._details.size.width
+            self._differences.update(readings.differences(marks, known, width))
+            self._differences.display = len(marks) == 2
+            self._sample.update(readings.sample_lines(known[here.name].sample, width))

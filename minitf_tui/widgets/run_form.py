@@ -159,6 +159,14 @@ class RunForm(Container):
         self._hold_context()
         self._judge()
 
+    def use_preset(self, name: str) -> None:
+        """Write every value of a preset into its field."""
+        items = [item for part in all_items(preset(name)).values() for item in part]
+        values = {item.name: item.value for item in items}
+        self.sheet.fill({**values, PRESET.name: name}, as_base=True)
+        self._hold_context()
+        self._judge()
+
     def edit(self, name: str = "") -> None:
         """Into the field of that name, or the one where somebody was last."""
         self.sheet.edit(name)
@@ -219,10 +227,7 @@ class RunForm(Container):
     @on(Sheet.Changed)
     def _changed(self, event: Sheet.Changed) -> None:
         if event.name == PRESET.name:
-            base = preset(self.outline.texts[PRESET.name])
-            items = [item for part in all_items(base).values() for item in part]
-            values = {item.name: item.value for item in items}
-            self.sheet.fill({**values, PRESET.name: self.outline.texts[PRESET.name]}, as_base=True)
+            self.use_preset(self.outline.texts[PRESET.name])
         elif event.name == "max_seq_len":
             self._is_raised = False
         self._hold_context()

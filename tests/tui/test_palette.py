@@ -115,7 +115,7 @@ async def test_runs_are_used_and_resumed_by_name(monkeypatch: pytest.MonkeyPatch
     resumed: list[str] = []
     app = app_with()
     async with app.run_test(size=SIZE) as pilot:
-        monkeypatch.setattr(app.pane, "resume", resumed.append, raising=False)
+        monkeypatch.setattr(app.pane, "resume", resumed.append)
         await choose(pilot, "Use run other-run")
         assert app.used_run == "other-run"
         await pilot.press("3")

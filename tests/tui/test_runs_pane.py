@@ -244,7 +244,7 @@ async def test_resuming_goes_to_the_train_pane(monkeypatch: pytest.MonkeyPatch) 
     asked: list[str] = []
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
-        monkeypatch.setattr(app.pane, "resume", asked.append, raising=False)
+        monkeypatch.setattr(app.pane, "resume", asked.append)
         await opened(pilot)
         await pilot.press("u")
         await pilot.pause()
@@ -360,11 +360,13 @@ async def test_a_run_in_training_is_never_deleted_nor_resumed_and_the_refusal_st
         assert app.pane.NAME == "runs"
         await pilot.press("1")
         assert "Runs !" in await at_train(pilot)
+        lock.release()  # noticed from another pane, too
+        app.query_one(RunsPane).look_again()
+        await at_train(pilot)
+        await app.workers.wait_for_complete()
+        assert "Runs !" not in await at_train(pilot)
         await pilot.press("5")
-        lock.release()
-        text = await seen(pilot)
-        assert "being trained" not in text
-        assert "Runs !" not in text.splitlines()[0]
+        assert "being trained" not in await seen(pilot)
         assert (paths.runs_dir() / "new-one").is_dir()
 
 
