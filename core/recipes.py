@@ -15,8 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import paths
-from core.config import BenchConfig, RunConfig, SamplingConfig, TextConfig
+from core.config import BenchConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -24,19 +23,17 @@ from core.events import (
     BenchmarkEvent,
     EvaluationCompleted,
     EvaluationEvent,
-    ForecastEvent,
     GenerationEvent,
     MachineEvent,
     MachineExamined,
     ReportFailed,
     SetupProgressed,
     TokenizationEvent,
-    TrainEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
-from core.plans import Estimate, estimate, guessed_vocab, planned_lr
-from core.training.wishes import Wishes
+from core.plans import Estimate, estimate, planned_lr
+from core.training_sessions import forecasting, replaying, resuming, training
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
@@ -63,70 +60,6 @@ __all__ = [
 PROMPT_TOKENS = 16
 VALIDATION_SPLIT = "validation split"
 _LOADING = SetupProgressed(stage="loading the run")
-
-
-def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
-    """What a run will cost on this machine, from about `seconds` of its real steps; nothing
-    is written to the runs folder."""
-
-    def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
-        yield SetupProgressed(stage="loading PyTorch")
-        tame_openmp()
-        from core.measure.forecast import forecast
-
-        yield from forecast(config, guessed_vocab(config), seconds, is_stopping)
-
-    return Job(work)
-
-
-def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
-    """A new run. Without a name it is called after its corpus."""
-
-    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        _check_place(name)
-        yield SetupProgressed(stage="loading PyTorch")
-        tame_openmp()
-        from core.launch import launch_new
-
-        yield from launch_new(config, name, wishes)
-
-    return TrainingJob(work)
-
-
-def resuming(
-    run: str = "last",
-    *,
-    steps: int | None = None,
-    seconds: float | None = None,
-    tokens: int | None = None,
-) -> TrainingJob:
-    """Go on with a run, bit for bit; only its budget may change."""
-    given = {"steps": steps, "seconds": seconds, "tokens": tokens}
-    budget = {name: limit for name, limit in given.items() if limit is not None}
-
-    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        yield SetupProgressed(stage="loading PyTorch")
-        tame_openmp()
-        from core.launch import launch_resumed
-
-        yield from launch_resumed(run, budget, wishes)
-
-    return TrainingJob(work)
-
-
-def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
-    """Train a run again from its seed, with the learning rates and for the steps that its
-    metrics record: the same weights, bit for bit, on the same machine and versions."""
-
-    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        _check_place(name)
-        yield SetupProgressed(stage="loading PyTorch")
-        tame_openmp()
-        from core.launch import launch_replay
-
-        yield from launch_replay(run, name, wishes)
-
-    return TrainingJob(work)
 
 
 def evaluation(
@@ -291,16 +224,6 @@ def examination(
             yield MachineExamined(result=result)
 
     return Job(work)
-
-
-def _check_place(name: str | None) -> None:
-    """Before the work: a new run may have that name, and can be written at all."""
-    from core.store.files import check_writable
-    from core.store.run import check_new_name
-
-    if name is not None:
-        check_new_name(name)
-    check_writable(paths.runs_dir())
 
 
 def _kept(

@@ -153,7 +153,7 @@ class TrainingSession:
             load_weights(run, to_step, self._model)
             load_moments(run, to_step, trainer.optimizer)
             trainer.go_back(progress)
-        self._save(to_step)
+        self._try_to_save(to_step)
         drop_checkpoints_after(run, to_step)
         return told
 

@@ -118,6 +118,12 @@ TRAIN = [
     ({"seed": -1}, "seed=-1 is below 0, the least that makes sense.", "The default is 0."),
     ({"decay_share": 0.0}, "decay_share=0 is not in (0, 1].", "The usual value is 0.2."),
     ({"decay_share": 1.5}, "decay_share=1.5 is not in (0, 1].", "The usual value is 0.2."),
+    ({"return_lr": 0.0}, "return_lr=0 is not in (0, 1].", "The usual value is 0.5."),
+    (
+        {"on_divergence": "retrun"},
+        "on_divergence='retrun' is not one of stop, return.",
+        "Did you mean return?",
+    ),
     (
         {"grad_accum": 0},
         "grad_accum=0 is below 1, the least that makes sense.",

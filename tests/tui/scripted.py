@@ -15,6 +15,7 @@ from core.events import (
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
+    CheckpointFailed,
     CheckpointSaved,
     Evaluation,
     EvaluationCompleted,
@@ -97,6 +98,12 @@ class Endless(Script):
         super().__init__(())
         self.step = 0
         self.wants_save = threading.Event()
+        self.saving_fails = False
+
+    def kept(self) -> CheckpointSaved | CheckpointFailed:
+        if self.saving_fails:
+            return CheckpointFailed(step=self.step, reason="No space left", kept_step=0)
+        return CheckpointSaved(step=self.step, path="/x", save_s=0.1)
 
     def run(self) -> Generator[Event, None, None]:
         try:
@@ -104,7 +111,7 @@ class Endless(Script):
             while not self.stopped.wait(0.01):
                 if self.wants_save.is_set():
                     self.wants_save.clear()
-                    yield CheckpointSaved(step=self.step, path="/x", save_s=0.1)
+                    yield self.kept()
                     continue
                 self.step += 1
                 yield step(self.step)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import DataError
-from core.events import CheckpointSaved, Event, StepCompleted
+from core.events import CheckpointFailed, CheckpointSaved, Event, StepCompleted
 from minitf_tui.job import Device, DeviceBusyError, Job
 from tests.tui.scripted import Endless, Script, step
 
@@ -221,6 +221,14 @@ def test_a_paused_job_saves_and_stays_paused(lab: Lab) -> None:
         until(lambda n=n: len(saved_steps(lab)) == n and job.state == "paused")
     assert saved_steps(lab) == [session.step] * 2
     assert isinstance(lab.heard[-3], StepCompleted)
+
+
+def test_a_save_that_fails_leaves_a_paused_job_paused(lab: Lab) -> None:
+    job, session = paused(lab)
+    session.saving_fails = True
+    job.save()
+    until(lambda: isinstance(lab.heard[-1], CheckpointFailed) and job.state == "paused")
+    assert lab.heard[-1].step == session.step
 
 
 def test_a_running_job_saves_and_runs_on(lab: Lab) -> None:

@@ -1,0 +1,90 @@
+"""The sessions around a training run: forecast it, train it, go on with it, take it again.
+
+Importing this module imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from core import paths
+from core.config import RunConfig
+from core.events import ForecastEvent, SetupProgressed, TrainEvent
+from core.jobs import Job, TrainingJob
+from core.openmp import tame_openmp
+from core.plans import guessed_vocab
+from core.training.wishes import Wishes
+
+
+def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
+    """What a run will cost on this machine, from about `seconds` of its real steps; nothing
+    is written to the runs folder."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.measure.forecast import forecast
+
+        yield from forecast(config, guessed_vocab(config), seconds, is_stopping)
+
+    return Job(work)
+
+
+def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
+    """A new run. Without a name it is called after its corpus."""
+
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
+        _check_place(name)
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.launch import launch_new
+
+        yield from launch_new(config, name, wishes)
+
+    return TrainingJob(work)
+
+
+def resuming(
+    run: str = "last",
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    tokens: int | None = None,
+) -> TrainingJob:
+    """Go on with a run, bit for bit; only its budget may change."""
+    given = {"steps": steps, "seconds": seconds, "tokens": tokens}
+    budget = {name: limit for name, limit in given.items() if limit is not None}
+
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.launch import launch_resumed
+
+        yield from launch_resumed(run, budget, wishes)
+
+    return TrainingJob(work)
+
+
+def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
+    """Train a run again from its seed, with the learning rates and for the steps that its
+    metrics record: the same weights, bit for bit, on the same machine and versions."""
+
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
+        _check_place(name)
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.launch import launch_replay
+
+        yield from launch_replay(run, name, wishes)
+
+    return TrainingJob(work)
+
+
+def _check_place(name: str | None) -> None:
+    """Before the work: a new run may have that name, and can be written at all."""
+    from core.store.files import check_writable
+    from core.store.run import check_new_name
+
+    if name is not None:
+        check_new_name(name)
+    check_writable(paths.runs_dir())
