@@ -89,7 +89,7 @@ class Watch:
         path = Path(started.path)
         with suppress(MinitfError, OSError):
             self.config = open_run(path).config
-        with suppress(OSError):
+        with suppress(OSError, KeyError, TypeError, ValueError):  # a line that is not ours
             past = read_metrics(path)
             self.history.add_past(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]

@@ -7,7 +7,6 @@ size of the file; and what is not text is refused with the place.
 from __future__ import annotations
 
 import codecs
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -124,10 +123,6 @@ def unreadable(path: Path, error: Exception) -> FileError:
             f"There is no file {str(path)!r}.",
             hint="Known without a file: python-docs, python-source, generated.",
             reason="unreadable",
-        )
-    if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises for a name that is too long)
-        return FileError(
-            f"{str(path)!r} is a folder.", hint="Name one text file.", reason="unreadable"
         )
     words = error.strerror if isinstance(error, OSError) else str(error)
     return FileError(

@@ -399,7 +399,8 @@ async def test_a_run_that_is_finished_says_so_and_what_helps() -> None:
         text = screen_text(app)
         assert "finished already" in text
         assert "The budget of python-docs-1 is spent." in text
-        assert "minitf train --resume python-docs-1 --steps STEPS" in text
+        way_on = "A larger one goes on: minitf train --resume python-docs-1 --steps STEPS"
+        assert way_on in text
 
 
 # What is told.
