@@ -20,6 +20,10 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 SMALL = [
+    *("--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--max-seq-len", "32"),
+    *("--context", "16", "--batch-size", "2", "--vocab-size", "300", "--generated-chars", "20000"),
+    *("--sample-tokens", "4", "--eval-interval", "0", "--steps", "3", "--threads", "1"),
+]
     "--d-model",
     "16",
     "--n-layers",
@@ -134,7 +138,7 @@ async def test_every_key_of_the_table_is_bound_in_its_pane(pane: str, key: str) 
         await pilot.pause()
         assert pane == app.pane.NAME
         bound = {name for known in app.pane.KEYS for name in known.key.split(",")}
-        everywhere = {name for name in app._bindings.key_to_bindings}
+        everywhere = set(app._bindings.key_to_bindings)
         assert key in bound | everywhere, sorted(bound)
 
 
