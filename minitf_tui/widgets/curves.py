@@ -91,7 +91,8 @@ class Curves(Container):
 
     def draw(self, history: History, started: RunStarted | None) -> None:
         """Draw what is new and seen."""
-        state = (len(history.steps), len(history.validations), self.size, id(history))
+        floor = started.floor_loss if started else None
+        state = (len(history.steps), len(history.validations), self.size, id(history), floor)
         if not len(history.steps) or state == self._drawn:
             return
         self._drawn = state
