@@ -95,7 +95,7 @@ def pane_commands(app: MinitfApp) -> Iterator[Command]:
             words = key.description or key.tooltip.split(",")[0]
             yield Command(f"{title}: {words}", key.tooltip, do, name)
     if pane.HAS_FORM:
-        yield Command(f"{title}: settings", "into the settings above", app.action_edit, "i")
+        yield Command(f"{title}: settings", "into the settings of the pane", app.action_edit, "i")
     for n, other in enumerate(app.PANES, 1):
         if other is not type(pane):
             go = partial(app.action_show, other.NAME)

@@ -17,7 +17,9 @@ NEIGHBOURS = "go to the pane on the left or right"
 ANYWHERE = (
     Binding("left_square_bracket", "turn(-1)", show=False, tooltip=NEIGHBOURS),
     Binding("right_square_bracket", "turn(1)", show=False, tooltip=NEIGHBOURS),
-    Binding("i,enter", "edit", "settings", key_display="i", tooltip="into the settings above"),
+    Binding(
+        "i,enter", "edit", "settings", key_display="i", tooltip="into the settings of the pane"
+    ),
     Binding("t", "toggle_theme", "theme", tooltip="dark or light; Ctrl+P has more themes"),
     Binding(
         "ctrl+p,colon",

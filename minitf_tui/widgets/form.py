@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus, Key
@@ -88,9 +88,9 @@ class Choice(Widget, can_focus=True):
 
     DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("left", "turn(-1)", "Previous"),
-        ("right,space", "turn(1)", "Next"),
-        ("enter", "submit", "Start"),
+        Binding("left", "turn(-1)", "Previous", tooltip="another choice"),
+        Binding("right,space", "turn(1)", "Next", tooltip="another choice"),
+        Binding("enter", "submit", "Start", tooltip="start with these settings"),
     ]
     value: reactive[str] = reactive("")
 
@@ -173,9 +173,9 @@ class Form(Container):
     """Rows of settings, and one line that explains the row being edited or what is wrong."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("up", "move(-1)", "Up"),
-        ("down", "move(1)", "Down"),
-        ("escape", "leave", "Leave"),
+        Binding("up", "move(-1)", "Up", tooltip="to the setting above or below"),
+        Binding("down", "move(1)", "Down", tooltip="to the setting above or below"),
+        Binding("escape", "leave", "Leave", tooltip="out of the settings"),
     ]
 
     class Changed(Message):

@@ -19,7 +19,7 @@ from minitf_tui.widgets.pane import Pane
 from minitf_tui.widgets.run_form import RunForm
 from minitf_tui.widgets.sheet import Sheet
 
-KEY_WIDTH = 12
+KEY_WIDTH = 18
 _NAMES = {"up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn"}
 
 
@@ -67,7 +67,8 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen {
         align: center middle;
         & > VerticalScroll {
-            width: 72; height: auto; max-height: 100%; padding: 0 2; scrollbar-size-vertical: 1;
+            width: 80; max-width: 100%; height: auto; max-height: 100%; padding: 0 2;
+            scrollbar-size-vertical: 1;
             background: $surface; border: round $accent; border-title-color: $foreground;
         }
         & Static { height: auto; }
