@@ -91,8 +91,8 @@ class Curves(Container):
 
     def draw(self, history: History, started: RunStarted | None) -> None:
         """Draw what is new and seen."""
-        state = (len(history.steps), len(history.validations), self.size, id(history))
-        if not len(history.steps) or state == self._drawn:
+        state = (len(history.steps), len(history.validations), self.size, self.plan, id(history))
+        if not len(history.steps) or not self.size or state == self._drawn:
             return
         self._drawn = state
         for name, make in self._figures(history, started).items():
