@@ -72,8 +72,9 @@ def footer(app: MinitfApp) -> str:
 
 
 async def until(pilot: Any, is_so: Any) -> None:
-    while not is_so():
-        await pilot.pause()
+    async with asyncio.timeout(20):
+        while not is_so():
+            await pilot.pause()
 
 
 # What is planned.
