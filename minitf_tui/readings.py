@@ -135,10 +135,7 @@ def time_left(left: float, ends_at: float | None) -> str:
 
 def return_line(event: ReturnedToCheckpoint) -> str:
     """What a run did about a number that was not finite."""
-    return (
-        f"{event.what} at step {event.step:,}: back to step {event.to_step:,},"
-        f" lr × {event.lr_factor:g}"
-    )
+    return f"{event.what}: back to step {event.to_step:,}, lr × {event.lr_factor:g}"
 
 
 def finish_line(event: RunFinished) -> str:

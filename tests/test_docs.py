@@ -24,31 +24,6 @@ SMALL = [
     *("--context", "16", "--batch-size", "2", "--vocab-size", "300", "--generated-chars", "20000"),
     *("--sample-tokens", "4", "--eval-interval", "0", "--steps", "3", "--threads", "1"),
 ]
-    "--d-model",
-    "16",
-    "--n-layers",
-    "1",
-    "--n-heads",
-    "2",
-    "--max-seq-len",
-    "32",
-    "--context",
-    "16",
-    "--batch-size",
-    "2",
-    "--vocab-size",
-    "300",
-    "--sample-tokens",
-    "4",
-    "--eval-interval",
-    "0",
-    "--steps",
-    "3",
-    "--threads",
-    "1",
-    "--generated-chars",
-    "20000",
-]
 """Put behind each `minitf train`: the same command on a model that costs nothing."""
 
 

@@ -92,8 +92,9 @@ class Curves(Container):
     def draw(self, history: History, started: RunStarted | None) -> None:
         """Draw what is new and seen."""
         floor = started.floor_loss if started else None
-        state = (len(history.steps), len(history.validations), self.size, id(history), floor)
-        if not len(history.steps) or state == self._drawn:
+        lengths = len(history.steps), len(history.validations)
+        state = (*lengths, self.size, self.plan, id(history), floor)
+        if not len(history.steps) or not self.size or state == self._drawn:
             return
         self._drawn = state
         for name, make in self._figures(history, started).items():

@@ -94,7 +94,7 @@ class RunView(Container):
             left = run.seconds_left
             right = waited if left is None else readings.time_left(left, self._clock(left, state))
         if self._note and time.monotonic() < self._note_until:
-            line = self._note
+            right = self._note
         name = f"{run.started.run}  " if run.started else ""
         self._bar.show(f"{name}{line}", share, right)
         self._numbers.show(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minitf_tui.history import Average, History, Table
+from minitf_tui.smoothing import BLOCK, Smoothed
 from tests.tui.scripted import step, validation
 
 
@@ -112,3 +113,86 @@ def test_before_the_first_step_all_the_time_is_left() -> None:
     assert History().seconds_left(0, 90.0) == 90.0
     assert History().seconds_left(100, 0.0) is None
     assert History().share_done(100, 90.0) == 0.0
+
+
+def one_by_one(values: list[float], keep: float) -> list[float]:
+    """The definition, a value at a time."""
+    average = Average(keep)
+    return [average.add(value) for value in values]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.8, 0.95, 0.99])
+@pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 1000])
+def test_smoothing_at_once_equals_smoothing_one_by_one(keep: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.normal(3, 1, n)
+    values[rng.random(n) < 0.05] = math.nan
+    values[rng.random(n) < 0.01] = math.inf
+    wanted = one_by_one(values.tolist(), keep)
+    np.testing.assert_allclose(Smoothed(keep).of(values), wanted, rtol=1e-12)
+
+
+def test_smoothing_goes_on_where_it_was() -> None:
+    values = np.random.default_rng(0).normal(3, 1, 3000)
+    smoothed, given = Smoothed(0.98), 0
+    for more in (1, 0, 127, 129, 1, 700, 2042):
+        given += more
+        got = smoothed.of(values[:given])
+    np.testing.assert_allclose(got, one_by_one(values.tolist(), 0.98), rtol=1e-12)
+
+
+def test_the_loss_is_smoothed_at_the_level_that_is_asked_for() -> None:
+    history = History()
+    for n in range(1, 201):
+        history.add_step(step(n))
+    losses = history.steps["loss"].tolist()
+    for keep in (0.9, 0.0, 0.99, 0.9):
+        assert history.smoothed(keep).tolist() == pytest.approx(one_by_one(losses, keep))
+    assert history.smoothed(0.0).tolist() == losses
+
+
+def test_steps_that_are_taken_again_replace_what_they_were() -> None:
+    history = History()
+    for n in range(1, 101):
+        history.add_step(step(n, loss=9.0))
+    history.add_validation(validation(40))
+    history.add_validation(validation(80))
+    before = history.steps["loss"]
+    assert history.smoothed(0.9)[-1] == pytest.approx(9.0)
+    for n in range(51, 61):
+        history.add_step(step(n, loss=1.0))
+    assert history.steps["step"].tolist() == list(range(1, 61))
+    assert history.validations["step"].tolist() == [40]
+    assert before.tolist() == [9.0] * 100
+    wanted = one_by_one([9.0] * 50 + [1.0] * 10, 0.9)
+    assert history.smoothed(0.9).tolist() == pytest.approx(wanted)
+
+
+def test_the_past_of_a_run_is_read_with_its_gaps() -> None:
+    history = History()
+    told = {"event": "StepCompleted", "loss": None, "lr": 0.1, "grad_norm": 1.0, "tokens": 9}
+    history.add_past(
+        [
+            {"event": "RunStarted", "step": 0},
+            {**told, "step": 1, "tokens_per_s": 5.0, "train_s": 0.5, "of_a_later_version": 1},
+            {"event": "ValidationCompleted", "step": 1, "loss": 2.0, "loss_ci95": [1.9, 2.1]},
+        ]
+    )
+    assert math.isnan(history.steps.last("loss"))
+    assert history.steps.last("train_s") == 0.5
+    assert (history.validations.last("low"), history.validations.last("high")) == (1.9, 2.1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "last"),
+    [(1000, 0.0, 1000), (0, 90.0, 90 / 0.095), (500, 90.0, 500), (2000, 90.0, 90 / 0.095)],
+)
+def test_the_last_step_is_told_by_the_budget_or_by_the_pace(
+    steps: int, seconds: float, last: float
+) -> None:
+    history = History()
+    assert history.last_step(0, 90.0) is None
+    for n in range(1, 101):
+        history.add_step(step(n))
+    assert history.last_step(steps, seconds) == pytest.approx(last)
+    assert history.last_step(0, 0.0) is None

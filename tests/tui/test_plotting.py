@@ -136,3 +136,43 @@ def test_log_ticks_are_inside_and_few(low: float, span: float, most: int) -> Non
     ticks = log_ticks(low, low + span, most)
     assert 1 <= len(ticks) <= most
     assert all(low - 1e-6 <= np.log10(t) <= low + span + 1e-6 for t in ticks)
+
+
+def columns_drawn(lines: list[str]) -> set[int]:
+    """Columns of the plot in which anything stands, axes and title left out."""
+    rows = lines[1:-2]
+    return {i for row in rows for i, c in enumerate(row) if "\u2800" < c <= "\u28ff"}
+
+
+def test_a_value_that_is_no_number_leaves_a_gap() -> None:
+    whole = np.linspace(5.0, 1.0, 41)
+    broken = whole.copy()
+    broken[16:25] = NAN
+    full, gap = (columns_drawn(texts(Figure("t", (curve(y),)))) for y in (whole, broken))
+    missing = full - gap
+    assert len(missing) >= 8
+    assert max(missing) - min(missing) == len(missing) - 1
+    assert min(full) in gap
+    assert max(full) in gap
+
+
+def test_a_spike_of_a_ghost_reaches_the_edge_and_does_not_stretch_the_scale() -> None:
+    calm = 2.0 + 0.1 * np.sin(np.arange(400.0))
+    spiked = calm.copy()
+    spiked[200] = 500.0
+    lines = texts(Figure("t", (curve(spiked, is_ghost=True), curve(calm))))
+    assert "500" not in "".join(lines)
+    top = [i for i, c in enumerate(lines[1]) if "\u2800" < c <= "\u28ff"]
+    assert any(abs(i - 33) <= 3 for i in top)
+
+
+def test_the_unit_is_the_first_to_go_where_a_legend_is_full() -> None:
+    curves = (
+        curve([1.0], value="1.234"),
+        Curve("held out", np.ones(1), np.ones(1), "accent", value="1.234"),
+    )
+    wide = texts(Figure("loss, nats/token (log)", curves), 90)[0]
+    narrow = texts(Figure("loss, nats/token (log)", curves), 50)[0]
+    assert "loss, nats/token (log)" in wide
+    assert "loss (log)" in narrow
+    assert "held out 1.234" in narrow

@@ -16,6 +16,7 @@ from core.events import (
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
+    ReturnedToCheckpoint,
     SetupProgressed,
 )
 from core.presets import QUICK
@@ -71,8 +72,9 @@ def footer(app: MinitfApp) -> str:
 
 
 async def until(pilot: Any, is_so: Any) -> None:
-    while not is_so():
-        await pilot.pause()
+    async with asyncio.timeout(20):
+        while not is_so():
+            await pilot.pause()
 
 
 # What is planned.
@@ -482,6 +484,24 @@ async def test_an_idle_look_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> No
             pane.look_again()
         await asyncio.sleep(0)
         assert drawn == []
+
+
+async def test_a_return_to_a_checkpoint_is_told_and_its_steps_replaced() -> None:
+    back = ReturnedToCheckpoint(
+        step=21, what="the loss is nan", to_step=10, lr_factor=0.5, returns=1
+    )
+    story = [started(), *(step(n) for n in range(1, 21)), back, *(step(n) for n in range(11, 16))]
+    session = Script(story, waits=True)
+    app = app_with(training=session)
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await reach(pilot, session.reached_gate)
+        await until(pilot, lambda: "back to step 10, lr × 0.5" in screen_text(app))
+        watched = pane_of(app).watched
+        assert watched is not None
+        assert watched.history.steps["step"].tolist() == list(range(1, 16))
+        session.stop()
+        await settle(pilot)
 
 
 async def test_spikes_and_gaps_do_not_hurt() -> None:
