@@ -79,7 +79,7 @@ def write_synced(path: Path, data: bytes) -> None:
 @contextmanager
 def new_file(folder: Path, name: Callable[[], str]) -> Iterator[IO[bytes]]:
     """A file to fill, which is called `name()` and synced when the block ends well."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     partial = _partial(folder / "new")
     try:
         with partial.open("wb") as file:

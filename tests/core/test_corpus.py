@@ -168,6 +168,11 @@ def test_a_text_decoded_in_blocks_is_the_text(text: str, sizes: list[int]) -> No
         assert "".join(decoded(blocks, "It", "")) == expected
 
 
+def test_only_a_mark_at_the_very_beginning_is_dropped() -> None:
+    blocks = ["\ufeff\ufeffa".encode(), "\ufeffb".encode()]
+    assert "".join(decoded(blocks, "It", "")) == "\ufeffa\ufeffb"
+
+
 @given(data=st.binary(min_size=1), size=st.integers(1, 5))
 def test_the_place_of_a_wrong_byte_does_not_depend_on_the_blocks(data: bytes, size: int) -> None:
     data = data.replace(b"\0", b"\xff")

@@ -36,7 +36,7 @@ BYTE_LEVEL = {"byte": BYTE, "bpe": BPE}
 byte_level = pytest.mark.parametrize("tokenizer", BYTE_LEVEL.values(), ids=BYTE_LEVEL)
 # A lone surrogate is no text: UTF-8 has no bytes for it.
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
-PARTS = ["def", " row", "'s", "'", "'r", "e", "\n", "\n\n", " ", "\t", "\r\n", "é", "42"]
+PARTS = ["def", " row", "'s", "'", "'r", "e", "'l", "l", "\n", "\n\n", " ", "\t", "\r\n", "é", "42"]
 PARTS += ["\x1c", "\xa0", "\u0301", "日", "。", "!"]
 wordy_text = st.lists(st.sampled_from(PARTS)).map("".join)
 
@@ -123,6 +123,7 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(
         words = list(chain.from_iterable(cut_words(pieces)))
         ids = list(chain.from_iterable(i.tolist() for i in BPE.encode_pieces(pieces)))
     assert "".join(words) == "".join(pieces) == text
+    assert set(accumulate(map(len, words))) <= ends_of_pre_tokens(text)
     assert ids == theirs(text)
 
 
