@@ -104,7 +104,7 @@ def keys_of_table() -> Iterator[tuple[str, str]]:
         yield from ((pane.lower(), key) for key in re.findall(r"`(.)`", about))
 
 
-@pytest.mark.parametrize(("pane", "key"), keys_of_table())
+@pytest.mark.parametrize(("pane", "key"), [*keys_of_table()])
 async def test_every_key_of_the_table_is_bound_in_its_pane(pane: str, key: str) -> None:
     app: MinitfApp = app_with()
     async with app.run_test(size=(120, 36)) as pilot:
