@@ -44,7 +44,12 @@ def affordable(words: list[str]) -> list[str]:
         if "--resume" in words:
             return ["train", "--resume", "last", "--steps", "5"]
         return [*words, *SMALL]
-    return words + {"bench": ["--n", "4"], "generate": ["--max-new-tokens", "4"]}.get(words[0], [])
+    small = {
+        "bench": ["--n", "4"],
+        "generate": ["--max-new-tokens", "4"],
+        "eval": ["--stride", "8"],
+    }
+    return words + small.get(words[0], [])
 
 
 def test_the_ten_lines_of_library_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +82,7 @@ def test_every_command_does_what_it_promises(
     found: list[list[str]], book: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     assert len(found) >= 10
-    for words in found:
+    for words in [["train", "--name", "earlier"], *found]:
         stdin = io.TextIOWrapper(io.BytesIO((book / "book.txt").read_bytes()))
         monkeypatch.setattr(sys, "stdin", stdin)
         code = main(affordable(words))
