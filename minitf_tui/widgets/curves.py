@@ -94,7 +94,7 @@ class Curves(Container):
         floor = started.floor_loss if started else None
         lengths = len(history.steps), len(history.validations)
         state = (*lengths, self.size, self.plan, id(history), floor)
-        if not len(history.steps) or not self.size or state == self._drawn:
+        if not len(history.steps) or state == self._drawn:
             return
         self._drawn = state
         for name, make in self._figures(history, started).items():

@@ -374,7 +374,7 @@ async def test_the_form_is_not_painted_while_time_passes(monkeypatch: pytest.Mon
         real = sheet.painting
         monkeypatch.setattr(sheet, "painting", lambda width: painted.append(width) or real(width))
         for _ in range(20):
-            app._tick()
+            app.look()
         await pilot.pause()
         assert painted == []
 
