@@ -354,6 +354,7 @@ async def test_a_run_in_training_is_never_deleted_nor_resumed_and_the_refusal_st
         text = await seen(pilot)
         assert "The run new-one is being trained and cannot be deleted." in text
         assert "Stop it first: with s in the Train pane, or where it was started." in text
+        assert "Stop it first: with s in the Train pane, or where it was started." in text
         assert "Runs !" in text.splitlines()[0]
         assert len(app.screen_stack) == 1
         await pilot.press("u")
