@@ -15,7 +15,7 @@ from minitf_tui import problems
     [
         (["trian"], "minitf has no command 'trian'.\nDid you mean train?"),
         ([""], "minitf has no command ''.\nCommands: train,"),
-        (["xyzzy"], "minitf has no command 'xyzzy'.\nCommands: train, eval, generate, tokenize,"),
+        (["xyzzy"], "minitf has no command 'xyzzy'.\nCommands: train, eval, generate, bench,"),
         (["\x1b[2J"], "minitf has no command '\\x1b[2J'."),
         (["--verson"], "minitf has no flag '--verson'.\nDid you mean --version?"),
         (["help", "trian"], "minitf has no command 'trian'."),
