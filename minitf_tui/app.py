@@ -1,7 +1,7 @@
-"""The app: four panes over one device.
+"""The app: five panes over one device.
 
 Nothing is focused on entry, so that single keys act. They are bound here and handed to the pane
-that is shown; a key that would do nothing there is not in the footer.
+that is shown; a key that would do nothing there is not in the bottom line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.events import Resize
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from core import paths
 from minitf_tui import format as fmt
@@ -28,6 +28,7 @@ from minitf_tui.panes.runs import RunsPane
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.theme import DARK, LIGHT
 from minitf_tui.widgets.help import HelpScreen, sections
+from minitf_tui.widgets.key_line import KeyLine
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.tabs import Tab, TabStrip
 
@@ -86,7 +87,7 @@ class MinitfApp(LeavingApp):
         yield self.notice
         with self._switcher:
             yield PANES[0](self.device, self._recipes)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._tabs.show(self.pane.NAME)
