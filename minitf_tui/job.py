@@ -233,6 +233,9 @@ class Job:
 
 
 _frozen = threading.Event()
+COLLECTIONS = (2_000, 10, 500)
+"""Python's own are (700, 10, 10): then the whole of the screen's objects is searched every few
+seconds, for about 0.1 s, and a key waits that long."""
 
 
 def freeze_imports() -> None:
@@ -244,3 +247,4 @@ def freeze_imports() -> None:
         _frozen.set()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from core.errors import DataError
 from core.events import CheckpointFailed, CheckpointSaved, Event, StepCompleted
+from minitf_tui import job
 from minitf_tui.job import Device, DeviceBusyError, Job
 from tests.tui.scripted import Endless, Script, step
 
@@ -264,3 +266,14 @@ def test_a_job_that_cannot_save_ignores_it(lab: Lab) -> None:
     assert other.finished.wait(10)
     assert session.told == told
     assert job.state == "paused"
+
+
+def test_once_torch_is_there_the_collector_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(job.gc, "freeze", lambda: calls.append("freeze"))
+    monkeypatch.setattr(job.gc, "set_threshold", lambda *given: calls.append(given))
+    monkeypatch.setattr(job, "_frozen", threading.Event())
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch") or object())
+    job.freeze_imports()
+    job.freeze_imports()
+    assert calls == ["freeze", job.COLLECTIONS]
