@@ -99,7 +99,11 @@ class Curves(Container):
         self._drawn = state
         for name, make in self._figures(history, started).items():
             if self._is_seen(name):
-                self._plots[name].show(make())
+                # One after another: a key in between need not wait for all of them.
+                self.call_later(self._draw_one, name, make)
+
+    def _draw_one(self, name: str, make: Callable[[], Figure]) -> None:
+        self._plots[name].show(make())
 
     def _is_seen(self, name: str) -> bool:
         plot = self._plots[name]
