@@ -21,6 +21,7 @@ from core.errors import ConfigError, StoreError
 from core.events import (
     BenchmarkCompleted,
     BenchmarkEvent,
+    Evaluation,
     EvaluationCompleted,
     EvaluationEvent,
     GenerationEvent,
@@ -93,13 +94,7 @@ def evaluation(
         )
         result = yield from until(is_stopping, scoring)
         if result is not None:
-            source = VALIDATION_SPLIT if text is None else str(text)
-            if text is None:
-                floor = found.run.provenance.get("floor_loss")
-                result = replace(result, floor_loss=floor)
-            done = EvaluationCompleted(
-                run=found.run.name, step=found.step, text=source, result=result
-            )
+            done = _evaluated(found, text, result)
             yield from _kept(found.run, "evaluation", done)
             yield done
 
@@ -241,6 +236,14 @@ def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:
     from core.open_run import open_for_use
 
     return open_for_use(run, device=device, dtype=dtype, threads=threads)
+
+
+def _evaluated(found: OpenRun, text: str | Path | None, result: Evaluation) -> EvaluationCompleted:
+    """Only the held-out text has the floor that is kept with the run."""
+    source = VALIDATION_SPLIT if text is None else str(text)
+    if text is None:
+        result = replace(result, floor_loss=found.run.provenance.get("floor_loss"))
+    return EvaluationCompleted(run=found.run.name, step=found.step, text=source, result=result)
 
 
 def _checked_stride(stride: int, context: int) -> int:

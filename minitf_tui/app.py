@@ -83,6 +83,7 @@ class MinitfApp(LeavingApp):
         self._switcher = ContentSwitcher(initial=PANES[0].NAME)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._tabs
         yield self.notice
         with self._switcher:
@@ -90,12 +91,14 @@ class MinitfApp(LeavingApp):
         yield KeyLine()
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self._tabs.show(self.pane.NAME)
         self.set_interval(TICK_S, self.look)
         self.call_after_refresh(self._after_first_frame)
 
     def on_resize(self, event: Resize) -> None:
         # Beside the breakpoints, of which only the last that fits is set.
+        """Fit what is shown to the new size."""
         self.screen_stack[0].set_class(event.size.width >= VAST, "-vast")
         self.screen_stack[0].set_class(event.size.height >= LOFTY, "-lofty")
 
@@ -122,6 +125,7 @@ class MinitfApp(LeavingApp):
     # Keys.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does something now; see `App.check_action`."""
         if action == "pane":
             pane = self._shown
             return pane is not None and parameters[0] == pane.NAME and pane.can(str(parameters[1]))
@@ -195,6 +199,7 @@ class MinitfApp(LeavingApp):
     # What is told.
 
     def look(self) -> None:
+        """Look at the disk and the device again."""
         pane = self._shown
         if pane is None:
             return

@@ -50,14 +50,17 @@ class Commands(Provider):
         self._runs: list[str] = []
 
     async def startup(self) -> None:
+        """Get ready before the first word is typed."""
         self._runs = await asyncio.to_thread(run_names)
 
     async def discover(self) -> Hits:
         # A list in its order: nothing is typed yet, so nothing can be ranked.
+        """What is offered before anything is typed."""
         for command in self._commands():
             yield DiscoveryHit(self._line(command), command.do, text=command.name)
 
     async def search(self, query: str) -> Hits:
+        """What fits the words that were typed."""
         matcher = self.matcher(query)
         for command in self._commands():
             score, places = matcher.fuzzy_search.match(query, command.name)

@@ -27,6 +27,7 @@ class LeavingApp(RememberingApp):
         self.waits = True
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             with suppress(NotImplementedError, RuntimeError, ValueError):

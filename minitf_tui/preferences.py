@@ -34,10 +34,12 @@ class RememberingApp(App[int]):
         self._writing = asyncio.Lock()
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.notice.complain(self._problem)
         self.theme_changed_signal.subscribe(self, self._theme_changed)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours, for themes of others."""
         return variables_for(self.current_theme)
 
     def action_hide_notice(self) -> None:
@@ -45,6 +47,7 @@ class RememberingApp(App[int]):
         self.notice.complain(None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does something now; see `App.check_action`."""
         return self.notice.is_said if action == "hide_notice" else True
 
     def change_settings(self, **changes: Any) -> None:

@@ -21,7 +21,7 @@ from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
-    from minitf_tui.history import History
+    from minitf_tui.history import History, Table
 
 NATS = "nats/tok"
 LARGEST_EXPONENT = 50.0
@@ -43,47 +43,57 @@ def training_groups(
     is_full: bool = False,
 ) -> tuple[Group, ...]:
     """A run so far: the batches, the held-out text, the work; more of it where there is room."""
+    n = 5 if is_full else 4
+    return (
+        Group("training", _batch_readings(history, smoothing)[:n]),
+        Group("held out", _held_out_readings(history, started)[:n]),
+        Group("work", _work_readings(history, started, saved)[:n]),
+    )
+
+
+def _last(table: Table | None, name: str) -> float | None:
+    return table.last(name) if table else None
+
+
+def _batch_readings(history: History | None, smoothing: float) -> tuple[Reading, ...]:
     steps = history.steps if history else None
-    validations = history.validations if history else None
-
-    def of(name: str) -> float | None:
-        return steps.last(name) if steps else None
-
-    def held_out(name: str) -> float | None:
-        return validations.last(name) if validations else None
-
     mean = history.smoothed(smoothing)[-1:].tolist() if history else []
     loss = mean[0] if mean else None
-    low, high = held_out("low"), held_out("high")
-    half = (high - low) / 2 if low is not None and high is not None else None
-    lr, tokens = of("lr"), of("tokens")
-    training = (
+    lr = _last(steps, "lr")
+    return (
         Reading("loss", fmt.loss(loss), NATS, "bold $accent"),
         Reading("perplexity", fmt.perplexity(perplexity(loss))),
         Reading("lr", f"{lr:.2e}" if lr is not None else fmt.NONE),
-        Reading("grad norm", fmt.loss(of("grad_norm"))),
-        Reading("batch", fmt.loss(of("loss")), NATS),
+        Reading("grad norm", fmt.loss(_last(steps, "grad_norm"))),
+        Reading("batch", fmt.loss(_last(steps, "loss")), NATS),
     )
-    validation = (
-        Reading("loss", fmt.loss(held_out("loss")), NATS, "bold $warning"),
+
+
+def _held_out_readings(history: History | None, started: RunStarted | None) -> tuple[Reading, ...]:
+    seen = history.validations if history else None
+    loss, low, high = (_last(seen, name) for name in ("loss", "low", "high"))
+    half = (high - low) / 2 if low is not None and high is not None else None
+    return (
+        Reading("loss", fmt.loss(loss), NATS, "bold $warning"),
         Reading("± 95 %", fmt.loss(half), NATS),
-        _perplexity_or_gap(held_out("perplexity"), held_out("loss"), started),
-        Reading("bits/byte", fmt.loss(held_out("bits_per_byte"))),
-        Reading("at step", fmt.whole(held_out("step"))),
+        _perplexity_or_gap(_last(seen, "perplexity"), loss, started),
+        Reading("bits/byte", fmt.loss(_last(seen, "bits_per_byte"))),
+        Reading("at step", fmt.whole(_last(seen, "step"))),
     )
+
+
+def _work_readings(
+    history: History | None, started: RunStarted | None, saved: int | None
+) -> tuple[Reading, ...]:
+    steps = history.steps if history else None
+    tokens = _last(steps, "tokens")
     epochs = tokens / started.train_tokens if tokens and started and started.train_tokens else None
-    work = (
-        Reading("step", fmt.whole(of("step"))),
-        Reading("speed", fmt.count(of("tokens_per_s")), "tok/s"),
+    return (
+        Reading("step", fmt.whole(_last(steps, "step"))),
+        Reading("speed", fmt.count(_last(steps, "tokens_per_s")), "tok/s"),
         Reading("tokens", fmt.count(tokens)),
         Reading("saved at", fmt.whole(saved)),
         Reading("epochs", f"{epochs:.2f}" if epochs is not None else fmt.NONE),
-    )
-    n = 5 if is_full else 4
-    return (
-        Group("training", training[:n]),
-        Group("held out", validation[:n]),
-        Group("work", work[:n]),
     )
 
 

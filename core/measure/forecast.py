@@ -94,11 +94,27 @@ def forecast(
         return
     yield SetupProgressed(stage="building the model")
     trial = Trial(config, ground, device)
+    samples = yield from _timed(trial, seconds, is_stopping)
+    if is_stopping():
+        return
+    yield SetupProgressed(stage="timing a validation, a sample and a checkpoint")
+    costs = Costs(
+        step_s=summarize(samples).mean,
+        validation_s=trial.validation_s(PROBE_SHARE * seconds),
+        sample_s=trial.sample_s(),
+        checkpoint_s=trial.checkpoint_s(),
+    )
+    if not is_stopping():
+        yield ForecastCompleted(result=_forecast(config, ground, trial, samples, costs))
+
+
+def _timed(
+    trial: Trial, seconds: float, is_stopping: Callable[[], bool]
+) -> Generator[ForecastProgressed, None, list[float]]:
+    """Seconds of each step but the warm-ups; fewer if it was stopped."""
     samples: list[float] = []
     began = time.perf_counter()
-    while not samples or time.perf_counter() - began < seconds:
-        if is_stopping():
-            return
+    while not is_stopping() and (not samples or time.perf_counter() - began < seconds):
         index = trial.steps + 1 - WARM_UPS
         step_s = trial.step()
         if index > 0:
@@ -107,30 +123,24 @@ def forecast(
             began = time.perf_counter()
         share = min(1.0, (time.perf_counter() - began) / seconds)
         yield ForecastProgressed(index=index, step_ms=1000 * step_s, share=share)
-    yield SetupProgressed(stage="timing a validation, a sample and a checkpoint")
-    step = summarize(samples)
-    costs = Costs(
-        step_s=step.mean,
-        validation_s=trial.validation_s(PROBE_SHARE * seconds),
-        sample_s=trial.sample_s(),
-        checkpoint_s=trial.checkpoint_s(),
-    )
-    if is_stopping():
-        return
-    n_params = sum(p.numel() for p in trial.model.parameters())
+    return samples
+
+
+def _forecast(
+    config: RunConfig, ground: Ground, trial: Trial, samples: list[float], costs: Costs
+) -> Forecast:
+    step, tokens_per_step = summarize(samples), config.train.tokens_per_step
     steps, total_s = extrapolate(config, ground.n_train, costs)
-    yield ForecastCompleted(
-        result=Forecast(
-            step_ms=1000 * step.mean,
-            step_ms_sd=1000 * step.sd,
-            steps=steps,
-            train_s=steps * step.mean,
-            total_s=total_s,
-            tokens=steps * train.tokens_per_step,
-            tokens_per_s=train.tokens_per_step / step.mean,
-            n_params=n_params,
-            peak_bytes=trial.peak_bytes(),
-        )
+    return Forecast(
+        step_ms=1000 * step.mean,
+        step_ms_sd=1000 * step.sd,
+        steps=steps,
+        train_s=steps * step.mean,
+        total_s=total_s,
+        tokens=steps * tokens_per_step,
+        tokens_per_s=tokens_per_step / step.mean,
+        n_params=sum(p.numel() for p in trial.model.parameters()),
+        peak_bytes=trial.peak_bytes(),
     )
 
 

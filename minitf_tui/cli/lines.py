@@ -68,6 +68,7 @@ class Pipe:
         return
 
     def read(self) -> str:
+        """The next line; EOFError after the last."""
         line = sys.stdin.readline() if sys.stdin is not None else ""
         if not line:
             raise EOFError
@@ -98,6 +99,7 @@ class Keyboard:
                 self._keep(self._readline)
 
     def read(self) -> str:
+        """The next line; EOFError after the last."""
         if output.is_terminal(sys.stdout):
             return input(PROMPT)
         # The prompt must not get into the file that stdout is.

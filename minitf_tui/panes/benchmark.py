@@ -57,6 +57,7 @@ class BenchmarkPane(Pane):
         self._proof = Container(self._readout, self._environment, id="proof", classes="box")
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self.problem
         with Container(id="settings", classes="box"):
             fields = items_of(BenchConfig(), ("n", "reps", "warmup", "prompt_tokens"))
@@ -73,6 +74,7 @@ class BenchmarkPane(Pane):
         yield self._plot
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.query_one("#settings").border_title = "benchmark"
         self.query_one("#times").border_title = "time, mean ± σ"
         self._proof.border_title = "speed-up and proof"
@@ -84,6 +86,7 @@ class BenchmarkPane(Pane):
             self.do_bench()
 
     def can(self, action: str) -> bool:
+        """See `Pane.can`."""
         return self.is_active == (action == "stop")
 
     def do_bench(self) -> None:
@@ -105,6 +108,7 @@ class BenchmarkPane(Pane):
             self.tick()
 
     def hear(self, event: Event) -> None:
+        """See `Pane.hear`."""
         if isinstance(event, RepetitionCompleted) and self.state != "stopping":
             self._repetition += 1
             if event.index >= 1:
@@ -120,10 +124,12 @@ class BenchmarkPane(Pane):
 
     @property
     def share(self) -> float | None:
+        """See `Pane.share`."""
         total = len(CACHES) * (self._bench.reps + self._bench.warmup)
         return self._repetition / total if self.is_active else None
 
     def tick(self) -> None:
+        """See `Pane.tick`."""
         if self.job is None:
             return
         line, right = "", ""

@@ -59,6 +59,7 @@ class EvaluatePane(Pane):
         self._earlier = Static("", id="earlier", markup=False)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self.problem
         with Container(id="settings", classes="box"):
             yield Form(SETTINGS, columns=3)
@@ -73,6 +74,7 @@ class EvaluatePane(Pane):
         yield self._earlier
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.query_one("#settings").border_title = "evaluate"
         self._card.display = False
 
@@ -82,6 +84,7 @@ class EvaluatePane(Pane):
             self.do_evaluate()
 
     def can(self, action: str) -> bool:
+        """See `Pane.can`."""
         return self.is_active == (action == "stop")
 
     def do_evaluate(self) -> None:
@@ -108,6 +111,7 @@ class EvaluatePane(Pane):
             self.tick()
 
     def hear(self, event: Event) -> None:
+        """See `Pane.hear`."""
         if isinstance(event, ReportFailed):
             self.complain(unsaved(event))
         elif isinstance(event, EvaluationCompleted):
@@ -117,10 +121,12 @@ class EvaluatePane(Pane):
 
     @property
     def share(self) -> float | None:
+        """See `Pane.share`."""
         progress = self._progress
         return progress.tokens / progress.of if self.is_active and progress else None
 
     def tick(self) -> None:
+        """See `Pane.tick`."""
         if self.job is None:
             return
         line, right = "", ""

@@ -68,6 +68,7 @@ class GeneratePane(Pane):
         self._result: GenerationFinished | None = None
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self.problem
         items = items_of(SamplingConfig(), (*COMMON, *RARE))
         with Container(id="settings", classes="box"):
@@ -82,6 +83,7 @@ class GeneratePane(Pane):
         yield self._texts
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.query_one("#settings").border_title = "prompt and sampler"
         for name in (*RARE, STOP_TEXTS.name):
             self.query_one(f"#row-{name}").add_class("-rare")
@@ -99,6 +101,7 @@ class GeneratePane(Pane):
         self.do_generate()
 
     def can(self, action: str) -> bool:
+        """See `Pane.can`."""
         if action == "again":
             return self.job is not None
         return action == "cache" or self.is_active == (action == "stop")
@@ -149,6 +152,7 @@ class GeneratePane(Pane):
         form.fill({"cache": form.texts()["cache"] != "on"})
 
     def hear(self, event: Event) -> None:
+        """See `Pane.hear`."""
         if isinstance(event, PromptRead):
             self._read = event
         elif isinstance(event, GenerationFinished):
@@ -157,11 +161,13 @@ class GeneratePane(Pane):
 
     @property
     def share(self) -> float | None:
+        """See `Pane.share`."""
         if not (self.is_active and self._read):
             return None
         return min(1.0, max(self._written.values(), default=0) / self._sampling.max_new_tokens)
 
     def tick(self) -> None:
+        """See `Pane.tick`."""
         if self.job is None:
             return
         self._drain()

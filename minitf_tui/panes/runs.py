@@ -95,6 +95,7 @@ class RunsPane(Pane):
         self._list_box = Container(self._table, id="list-box", classes="box")
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self.problem
         yield Hint("There are no runs yet.", ("1", "go to Train, where r starts one"))
         with Container(id="main"):
@@ -107,9 +108,11 @@ class RunsPane(Pane):
                 yield self._sample
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self._list_box.border_title = "runs"
 
     def use_run(self, name: str) -> None:
+        """See `Pane.use_run`."""
         self.used = name
         if self._seen.runs:
             self._show()
@@ -117,6 +120,7 @@ class RunsPane(Pane):
     # Keys.
 
     def can(self, action: str) -> bool:
+        """See `Pane.can`."""
         if action == "view":
             return bool(self._seen.runs) and self.screen.has_class("-narrow")
         return bool(self._seen.runs)
@@ -224,12 +228,14 @@ class RunsPane(Pane):
     # The disk.
 
     def tick(self) -> None:
+        """See `Pane.tick`."""
         if self._is_reading or time.monotonic() < self._due:
             return
         self._is_reading = True
         self.run_worker(self._look(), group="runs", exit_on_error=False)
 
     def look_at_device(self) -> None:
+        """See `Pane.look_at_device`."""
         if self._refused:  # also while another pane is shown: its tab tells of the refusal
             self.tick()
 

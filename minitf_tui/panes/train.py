@@ -79,6 +79,7 @@ class TrainPane(PlanningPane):
         self._seen_state = self.state
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self.problem
         with Container(id="main"):
             with Container(id="side"):
@@ -98,12 +99,14 @@ class TrainPane(PlanningPane):
                 yield self.run_view
 
     def on_resize(self) -> None:
+        """Fit what is shown to the new size."""
         self.run_view.curves.again()
         self.call_after_refresh(self.look_again)
 
     # Keys.
 
     def can(self, action: str) -> bool:
+        """See `Pane.can`."""
         match action:
             case "train":
                 return not self.is_training
@@ -123,6 +126,7 @@ class TrainPane(PlanningPane):
         return self.is_active and self.state != "stopping"
 
     def way_out(self) -> str:
+        """See `Pane.way_out`."""
         return "In the Train pane, p pauses it and s stops it."
 
     def do_train(self) -> None:
@@ -162,6 +166,7 @@ class TrainPane(PlanningPane):
             self.look_again()
 
     def do_forecast(self) -> None:
+        """Time some real steps of the settings in the form."""
         super().do_forecast()
         self.set_class(self.watched is not None, "-started")
         self.look_again()
@@ -227,6 +232,7 @@ class TrainPane(PlanningPane):
     # News.
 
     def hear(self, event: Event) -> None:
+        """See `Pane.hear`."""
         self._setup_share = getattr(event, "share", None)
         if self.is_probe:
             self.hear_of_probe(event)
@@ -253,6 +259,7 @@ class TrainPane(PlanningPane):
         self.run_view.hear(event, run, plan)
 
     def over(self) -> None:
+        """See `Pane.over`."""
         if isinstance(self.error, RunGoingOnError):
             self.complain(None)
         if self.is_probe:
@@ -264,11 +271,13 @@ class TrainPane(PlanningPane):
 
     @property
     def share(self) -> float | None:
+        """See `Pane.share`."""
         return self.watched.share if self.watched and self.is_training else None
 
     # What is seen.
 
     def tick(self) -> None:
+        """See `Pane.tick`."""
         self._look_at_settings()
         if self.job is None:
             return

@@ -52,9 +52,11 @@ class Bars(Widget):
         self.refresh(layout=True)
 
     def render(self) -> Content:
+        """What is painted."""
         return drawn(self.heading, self.bars, self.size.width)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """Rows it needs at that width."""
         return 1 + len(self.bars)
 
 

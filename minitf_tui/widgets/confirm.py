@@ -28,6 +28,7 @@ class Answer(Static):
         self._answer = answer
 
     def on_click(self) -> None:
+        """Answer a click."""
         self.post_message(self.Chosen(self._answer))
 
 
@@ -56,6 +57,7 @@ class Confirm(ModalScreen[bool]):
         self._question, self._yes, self._no = question, yes, no
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         with Container():
             yield Static(self._question, markup=False)
             with Horizontal():
@@ -63,6 +65,7 @@ class Confirm(ModalScreen[bool]):
                 yield Answer("n", self._no, False)
 
     def on_answer_chosen(self, event: Answer.Chosen) -> None:
+        """Close with the answer."""
         self.dismiss(event.answer)
 
     def action_answer(self, answer: bool) -> None:

@@ -61,6 +61,7 @@ class Curves(Container):
         self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._plots["loss"]
         with Container(id="small"):
             yield from (self._plots[name] for name in NAMES[1:])

@@ -110,13 +110,16 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, value)
 
     def render(self) -> Content:
+        """What is painted."""
         marks = "$accent" if self.has_focus else "$quiet"
         return Content.assemble(("‹ ", marks), self.value, (" ›", marks))
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Printable keys are typed here, not bound."""
         return character is not None and character.isprintable()
 
     def on_key(self, event: Key) -> None:
+        """Keys that are no bindings."""
         if event.character is None or not event.is_printable or event.key == "space":
             return
         event.stop()
@@ -127,6 +130,7 @@ class Choice(Widget, can_focus=True):
             ]
 
     def on_click(self) -> None:
+        """Answer a click."""
         self.action_turn(1)
 
     def action_turn(self, by: int) -> None:
@@ -139,6 +143,7 @@ class Choice(Widget, can_focus=True):
         self.post_message(self.Submitted())
 
     def watch_value(self) -> None:
+        """Tell of another word."""
         self.post_message(self.Changed(self))
 
 
@@ -150,6 +155,7 @@ class Row(Widget):
         self.item = item
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         value = shown(self.item.value)
         if self.item.choices:
             yield Choice(value, self.item.choices)
@@ -157,6 +163,7 @@ class Row(Widget):
             yield Input(value, compact=True, select_on_focus=False)
 
     def render(self) -> Content:
+        """What is painted."""
         name, width = self.item.name, self.size.width
         has_room = width >= ROOM_FOR_UNIT and not self.item.is_wide
         unit = self.item.unit.ljust(UNIT_WIDTH) if has_room else ""
@@ -195,12 +202,14 @@ class Form(Container):
         self._summary = ""
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         with Container(classes="rows"):
             for item in self.items:
                 yield Row(item)
         yield Static("", id="help", markup=False)
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self._explain()
 
     def texts(self) -> dict[str, str]:

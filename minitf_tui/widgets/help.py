@@ -89,12 +89,14 @@ class HelpScreen(ModalScreen[None]):
         self._shown = shown
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         with VerticalScroll(can_focus=False) as box:
             box.border_title = "keys"
             box.border_subtitle = "↑↓ scroll   Escape closes"
             yield Static(page(self._shown))
 
     def on_click(self) -> None:
+        """Answer a click."""
         self.action_close()
 
     def action_close(self) -> None:

@@ -44,10 +44,12 @@ class KeyLine(Widget, can_focus=False):
         self.keys: tuple[Key, ...] = ()
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.screen.bindings_updated_signal.subscribe(self, self._look)
         self._look(self.screen)
 
     def render(self) -> Content:
+        """What is painted."""
         parts: list[str | tuple[str, str]] = []
         for key in fitting(self.keys, self.size.width):
             parts += [
@@ -58,6 +60,7 @@ class KeyLine(Widget, can_focus=False):
         return Content.assemble(*parts)
 
     def on_click(self, event: Click) -> None:
+        """Answer a click."""
         end = 1
         for key in fitting(self.keys, self.size.width):
             begin, end = end, end + key.width

@@ -32,4 +32,5 @@ class Notice(Static):
         self.set_class(error is not None, "-said")
 
     def on_click(self) -> None:
+        """Answer a click."""
         self.complain(None)

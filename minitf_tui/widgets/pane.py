@@ -37,21 +37,29 @@ def sends_all(_event: Event) -> bool:
 class Recipes(Protocol):
     """The part of `core.recipes` that the app needs. None of these does any work yet."""
 
-    def training(self, config: RunConfig, *, name: str | None = None) -> Session: ...
+    def training(self, config: RunConfig, *, name: str | None = None) -> Session:
+        """See `core.recipes.training`."""
 
-    def resuming(self, run: str = "last") -> Session: ...
+    def resuming(self, run: str = "last") -> Session:
+        """See `core.recipes.resuming`."""
 
-    def forecasting(self, config: RunConfig) -> Session: ...
+    def forecasting(self, config: RunConfig) -> Session:
+        """See `core.recipes.forecasting`."""
 
-    def planned_lr(self, config: RunConfig, *, steps: int | None = None) -> Any: ...
+    def planned_lr(self, config: RunConfig, *, steps: int | None = None) -> Any:
+        """See `core.recipes.planned_lr`."""
 
-    def evaluation(self, run: str = "last", *, text: Any = None, stride: int = 0) -> Session: ...
+    def evaluation(self, run: str = "last", *, text: Any = None, stride: int = 0) -> Session:
+        """See `core.recipes.evaluation`."""
 
-    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session: ...
+    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session:
+        """See `core.recipes.generation`."""
 
-    def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session: ...
+    def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session:
+        """See `core.recipes.benchmarking`."""
 
-    def estimate(self, config: RunConfig) -> Any: ...
+    def estimate(self, config: RunConfig) -> Any:
+        """See `core.recipes.estimate`."""
 
 
 class Pane(Container):

@@ -66,6 +66,7 @@ class PlanView(Container):
         self._plot = Plot(Figure(course.TITLE))
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._words
         yield self._bar
         yield self._readout

@@ -56,6 +56,7 @@ class PlanningPane(Pane):
         return plan
 
     def edit(self) -> None:
+        """See `Pane.edit`."""
         self.add_class("-editing")
         self.settle()
         self.call_after_refresh(self.form.edit)

@@ -29,6 +29,7 @@ class Plot(Widget):
         self._drawn_at: Size | None = None
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.app.theme_changed_signal.subscribe(self, self._recolour)
 
     def show(self, figure: Figure) -> None:
@@ -46,6 +47,7 @@ class Plot(Widget):
             self.refresh(*changed)
 
     def render_line(self, y: int) -> Strip:
+        """One row of cells."""
         if self._drawn_at != self.size:
             self._draw(self.size)
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)

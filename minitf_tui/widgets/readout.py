@@ -49,9 +49,11 @@ class Readout(Widget):
             self.refresh(layout=shape != [len(group.readings) for group in groups])
 
     def render(self) -> Content:
+        """What is painted."""
         return table(self.groups, self.size.width)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Rows it needs at that width."""
         columns = column_count(self.groups, width)
         rows = _rows(self.groups, columns)
         return sum(1 + max(len(g.readings) for g in row) for row in rows) + len(rows[1:])
@@ -120,6 +122,7 @@ class Progress(Widget):
             self.refresh()
 
     def render(self) -> Content:
+        """What is painted."""
         return bar_line(self.left, self.share, self.right, self.size.width)
 
 

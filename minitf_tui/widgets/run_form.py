@@ -51,13 +51,16 @@ class Cost(Protocol):
     """The part of core's estimate that the form shows."""
 
     @property
-    def n_params(self) -> int: ...
+    def n_params(self) -> int:
+        """Trainable numbers."""
 
     @property
-    def training_bytes(self) -> int: ...
+    def training_bytes(self) -> int:
+        """Memory of a training step."""
 
     @property
-    def flops_per_token(self) -> int: ...
+    def flops_per_token(self) -> int:
+        """Forward and backward."""
 
 
 def all_items(config: RunConfig) -> dict[str, tuple[Item, ...]]:
@@ -130,11 +133,13 @@ class RunForm(Container):
         self._help = Static("", id="help", markup=False)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._find
         yield self.sheet
         yield self._help
 
     def on_mount(self) -> None:
+        """What can be done only once it is on the screen."""
         self.call_after_refresh(self._judge)
 
     def config(self) -> RunConfig:
@@ -208,6 +213,7 @@ class RunForm(Container):
         self.sheet.edit()
 
     def on_key(self, event: Any) -> None:
+        """Keys that are no bindings."""
         if event.key in ("down", "up") and self._find.has_focus:
             event.stop()
             self.sheet.edit()

@@ -81,6 +81,7 @@ class RunTable(Widget):
 
     def render(self) -> Content:
         # Scrolls no further than keeps the highlight in sight and the last page full.
+        """What is painted."""
         self._top = min(self._top, self._here, max(0, len(self.runs) - self.page))
         self._top = max(self._top, self._here - self.page + 1)
         width = self.size.width
@@ -99,9 +100,11 @@ class RunTable(Widget):
         return Content("\n").join(lines)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Rows it needs at that width."""
         return 1 + len(self.runs)
 
     def on_click(self, event: Click) -> None:
+        """Answer a click."""
         place = self._top + event.y - 1
         if event.y < 1 or place >= len(self.runs):
             return
@@ -110,7 +113,9 @@ class RunTable(Widget):
         self.go_to(place)
 
     def on_mouse_scroll_down(self) -> None:
+        """Further down."""
         self.move(WHEEL_ROWS)
 
     def on_mouse_scroll_up(self) -> None:
+        """Further up."""
         self.move(-WHEEL_ROWS)

@@ -47,6 +47,7 @@ class RunView(Container):
         self._is_saving = False
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._bar
         yield self._numbers
         yield self.curves

@@ -21,6 +21,7 @@ class SampleBox(Container):
         self._text = Static("", id="sample", markup=False)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._text
 
     def await_first(self, interval: int) -> None:

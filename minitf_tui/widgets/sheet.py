@@ -44,12 +44,15 @@ class Lines(Widget, can_focus=True):
         return self.query_ancestor(Sheet)
 
     def render(self) -> Content:
+        """What is painted."""
         return self.sheet.painting(self.size.width)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Rows it needs at that width."""
         return len(self.sheet.outline.lines)
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Printable keys are typed here, not bound."""
         return character is not None and character.isprintable()
 
     def action_turn(self) -> None:
@@ -57,14 +60,17 @@ class Lines(Widget, can_focus=True):
         self.sheet.action_turn(1)
 
     def on_focus(self) -> None:
+        """Show where the keys go."""
         self.sheet.place()
 
     def on_key(self, event: Key) -> None:
+        """Keys that are no bindings."""
         if event.character is not None and event.is_printable and event.key != "space":
             event.stop()
             self.sheet.type(event.character)
 
     def on_click(self, event: Click) -> None:
+        """Answer a click."""
         self.sheet.point(event.y)
 
 
@@ -119,6 +125,7 @@ class Sheet(VerticalScroll, can_focus=False):
         self._editor = Input(compact=True, select_on_focus=False)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._painting
         yield self._editor
 
@@ -234,6 +241,7 @@ class Sheet(VerticalScroll, can_focus=False):
     # What follows.
 
     def on_resize(self, _event: Resize) -> None:
+        """Fit what is shown to the new size."""
         if self.current is not None and not self.current.choices:
             self._lay_field(self.current)
 

@@ -36,6 +36,7 @@ class TextStream(VerticalScroll, can_focus=False):
         self._tail = Static("", markup=False)
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._tail
 
     def restart(self) -> None:

@@ -35,6 +35,7 @@ class Tab(Static):
             self.update(mark if has_problem else self._words)
 
     def on_click(self) -> None:
+        """Answer a click."""
         self.post_message(self.Chosen(self.pane))
 
 
@@ -58,6 +59,7 @@ class TabStrip(Horizontal):
         self._status: tuple[str, str] = ("", "")
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield Static("minitf", id="name", markup=False)
         for key, pane in enumerate(self._panes, 1):
             yield Tab(str(key), pane)

@@ -25,6 +25,7 @@ class Texts(VerticalScroll, can_focus=False):
         self._streams = [_stream("text")]
 
     def compose(self) -> ComposeResult:
+        """Its parts, from top to bottom."""
         yield self._streams[0]
 
     def restart(self, titles: list[str]) -> None:
@@ -51,6 +52,7 @@ class Texts(VerticalScroll, can_focus=False):
         self._streams[row].write(text, style)
 
     def on_resize(self) -> None:
+        """Fit what is shown to the new size."""
         self._arrange()
 
     def _arrange(self) -> None:
