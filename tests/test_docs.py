@@ -52,6 +52,7 @@ def affordable(words: list[str]) -> list[str]:
     return words + small.get(words[0], [])
 
 
+@pytest.mark.slow
 def test_the_ten_lines_of_library_run(capsys: pytest.CaptureFixture[str]) -> None:
     [lines] = re.findall(r"```python\n(.*?)```", README, re.S)
     code = [line for line in lines.splitlines() if line.strip()]

@@ -117,6 +117,7 @@ def test_a_conversation_through_a_pipe(real, monkeypatch):
     assert more in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_a_conversation_at_a_terminal(lab):
     """Typed lines, an endless reply that is interrupted, Ctrl-D, and the history on disk."""
@@ -160,6 +161,7 @@ def test_a_conversation_at_a_terminal(lab):
     assert history.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_bench_and_plot(real, tmp_path):
     result = json.loads(real("bench", "tiny", "--n", "8", "--reps", "2", "--json").out)
     assert result["proof"]["of"] == 8
@@ -181,6 +183,7 @@ def test_a_run_that_blows_up(real, lab):
     assert "The checkpoint of step 0 stays." in outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_leaves(lab, number, code):
     words = ["train", "--corpus", str(lab / "text.txt"), "--seconds", "60", "--json", *TINY]

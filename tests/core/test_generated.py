@@ -40,6 +40,7 @@ def many() -> list[Written]:
     return [stories().write(bits) for _ in range(N)]
 
 
+@pytest.mark.slow
 def test_the_stories_cannot_be_confused() -> None:
     assert confusions(stories()) == []
 

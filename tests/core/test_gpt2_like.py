@@ -102,6 +102,7 @@ def test_from_copied_weights_the_logits_agree(bias: bool) -> None:
     torch.testing.assert_close(model(ids), copied(model, bias)(ids), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 def test_from_copied_weights_the_first_ten_losses_agree(bias: bool) -> None:
     """AdamW with decay of matrices alone, clipping at 1, the table of positions among them."""

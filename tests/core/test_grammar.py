@@ -122,6 +122,7 @@ def test_entropy_and_length_are_those_of_the_whole_table(small: Small) -> None:
     assert found.nats_per_char == found.nats / found.chars
 
 
+@pytest.mark.slow
 def test_a_text_read_back_costs_its_own_probability(small: Small) -> None:
     grammar, known = small
     for p, text in known[::7]:

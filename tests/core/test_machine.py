@@ -68,6 +68,7 @@ def test_a_product_counts_two_operations_for_each_multiply_and_add(clock, monkey
     assert speed.sd == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_everything_is_timed_and_summed_up():
     *stages, last = recipes.examination(threads=1).run()
     assert all(isinstance(event, SetupProgressed) for event in stages)

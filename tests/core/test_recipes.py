@@ -615,6 +615,7 @@ def test_the_environment_chooses_the_home(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_epochs_are_counted_in_steps_once_the_text_is_known(config: RunConfig) -> None:
     run = train(config, epochs=1.5)
     started = read_metrics(run.path)[0]
@@ -664,6 +665,7 @@ def test_a_sample_prompt_that_cannot_be_read_is_refused_before_anything_is_made(
     assert not (paths.runs_dir() / "tiny").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_cannot_be_resumed_without_an_end(config: RunConfig) -> None:
     train(config, epochs=0.5)
     refused(recipes.resuming("tiny", steps=0), ConfigError)

@@ -148,6 +148,7 @@ def test_a_file_that_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     assert text_of(str(tmp_path / "a*.txt")) == "a*.txt"
 
 
+@pytest.mark.slow
 def test_python_source_is_the_standard_library_without_its_tests() -> None:
     corpus = load_corpus("python-source")
     text = "".join(corpus.pieces())

@@ -143,6 +143,7 @@ def test_greedy_text_is_the_same_with_and_without_cache_past_the_end_of_the_cont
     assert len(set(choices)) > 5, "a model that repeats itself proves little"
 
 
+@pytest.mark.slow
 @given(
     switches=any_switches,
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),

@@ -145,6 +145,7 @@ def test_each_character_is_read_as_the_library_reads_it(end: int) -> None:
     assert ends_of_words(text) <= ends_of_pre_tokens(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["python-docs", "python-source"])
 def test_a_real_text_has_the_librarys_tokens(name: str) -> None:
     text = "".join(islice(load_corpus(name).pieces(), 40))[:400_000]

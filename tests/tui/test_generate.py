@@ -167,6 +167,7 @@ async def test_again_takes_seeds_that_were_not_used_and_fewer_texts_leave_no_box
     assert [asked[2].seed for asked in app.asked] == [0, 3, 3]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 async def test_a_prompt_that_comes_before_the_boxes_waits_for_them() -> None:
     app = app_with(generation=Script(batch_story(["A"], ["B"])[:1], waits=True))
     async with app.run_test(size=BROAD) as pilot:
@@ -185,6 +186,7 @@ async def test_a_prompt_that_comes_before_the_boxes_waits_for_them() -> None:
         await settle(pilot)
 
 
+@pytest.mark.slow
 async def test_a_device_that_is_busy_leaves_the_texts_that_are_there() -> None:
     stories = [Script(batch_story(["OLD"], ["OLDER"])), Script(generation_story())]
     app = app_with(training=Endless(), generation=stories)

@@ -125,6 +125,7 @@ async def test_a_new_run_and_a_deleted_one_are_noticed_and_the_highlight_stays()
         assert "›" in next(line for line in text.splitlines() if "old-one" in line)
 
 
+@pytest.mark.slow
 async def test_vim_keys_page_keys_and_the_mouse_move_the_highlight() -> None:
     for n in range(30):
         make_run(f"run-{n:02d}", steps=1, age_s=1000 + n)
@@ -212,6 +213,7 @@ async def test_hostile_names_of_texts_and_samples_are_shown_as_what_they_are(
 # Using and going on.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["o", "enter"])
 async def test_using_a_run_puts_it_into_all_panes_and_says_so(key: str) -> None:
     two_runs()
@@ -344,6 +346,7 @@ async def test_yes_deletes_it_and_what_used_it_uses_the_last(is_clicked: bool) -
         assert "in use: last" in text
 
 
+@pytest.mark.slow
 async def test_a_run_in_training_is_never_deleted_nor_resumed_and_the_refusal_stays() -> None:
     two_runs()
     app, lock = app_with(), FileLock(paths.runs_dir() / "new-one" / "lock")

@@ -33,6 +33,7 @@ def test_clean(raw: str, shown: str) -> None:
     assert clean(raw) == shown
 
 
+@pytest.mark.slow
 def test_no_character_at_all_gets_through_unprintable() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
     shown = clean(everything)

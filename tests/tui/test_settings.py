@@ -207,6 +207,7 @@ async def test_a_read_only_home_costs_a_sentence_and_nothing_else(minitf_home: P
     assert app.return_code == 0
 
 
+@pytest.mark.slow
 async def test_every_theme_can_be_shown() -> None:
     app = app_with()
     async with app.run_test(size=(80, 24)) as pilot:
