@@ -173,6 +173,8 @@ def _plotext(
                 signal.lines()
             canvas.draw(signal)
     x_ticks = nice_ticks(x_low, x_high, max(2, width // 10))
+    if all(bool(np.all(curve.x == np.round(curve.x))) for curve, _ in curves):
+        x_ticks = [tick for tick in x_ticks if tick == round(tick)]  # no step 1.5
     canvas.ruler("x").lim(x_low, x_high)
     canvas.ruler("x").ticks(x_ticks, labels=tick_labels(x_ticks))
     if figure.log_y:

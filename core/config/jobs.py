@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from core.errors import ConfigError
 from core.fields import MAX_SEED, at_least, check_types, setting
 
+MAX_COUNT = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
@@ -33,6 +35,11 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, 1, "max_new_tokens", "count")
+        if self.count > MAX_COUNT:
+            raise ConfigError(
+                f"count={self.count} is above {MAX_COUNT}: all are written at once.",
+                hint="Write some, then others with another seed.",
+            )
         at_least(self, 0, "temperature", "top_k", "seed", "penalty_window")
         self._check_penalties()
         if "" in self.stop:

@@ -55,11 +55,9 @@ class ModelConfig:
 
     def _check_heads(self) -> None:
         if self.d_model % self.n_heads:
-            below = self.n_heads * (self.d_model // self.n_heads)
-            near = " or ".join(str(d) for d in (below, below + self.n_heads) if d)
             raise ConfigError(
                 f"d_model={self.d_model} does not divide into n_heads={self.n_heads}.",
-                hint=f"Try d_model={near}.",
+                hint=self._way_to_divide(),
             )
         if self.n_heads % self.kv_heads:
             raise ConfigError(
@@ -71,6 +69,16 @@ class ModelConfig:
                 f"rope turns pairs, and the head width {self.head_dim} is odd.",
                 hint=f"Try d_model={2 * self.d_model} or positions=learned.",
             )
+
+    def _way_to_divide(self) -> str:
+        """Widths and numbers of heads nearby that are possible, also for rope's pairs."""
+        part = 2 if self.positions == "rope" else 1
+        unit = self.n_heads * part
+        below = unit * (self.d_model // unit)
+        widths = " or ".join(str(d) for d in (below, below + unit) if d)
+        heads = [n for n in _divisors(self.d_model) if self.d_model // n % part == 0]
+        nearest = min(heads, key=lambda n: abs(n - self.n_heads), default=None)
+        return f"Try d_model={widths}" + (f", or n_heads={nearest}." if nearest else ".")
 
     @property
     def head_dim(self) -> int:

@@ -116,6 +116,11 @@ def read_toml(text: str, base: RunConfig | None = None, *, source: str = "config
             f"{source} is not valid TOML: {error}.",
             hint="The tables are [model], [text], [train] and [eval].",
         ) from error
+    if isinstance(tables.get("model"), dict) and tables["model"].get("vocab_size"):
+        raise ConfigError(
+            f"{source} sets vocab_size in [model], where it comes from the tokenizer.",
+            hint="Set it in [text].",
+        )
     return RunConfig.from_dict(tables, base)
 
 

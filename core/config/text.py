@@ -9,6 +9,8 @@ from core.fields import at_least, check_types, in_choices, setting
 
 TOKENIZERS = ("bpe", "byte", "char")
 MIN_BPE_VOCAB = 260
+MAX_VOCAB = 1_000_000
+MAX_GENERATED = 10_000_000_000
 GENERATED = "generated"
 
 
@@ -44,6 +46,16 @@ class TextConfig:
             raise ConfigError(
                 f"vocab_size={self.vocab_size} is below {MIN_BPE_VOCAB}, the least for bpe.",
                 hint="Try vocab_size=1024, or tokenizer=byte.",
+            )
+        if self.vocab_size > MAX_VOCAB:
+            raise ConfigError(
+                f"vocab_size={self.vocab_size} is above {MAX_VOCAB}, the most for bpe.",
+                hint="Small models learn best with 512 to 8192.",
+            )
+        if self.generated_chars > MAX_GENERATED:
+            raise ConfigError(
+                f"generated_chars={self.generated_chars} is above {MAX_GENERATED}.",
+                hint="10000000 is more than a small model can use.",
             )
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(

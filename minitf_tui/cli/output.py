@@ -92,8 +92,12 @@ def prepare_metrics(path: Path | None) -> None:
     if path is None:
         return
     _read_metrics(path)
+    import tempfile
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):  # there is room for a file, and a right to it
+            pass
     except OSError as error:
         raise unwritable(path, error) from error
 

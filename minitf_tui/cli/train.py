@@ -62,7 +62,12 @@ COMMAND = Command(
         ),
         Flag("config", Path, "TOML file with settings, on top of the preset"),
         Flag("name", str, "name of the new run; made up when left out", metavar="NAME"),
-        Flag("resume", str, "go on with a run; only its budget may change", metavar="RUN"),
+        Flag(
+            "resume",
+            str,
+            "go on with a run; only --steps, --seconds or --tokens may change",
+            metavar="RUN",
+        ),
         Flag("replay", str, "take a run's recorded steps again, as a new run", metavar="RUN"),
         JSON,
         METRICS,
@@ -202,7 +207,9 @@ class TrainListener:
         name = _name_to_type(result)
         parts = [reports.training(result)]
         if self.finished.reason == "finished already":
-            parts.insert(0, "This run is finished already; give more --steps to go on.")
+            parts.insert(
+                0, "This run is finished already; a larger --steps, --seconds or --tokens goes on."
+            )
         elif self.finished.reason == "stopped":
             parts.insert(0, f"Stopped and saved. Go on with: minitf train --resume {name}")
         if self.sample is not None:

@@ -179,6 +179,7 @@ class TrainPane(PlanningPane):
             self.job.resume()
         else:
             self.job.pause()
+            self.job.save()  # the other panes work with the model as it is now
         self.look_again()
 
     def do_step(self) -> None:

@@ -12,6 +12,7 @@ from textual import on
 from textual.events import DescendantBlur
 
 from core.config import RunConfig
+from core.errors import StoreError
 from core.events import Event, ForecastCompleted, ForecastProgressed
 from core.presets import QUICK
 from minitf_tui.course import Plan
@@ -127,6 +128,8 @@ class PlanningPane(Pane):
 
     @on(RunForm.Judged)
     def _judged(self, event: RunForm.Judged) -> None:
-        self._config = event.config
+        is_changed, self._config = event.config != self._config, event.config
+        if is_changed and not self.is_active and not isinstance(self.error, StoreError):
+            self.complain(None)  # what the settings were refused for is being changed
         if self.is_planning:
             self.plan.show(event.config)

@@ -274,10 +274,9 @@ class RunForm(Container):
             return Content("No setting has that in its name or its help. Escape shows all.")
         item = self.sheet.current
         if item is None or item is PRESET:
-            about = ABOUT[self.outline.texts[PRESET.name]]
-            changed = len(self.outline.changed)
-            told = f"\n{fmt.plural(changed, 'change')}" if changed else ""
-            return Content.assemble((self._summary, "$foreground"), "\n", about, told)
+            name, changed = self.outline.texts[PRESET.name], len(self.outline.changed)
+            about = f"{name} with {fmt.plural(changed, 'change')}" if changed else ABOUT[name]
+            return Content.assemble((self._summary, "$foreground"), "\n", about)
         unit = f", in {item.unit}" if item.unit else ""
         was = f" ({self.outline.bases[item.name]})" if item.name in self.outline.changed else ""
         return Content.assemble(

@@ -28,8 +28,12 @@ from core.fields import MAX_SEED, flag_fields
 from core.presets import ABOUT, PRESETS, preset
 
 MODEL = [
-    ({"d_model": 30}, "d_model=30 does not divide into n_heads=4.", "Try d_model=28 or 32."),
-    ({"d_model": 3}, "d_model=3 does not divide into n_heads=4.", "Try d_model=4."),
+    (
+        {"d_model": 30},
+        "d_model=30 does not divide into n_heads=4.",
+        "Try d_model=24 or 32, or n_heads=3.",
+    ),
+    ({"d_model": 3}, "d_model=3 does not divide into n_heads=4.", "Try d_model=8."),
     (
         {"n_kv_heads": 3},
         "n_heads=4 is not a multiple of n_kv_heads=3.",
@@ -76,6 +80,16 @@ MODEL = [
     ),
 ]
 TEXT = [
+    (
+        {"vocab_size": 2_000_000},
+        "vocab_size=2000000 is above 1000000, the most for bpe.",
+        "Small models learn best with 512 to 8192.",
+    ),
+    (
+        {"generated_chars": 10**12},
+        "generated_chars=1000000000000 is above 10000000000.",
+        "10000000 is more than a small model can use.",
+    ),
     (
         {"vocab_size": 259},
         "vocab_size=259 is below 260, the least for bpe.",
@@ -138,6 +152,11 @@ TRAIN = [
     ({"device": "gpu"}, "device='gpu' is not one of auto, cpu, cuda, mps.", "Did you mean cpu?"),
 ]
 SAMPLING = [
+    (
+        {"count": 300},
+        "count=300 is above 256: all are written at once.",
+        "Write some, then others with another seed.",
+    ),
     ({"top_p": 0.0}, "top_p=0 is not in (0, 1].", "Try top_p=0.9."),
     ({"top_p": 1.1}, "top_p=1.1 is not in (0, 1].", "Try top_p=0.9."),
     ({"min_p": -0.1}, "min_p=-0.1 is not in [0, 1].", "Try min_p=0.05."),
@@ -396,3 +415,13 @@ def test_a_list_of_texts_survives_toml() -> None:
     )
     assert type(tables["sampling"]["stop"]) is list
     assert SamplingConfig(**tables["sampling"]).stop == texts
+
+
+def test_a_vocabulary_in_the_wrong_table_is_not_ignored() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_toml("[model]\nvocab_size = 900", source="c.toml")
+    assert str(caught.value) == (
+        "c.toml sets vocab_size in [model], where it comes from the tokenizer."
+    )
+    assert caught.value.hint == "Set it in [text]."
+    assert read_toml("[model]\nvocab_size = 0") == RunConfig()
