@@ -105,7 +105,7 @@ class Pane(Container):
         """A rare event of the job that is shown."""
 
     def tick(self) -> None:
-        """Ten times a second while the pane is shown."""
+        """Twenty times a second while the pane is shown."""
 
     def can(self, action: str) -> bool:
         """True when the key of that action does something now."""
