@@ -166,14 +166,14 @@ class TrainingSession:
         """A full disk is no reason to lose what is being learned: there may be room later.
 
         Raises:
-            StoreError: nothing has been learned yet.
+            StoreError: no checkpoint is on disk to go on from.
         """
         try:
             return self._save(step)
         except (OSError, StoreError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             failed = CheckpointFailed(step=step, reason=reason, kept_step=self._saved_step)
-            if step == self._started.step:
+            if self._saved_step is None:
                 raise _unsaved(self._run, failed) from error
             self._failed = failed
             return failed

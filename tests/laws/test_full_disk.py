@@ -21,6 +21,7 @@ from core.config import RunConfig
 from core.errors import StoreError
 from core.events import CheckpointFailed, CheckpointSaved, RunFinished, StepCompleted
 from core.store import checkpoint
+from core.store.files import write_atomically
 from core.store.find import find_run
 from core.store.metrics import MetricsWriter, read_metrics
 from core.testing import tiny_model, tiny_run_config
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Disk:
-    """Where tensors go: full from step to step, or of a certain size."""
+    """Where checkpoints go: full from step to step, or of a certain size."""
 
     def __init__(self) -> None:
         self.is_full = False
@@ -42,11 +43,17 @@ class Disk:
             path.write_bytes(path.read_bytes()[:1000])
             raise SafetensorError("I/O error: No space left on device (os error 28)")
 
+    def write_atomically(self, path: Path, data: bytes) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, data)
+
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     found = Disk()
     monkeypatch.setattr(checkpoint, "save_file", found.save_file)
+    monkeypatch.setattr(checkpoint, "write_atomically", found.write_atomically)
     return found
 
 
@@ -172,6 +179,19 @@ def test_what_the_system_says_keeps_its_number_and_its_place(disk, tmp_path):
     with pytest.raises(OSError, match="No space left on device") as caught:
         checkpoint._save_tensors(tmp_path / "x", {"a": next(tiny_model().parameters())})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "x"))
+
+
+def test_a_resumed_run_that_cannot_save_where_it_began_goes_on(config, disk):
+    pull(recipes.training(config, name="whole"))
+    pull(recipes.training(config.with_changes(steps=4), name="tiny"))
+    session = recipes.resuming("tiny", steps=8)
+    session.save()
+    disk.is_full = True
+    events, error = pull(session, {5: lambda: setattr(disk, "is_full", False)})
+    assert error is None
+    failed = [e for e in events if isinstance(e, CheckpointFailed)]
+    assert failed == [CheckpointFailed(step=4, reason="No space left on device", kept_step=4)]
+    assert weights("tiny") == weights("whole")
 
 
 class Refusing:
