@@ -146,10 +146,11 @@ def create_run(
         files: more of them, by name.
 
     Raises:
-        RunError: the name is taken or not a name.
+        RunError: the name is taken or not a name, or a setting is no text that can be kept.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     text = _run_toml(config, {"created": created, **provenance})
+    _check_readable(text)
     for candidate in [name] if name else _free_names(config.text.corpus):
         if name:
             check_new_name(candidate)
@@ -237,6 +238,19 @@ def _run_toml(config: RunConfig, provenance: Mapping[str, Any]) -> bytes:
 
     tables = {"format": FORMAT, **config.to_dict(), "provenance": dict(provenance)}
     return tomli_w.dumps(tables).encode("utf-8", "backslashreplace")
+
+
+def _check_readable(run_toml: bytes) -> None:
+    """Nobody could open, list or delete a run whose run.toml is no TOML."""
+    import tomllib
+
+    try:
+        tomllib.loads(run_toml.decode())
+    except ValueError as error:
+        raise RunError(
+            f"The settings of the run cannot be kept: {error}.",
+            hint="Give names and texts in Unicode without lone surrogates.",
+        ) from error
 
 
 def _free_names(corpus: str) -> Iterator[str]:

@@ -267,6 +267,15 @@ def test_a_file_is_replaced_at_once_and_a_failed_write_leaves_the_old_one(
     assert [p.name for p in path.parent.iterdir()] == ["f"]
 
 
+def test_settings_that_no_toml_can_hold_leave_no_run_and_the_name_free() -> None:
+    odd = CONFIG.with_changes(corpus="/texts/d\udce9/a.txt")
+    message, hint = refused(lambda: create_run("tiny", odd, {}, "{}"))
+    assert message.startswith("The settings of the run cannot be kept: ")
+    assert hint == "Give names and texts in Unicode without lone surrogates."
+    assert not paths.runs_dir().exists()
+    assert make("tiny").name == "tiny"
+
+
 def test_of_two_who_take_a_name_at_once_the_slower_is_refused_or_counted_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
