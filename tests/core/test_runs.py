@@ -225,6 +225,24 @@ def test_a_config_that_makes_no_sense_any_more_is_a_damaged_run() -> None:
     assert "d_model=30 does not divide" in refused(lambda: open_run(run.path))[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "StepCompleted", "step": null}',
+        '{"event": "StepCompleted"}',
+        '{"event": "ValidationCompleted", "step": "9"}',
+        '{"event": "Resumed"}',
+        '{"event": "ReturnedToCheckpoint", "step": 9, "to_step": 3}',
+        '{"event": ["StepCompleted"], "step": 9}',
+    ],
+)
+def test_an_odd_line_of_metrics_does_not_take_its_run_off_the_list(line: str) -> None:
+    make("other")
+    lines = ('{"event": "StepCompleted", "step": 5}', line, '{"event": "Resumed", "step": 5}')
+    (make().path / "metrics.jsonl").write_text("".join(f"{each}\n" for each in lines))
+    assert {run.name: run.step for run in list_runs()} == {"tiny": 5, "other": 0}
+
+
 def test_leftovers_of_a_killed_writer_are_no_runs_and_no_checkpoints() -> None:
     run = make()
     add_checkpoint(run, 2)
