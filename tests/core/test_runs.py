@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,24 @@ def test_a_folder_is_swept_of_what_killed_writers_left(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     sweep(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_new_run_sweeps_what_was_left_for_a_day_and_nothing_that_is_being_written(
+    minitf_home: Path,
+) -> None:
+    folders = [paths.runs_dir(), *(paths.cache_dir() / name for name in ("tokens", "texts"))]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name, age in (("old", 90_000), ("new", 3_600)):
+            (folder / f".partial-{name}-1").mkdir()
+            (folder / f".partial-{name}-1" / "weights").write_text("")
+            (folder / f".partial-{name}-2").write_text("")
+            for path in folder.glob(f".partial-{name}-*"):
+                os.utime(path, (time.time() - age,) * 2)
+    make("tiny")
+    for folder in folders:
+        left = sorted(path.name for path in folder.glob(".partial-*"))
+        assert left == [".partial-new-1", ".partial-new-2"]
 
 
 def test_only_the_budget_of_a_run_changes() -> None:
