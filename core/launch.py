@@ -23,7 +23,14 @@ from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
 from core.store.rates import FILE_NAME as RATES_FILE
-from core.store.rates import given_rates, rates_of_steps, rates_to_repeat, to_json
+from core.store.rates import (
+    forget_given_rates,
+    given_rates,
+    rates_of_steps,
+    rates_still_given,
+    rates_to_repeat,
+    to_json,
+)
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
@@ -85,6 +92,7 @@ def launch_resumed(
     with run.lock():
         if budget:
             run = change_budget(run, budget)
+            forget_given_rates(run)
         yield from _go_on(run, wishes, keeps_budget=not budget)
 
 
@@ -118,7 +126,7 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
 def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:
     device = _device_of(run)
     clock, progress = _resume_point(run)
-    rates = _rates_to_resume(run, progress.step if progress else 0) if keeps_budget else {}
+    rates = _rates_to_resume(run, progress or Progress()) if keeps_budget else {}
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = yield from tokenized_text_of(run, wishes.is_stopping)
     if text is None:
@@ -127,12 +135,13 @@ def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEv
     yield from _session(run, parts, clock, progress, wishes, rates).run()
 
 
-def _rates_to_resume(run: Run, step: int) -> dict[int, float]:
-    """Of steps after `step`, where the rate is not a function of the step alone."""
-    found = given_rates(run)
+def _rates_to_resume(run: Run, progress: Progress) -> dict[int, float]:
+    """Of steps still to come, where the rate is not a function of the step alone."""
     if run.config.train.seconds:
         found = rates_to_repeat(run.path)
-    return {n: rate for n, rate in found.items() if n > step}
+    else:
+        found = rates_still_given(run, progress.returns)
+    return {step: rate for step, rate in found.items() if step > progress.step}
 
 
 def _device_of(run: Run) -> Device:

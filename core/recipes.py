@@ -50,11 +50,13 @@ __all__ = [
     "conversing",
     "estimate",
     "evaluation",
+    "examination",
     "forecasting",
     "generation",
     "planned_lr",
     "replaying",
     "resuming",
+    "tokenizing",
     "training",
 ]
 

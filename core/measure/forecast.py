@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
@@ -164,12 +165,13 @@ def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, flo
 
 
 def _times(steps: int, *intervals: int) -> int:
-    """How many of steps 1 … `steps` are a multiple of an interval, or the last."""
-    due = {steps}
-    for interval in intervals:
-        if interval:
-            due.update(range(interval, steps + 1, interval))
-    return len(due)
+    """How many of steps 1 … `steps` are a multiple of an interval, or the last. By inclusion
+    and exclusion: there may be 10⁹ of them."""
+    kept = [interval for interval in intervals if interval]
+    due = int(all(steps % interval for interval in kept))
+    for size in range(1, len(kept) + 1):
+        due -= (-1) ** size * sum(steps // math.lcm(*some) for some in combinations(kept, size))
+    return due
 
 
 class Trial:

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -118,13 +118,21 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed writers left half done. Only for a folder that nobody else writes."""
+def sweep(folder: Path, *, untouched_s: float | None = None) -> None:
+    """Delete what killed writers left half written or half deleted.
+
+    Args:
+        untouched_s: only what has not changed for so many seconds; for a folder to which
+            others may be writing.
+    """
     for path in folder.glob(f"{PARTIAL_PREFIX}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if untouched_s is not None and time.time() - path.stat().st_mtime < untouched_s:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def _partial(path: Path) -> Path:

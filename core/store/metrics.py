@@ -21,6 +21,12 @@ from typing import Any
 FORMAT = 1
 FILE_NAME = "metrics.jsonl"
 _TAIL_BYTES = 1 << 16
+_COUNTS = {
+    "StepCompleted": ("step",),
+    "Resumed": ("step",),
+    "ReturnedToCheckpoint": ("to_step", "returns"),
+}
+"""What no event of that name can be without."""
 
 
 class MetricsWriter:
@@ -126,8 +132,15 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and "event" in event:
+        if isinstance(event, dict) and _is_whole(event):
             yield event
+
+
+def _is_whole(event: dict[str, Any]) -> bool:
+    """Whether the numbers that its readers count by are there."""
+    counts = _COUNTS.get(str(event.get("event")), ())
+    is_counted = all(isinstance(event.get(name), int) for name in counts)
+    return "event" in event and is_counted and isinstance(event.get("step", 0), int)
 
 
 def _outlives(event: dict[str, Any], step: int, returns: int) -> bool:

@@ -2,7 +2,7 @@
 
 Under a budget in seconds the rate follows the clock, which does not repeat itself; each step's
 rate stands in metrics.jsonl instead. A replay keeps those of the run it repeats in a file of
-its own:
+its own, until it gets a budget of its own:
 
     rates.json   {"format": 1, "rates": [rate of step 1, of step 2, ...]}
 
@@ -82,3 +82,24 @@ def given_rates(run: Run) -> dict[int, float]:
             f"The rates of the replay {run.name} cannot be read: {error}.",
             hint="Restore its rates.json, or replay again.",
         ) from error
+
+
+def rates_still_given(run: Run, returns: int) -> dict[int, float]:
+    """What a replay was given, as far as it has not returned to a checkpoint since.
+
+    Args:
+        returns: that the state it goes on from knows of; later ones were lost.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    rates = given_rates(run)
+    for event in read_lines(run.path) if rates else ():
+        if event["event"] == "ReturnedToCheckpoint" and event["returns"] <= returns:
+            rates = {step: lr for step, lr in rates.items() if step <= event["to_step"]}
+    return rates
+
+
+def forget_given_rates(run: Run) -> None:
+    """A new budget has a new schedule, for all steps that are still to come."""
+    (run.path / FILE_NAME).unlink(missing_ok=True)

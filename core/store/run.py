@@ -27,13 +27,23 @@ from typing import Any
 from core import paths
 from core.config import BUDGETS, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, StoreError
-from core.store.files import locked, new_folder, remove_folder, write_atomically, write_synced
+from core.store.files import (
+    locked,
+    new_folder,
+    remove_folder,
+    sweep,
+    write_atomically,
+    write_synced,
+)
 from core.store.metrics import finite
 from core.text.sources import run_stem
 
 FORMAT = 1
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
+CACHES = ("tokens", "tokenizers", "texts")
+LEFT_ALONE_S = 86_400
+"""What is half done for a day has nobody who goes on with it."""
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -140,16 +150,20 @@ def create_run(
     tokenizer_json: str,
     files: Mapping[str, bytes] | None = None,
 ) -> Run:
-    """Make the folder. Without a name it is called after its corpus and counted.
+    """Make the folder. Without a name it is called after its corpus and counted. What killed
+    processes left half done, here and in the cache, goes first.
 
     Args:
         files: more of them, by name.
 
     Raises:
-        RunError: the name is taken or not a name.
+        RunError: the name is taken or not a name, or a setting is no text that can be kept.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     text = _run_toml(config, {"created": created, **provenance})
+    _check_readable(text)
+    for shared in (paths.runs_dir(), *map(paths.cache_dir().joinpath, CACHES)):
+        sweep(shared, untouched_s=LEFT_ALONE_S)
     for candidate in [name] if name else _free_names(config.text.corpus):
         if name:
             check_new_name(candidate)
@@ -237,6 +251,19 @@ def _run_toml(config: RunConfig, provenance: Mapping[str, Any]) -> bytes:
 
     tables = {"format": FORMAT, **config.to_dict(), "provenance": dict(provenance)}
     return tomli_w.dumps(tables).encode("utf-8", "backslashreplace")
+
+
+def _check_readable(run_toml: bytes) -> None:
+    """Nobody could open, list or delete a run whose run.toml is no TOML."""
+    import tomllib
+
+    try:
+        tomllib.loads(run_toml.decode())
+    except ValueError as error:
+        raise RunError(
+            f"The settings of the run cannot be kept: {error}.",
+            hint="Give names and texts in Unicode without lone surrogates.",
+        ) from error
 
 
 def _free_names(corpus: str) -> Iterator[str]:

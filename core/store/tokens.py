@@ -158,23 +158,25 @@ def _write_ids(
             for ids in tokenizer.encode_pieces(stream.take(n_chars)):
                 writer.append(ids)
                 yield stream.taken / corpus.n_chars
-        if print_.sha256 != corpus.sha256:
-            raise DataError(
-                f"The text {corpus.name!r} changed while it was read.",
-                hint="Start again when nothing writes to it.",
-            )
+        _check_unchanged(corpus, print_)
 
 
 def _write_first_ids(
     path: Path, tokenizer: Tokenizer, corpus: Corpus, config: TextConfig
 ) -> Generator[float, None, None]:
-    """Only so many are wanted, and they are split exactly."""
+    """Only so many are wanted, and they are split exactly. The rest of the text is read all the
+    same: the ids are kept under the fingerprint of the whole."""
+    print_ = Fingerprint()
+    pieces = _seen_by(print_, corpus.pieces())
     with new_ids(path, tokenizer.vocab_size) as writer:
-        for ids in tokenizer.encode_pieces(corpus.pieces()):
+        for ids in tokenizer.encode_pieces(pieces):
             writer.append(ids[: config.max_tokens - writer.count])
             if writer.count == config.max_tokens:
                 break
             yield writer.count / config.max_tokens
+        for _ in pieces:
+            yield 1.0
+        _check_unchanged(corpus, print_)
         writer.n_train = round(writer.count * (1 - config.validation_fraction))
 
 
@@ -182,6 +184,14 @@ def _seen_by(print_: Fingerprint, pieces: Iterator[str]) -> Iterator[str]:
     for piece in pieces:
         print_.add(piece)
         yield piece
+
+
+def _check_unchanged(corpus: Corpus, print_: Fingerprint) -> None:
+    if print_.sha256 != corpus.sha256:
+        raise DataError(
+            f"The text {corpus.name!r} changed while it was read.",
+            hint="Start again when nothing writes to it.",
+        )
 
 
 def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:

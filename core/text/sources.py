@@ -60,12 +60,23 @@ class Source:
 
 
 def full_name(name: str) -> str:
-    """`name` as it is kept: what is not built in becomes an absolute path or pattern."""
+    """`name` as it is kept: what is not built in becomes an absolute path or pattern.
+
+    Raises:
+        DataError: the path goes through a folder whose name is not UTF-8.
+    """
     if name in (STDIN, GENERATED, *_BUILT_IN) or _SPELT_OUT.fullmatch(name):
         return name
     path = paths.absolute(name)
     if _MAGIC.search(name) and not os.path.lexists(path) and not _is_absolute(name):
-        return str(Path(glob.escape(str(Path.cwd())), name))
+        path = Path(glob.escape(str(Path.cwd())), name)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The path {str(path)!r} is not UTF-8, so no run could keep it.",
+            hint="Rename the folder, or move the text to another one.",
+        ) from error
     return str(path)
 
 

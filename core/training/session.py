@@ -115,7 +115,8 @@ class TrainingSession:
                 if isinstance(event, Diverged):
                     back = self._way_back()
                     if back is not None:
-                        yield from self._tell(self._go_back(event, back, metrics))
+                        for told in self._go_back(event, back, metrics):
+                            yield from self._tell(told)
                         return True
                     event = replace(event, checkpoint_step=self._saved_step)
                 if isinstance(event, CheckpointDue):
@@ -134,9 +135,9 @@ class TrainingSession:
 
     def _go_back(
         self, event: Diverged, to_step: int, metrics: MetricsWriter
-    ) -> ReturnedToCheckpoint:
-        """The order of writing matters: killed anywhere in between, the run diverges and
-        returns once more, and the reader drops the first line."""
+    ) -> list[ReturnedToCheckpoint | CheckpointFailed]:
+        """Returns what is to be told. The order of writing matters: killed anywhere in
+        between, the run diverges and returns once more, and the reader drops the first line."""
         trainer, run = self._trainer, self._run
         with trainer.clock.during("save"):
             progress = progress_from(run.checkpoint_state(to_step))
@@ -153,9 +154,13 @@ class TrainingSession:
             load_weights(run, to_step, self._model)
             load_moments(run, to_step, trainer.optimizer)
             trainer.go_back(progress)
-        self._try_to_save(to_step)
+        self._saved_step = to_step  # whether or not it can be written that we returned to it
+        saved = self._try_to_save(to_step)
         drop_checkpoints_after(run, to_step)
-        return told
+        if isinstance(saved, CheckpointSaved):
+            return [told]
+        metrics.write(saved)
+        return [told, saved]
 
     def _tell(self, event: TrainEvent) -> Generator[TrainEvent, None, None]:
         """The listener's time is neither training nor saving."""
@@ -166,14 +171,14 @@ class TrainingSession:
         """A full disk is no reason to lose what is being learned: there may be room later.
 
         Raises:
-            StoreError: nothing has been learned yet.
+            StoreError: no checkpoint is on disk to go on from.
         """
         try:
             return self._save(step)
         except (OSError, StoreError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             failed = CheckpointFailed(step=step, reason=reason, kept_step=self._saved_step)
-            if step == self._started.step:
+            if self._saved_step is None:
                 raise _unsaved(self._run, failed) from error
             self._failed = failed
             return failed

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import core
 from core import paths, recipes
@@ -98,6 +101,23 @@ def test_what_is_done_between_steps_is_added(
     names = ("eval_interval", "sample_interval", "checkpoint_interval")
     changed = config.with_changes(steps=10, **dict(zip(names, intervals, strict=True)))
     assert extrapolate(changed, 1000, COSTS) == (10, expected)
+
+
+@given(st.integers(1, 200), st.lists(st.integers(0, 40), max_size=3))
+def test_what_is_due_is_counted_as_a_loop_would(steps: int, intervals: list[int]) -> None:
+    due = [n for n in range(1, steps + 1) if n == steps or any(i and n % i == 0 for i in intervals)]
+    assert measured._times(steps, *intervals) == len(due)
+
+
+def test_a_large_budget_takes_no_memory(config: RunConfig) -> None:
+    changed = config.with_changes(steps=10**6, eval_interval=1, checkpoint_interval=7)
+    tracemalloc.start()
+    try:
+        extrapolate(changed, 1000, COSTS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_the_intervals_are_those_of_a_real_run(config: RunConfig) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from core.presets import preset
 from core.store.metrics import read_metrics
-from core.store.rates import rates_to_repeat
+from core.store.rates import forget_given_rates, rates_still_given, rates_to_repeat, to_json
+from core.store.run import Run
 
 
 def write(path: Path, *events: dict[str, Any]) -> Path:
@@ -53,6 +55,16 @@ def test_rates_that_are_out_of_date_are_not_repeated(
     tmp_path: Path, events: list[dict[str, Any]], rates: dict[int, float]
 ) -> None:
     assert rates_to_repeat(write(tmp_path, *events)) == rates
+
+
+def test_given_rates_are_out_of_date_after_a_return_that_the_run_knows_of(tmp_path: Path) -> None:
+    run = Run(write(tmp_path, *ONE_TO_FOUR, returned(5, to=2)), preset("seed"), {})
+    (tmp_path / "rates.json").write_bytes(to_json([0.1, 0.2, 0.3]))
+    assert rates_still_given(run, returns=0) == {1: 0.1, 2: 0.2, 3: 0.3}
+    assert rates_still_given(run, returns=1) == {1: 0.1, 2: 0.2}
+    forget_given_rates(run)
+    forget_given_rates(run)
+    assert rates_still_given(run, returns=0) == {}
 
 
 def test_a_run_without_metrics_has_no_rates(tmp_path: Path) -> None:

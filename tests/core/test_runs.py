@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,24 @@ def test_a_config_that_makes_no_sense_any_more_is_a_damaged_run() -> None:
     assert "d_model=30 does not divide" in refused(lambda: open_run(run.path))[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "StepCompleted", "step": null}',
+        '{"event": "StepCompleted"}',
+        '{"event": "ValidationCompleted", "step": "9"}',
+        '{"event": "Resumed"}',
+        '{"event": "ReturnedToCheckpoint", "step": 9, "to_step": 3}',
+        '{"event": ["StepCompleted"], "step": 9}',
+    ],
+)
+def test_an_odd_line_of_metrics_does_not_take_its_run_off_the_list(line: str) -> None:
+    make("other")
+    lines = ('{"event": "StepCompleted", "step": 5}', line, '{"event": "Resumed", "step": 5}')
+    (make().path / "metrics.jsonl").write_text("".join(f"{each}\n" for each in lines))
+    assert {run.name: run.step for run in list_runs()} == {"tiny": 5, "other": 0}
+
+
 def test_leftovers_of_a_killed_writer_are_no_runs_and_no_checkpoints() -> None:
     run = make()
     add_checkpoint(run, 2)
@@ -267,6 +286,15 @@ def test_a_file_is_replaced_at_once_and_a_failed_write_leaves_the_old_one(
     assert [p.name for p in path.parent.iterdir()] == ["f"]
 
 
+def test_settings_that_no_toml_can_hold_leave_no_run_and_the_name_free() -> None:
+    odd = CONFIG.with_changes(corpus="/texts/d\udce9/a.txt")
+    message, hint = refused(lambda: create_run("tiny", odd, {}, "{}"))
+    assert message.startswith("The settings of the run cannot be kept: ")
+    assert hint == "Give names and texts in Unicode without lone surrogates."
+    assert not paths.runs_dir().exists()
+    assert make("tiny").name == "tiny"
+
+
 def test_of_two_who_take_a_name_at_once_the_slower_is_refused_or_counted_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -288,6 +316,24 @@ def test_a_folder_is_swept_of_what_killed_writers_left(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     sweep(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_new_run_sweeps_what_was_left_for_a_day_and_nothing_that_is_being_written(
+    minitf_home: Path,
+) -> None:
+    folders = [paths.runs_dir(), *(paths.cache_dir() / name for name in ("tokens", "texts"))]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name, age in (("old", 90_000), ("new", 3_600)):
+            (folder / f".partial-{name}-1").mkdir()
+            (folder / f".partial-{name}-1" / "weights").write_text("")
+            (folder / f".partial-{name}-2").write_text("")
+            for path in folder.glob(f".partial-{name}-*"):
+                os.utime(path, (time.time() - age,) * 2)
+    make("tiny")
+    for folder in folders:
+        left = sorted(path.name for path in folder.glob(".partial-*"))
+        assert left == [".partial-new-1", ".partial-new-2"]
 
 
 def test_only_the_budget_of_a_run_changes() -> None:

@@ -137,6 +137,23 @@ def test_a_name_means_the_same_from_any_folder(
     assert full_name("~/x/*.md") == str(Path("~/x/*.md").expanduser())
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="all names are Unicode there")
+def test_a_folder_whose_name_is_not_utf8_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"d\xe9")
+    odd.mkdir()
+    (odd / "a.txt").write_text("text")
+    monkeypatch.chdir(odd)
+    for name, where in ("a.txt", "a.txt"), ("*.txt", "*.txt"), (".", ""):
+        path = str(odd / where).encode("utf-8", "backslashreplace").decode()
+        assert refused(name) == (
+            f"The path '{path}' is not UTF-8, so no run could keep it.",
+            "Rename the folder, or move the text to another one.",
+        )
+    assert full_name("python-docs") == "python-docs"
+
+
 @pytest.mark.parametrize("name", ["python-docs", "python-source", "-", f"stdin:{'0' * 64}"])
 def test_what_is_no_path_stays_as_it_is(name: str) -> None:
     assert full_name(name) == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,10 +144,12 @@ def test_a_large_file_is_hashed_once_and_then_known_by_its_looks(
     assert np.array_equal(tokenize(config).train_ids, intact)
 
 
+@pytest.mark.parametrize("max_tokens", [0, 50])
 def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
-    text_file: str,
+    text_file: str, max_tokens: int
 ) -> None:
-    work = tokenize_corpus(TextConfig(corpus=text_file, tokenizer="byte"))
+    config = TextConfig(corpus=text_file, tokenizer="byte", max_tokens=max_tokens)
+    work = tokenize_corpus(config)
     for event in work:
         if event.stage.startswith("tokenising"):
             break
@@ -156,6 +159,19 @@ def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
     assert str(caught.value) == f"The text {text_file!r} changed while it was read."
     assert caught.value.hint == "Start again when nothing writes to it."
     assert files() == []
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "char", "bpe"])
+def test_the_first_tokens_of_a_text_of_many_pieces_are_those_of_the_whole(
+    tmp_path: Path, tokenizer: str
+) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("".join(f"line {n} of many\n" for n in range(20_000)), encoding="utf-8")
+    config = TextConfig(corpus=str(path), tokenizer=tokenizer, vocab_size=300)
+    whole = tokenize(config)
+    first = tokenize(replace(config, max_tokens=1000, validation_fraction=0.1))
+    ids = np.concatenate([first.train_ids, first.validation_ids])
+    assert np.array_equal(ids, whole.train_ids[:1000])
 
 
 def noting(work: Telling[R], told: list[str]) -> Generator[None, None, R]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import resource
 import shutil
@@ -19,17 +20,25 @@ from safetensors.torch import save_file
 from core import recipes
 from core.config import RunConfig
 from core.errors import StoreError
-from core.events import CheckpointFailed, CheckpointSaved, RunFinished, StepCompleted
+from core.events import (
+    CheckpointFailed,
+    CheckpointSaved,
+    ReturnedToCheckpoint,
+    RunFinished,
+    StepCompleted,
+)
 from core.store import checkpoint
+from core.store.files import write_atomically
 from core.store.find import find_run
 from core.store.metrics import MetricsWriter, read_metrics
 from core.testing import tiny_model, tiny_run_config
+from core.training import trainer as trainer_module
 
 ROOT = Path(__file__).parents[2]
 
 
 class Disk:
-    """Where tensors go: full from step to step, or of a certain size."""
+    """Where checkpoints go: full from step to step, or of a certain size."""
 
     def __init__(self) -> None:
         self.is_full = False
@@ -42,11 +51,17 @@ class Disk:
             path.write_bytes(path.read_bytes()[:1000])
             raise SafetensorError("I/O error: No space left on device (os error 28)")
 
+    def write_atomically(self, path: Path, data: bytes) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, data)
+
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     found = Disk()
     monkeypatch.setattr(checkpoint, "save_file", found.save_file)
+    monkeypatch.setattr(checkpoint, "write_atomically", found.write_atomically)
     return found
 
 
@@ -172,6 +187,59 @@ def test_what_the_system_says_keeps_its_number_and_its_place(disk, tmp_path):
     with pytest.raises(OSError, match="No space left on device") as caught:
         checkpoint._save_tensors(tmp_path / "x", {"a": next(tiny_model().parameters())})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "x"))
+
+
+def test_a_resumed_run_that_cannot_save_where_it_began_goes_on(config, disk):
+    pull(recipes.training(config, name="whole"))
+    pull(recipes.training(config.with_changes(steps=4), name="tiny"))
+    session = recipes.resuming("tiny", steps=8)
+    session.save()
+    disk.is_full = True
+    events, error = pull(session, {5: lambda: setattr(disk, "is_full", False)})
+    assert error is None
+    failed = [e for e in events if isinstance(e, CheckpointFailed)]
+    assert failed == [CheckpointFailed(step=4, reason="No space left on device", kept_step=4)]
+    assert weights("tiny") == weights("whole")
+
+
+@pytest.fixture
+def returning(config, disk, monkeypatch) -> RunConfig:
+    """Diverges once, at step 5, when the disk has just become full; goes back to step 2."""
+    take, is_bad = trainer_module.compute_gradients, iter([True])
+
+    def compute(*given: Any) -> tuple[float, float]:
+        loss, norm = take(*given)
+        if given[-1] == 5 and next(is_bad, False):
+            disk.is_full = True
+            loss = math.nan
+        return loss, norm
+
+    monkeypatch.setattr(trainer_module, "compute_gradients", compute)
+    return config.with_changes(on_divergence="return")
+
+
+def test_a_return_that_cannot_be_saved_is_told_with_the_step_that_is_kept(returning, disk):
+    events, error = pull(recipes.training(returning, name="tiny"))
+    after = events[[type(e) for e in events].index(ReturnedToCheckpoint) :]
+    assert [(e.step, e.kept_step) for e in after if isinstance(e, CheckpointFailed)] == [
+        *((2, 2), (4, 2), (6, 2), (8, 2))
+    ]
+    assert isinstance(after[1], CheckpointFailed)
+    kept = [e for e in read_metrics(find_run("tiny").run.path) if e["event"] == "CheckpointFailed"]
+    assert [e["step"] for e in kept] == [2, 4, 6, 8]
+    assert error.hint == "Step 2 is kept. Make room, then: minitf train --resume tiny"
+    assert find_run("tiny").run.checkpoint_steps()[-1] == 2
+
+
+def test_whoever_leaves_where_a_dropped_checkpoint_was_has_it_saved_again(returning, disk):
+    session, has_returned = recipes.training(returning, name="tiny").run(), False
+    for event in session:
+        has_returned |= isinstance(event, ReturnedToCheckpoint)
+        if has_returned and isinstance(event, StepCompleted) and event.step == 4:
+            break
+    disk.is_full = False
+    session.close()
+    assert find_run("tiny").step == 4
 
 
 class Refusing:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import core
+from core import recipes
 
 LIGHT = [
     "core",
@@ -35,6 +36,7 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
     found[name] = [m for m in heavy if m in sys.modules]
 import core
+from core import recipes
 core.preset("quick"), core.list_runs(), core.estimate(core.preset("seed"))
 from core import recipes
 recipes.planned_lr(core.preset("quick"))
@@ -85,3 +87,12 @@ def test_every_module_says_what_it_is_for_and_does_nothing_when_imported(
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'core' has no attribute 'tain'"):
         core.tain  # noqa: B018
+
+
+def test_every_recipe_is_public() -> None:
+    made = {
+        name
+        for name, value in vars(recipes).items()
+        if inspect.isfunction(value) and value.__module__ == recipes.__name__
+    }
+    assert {name for name in made if not name.startswith("_")} <= set(recipes.__all__)

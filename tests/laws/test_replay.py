@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import shutil
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from core.store.metrics import read_metrics
 from core.store.rates import given_rates, rates_to_repeat
 from core.store.run import Run
 from core.testing import tiny_run_config
+from core.training import trainer as trainer_module
 from core.training.clock import Clock
+from core.training.schedule import learning_rate
 
 KILLED_AT, CHECKPOINT = 17, 10
 
@@ -149,6 +152,40 @@ def test_a_replay_that_was_killed_goes_on_with_its_rates(config: RunConfig, equa
     kill(recipes.replaying("run", name="again"), "again", KILLED_AT)
     equality.finish(recipes.resuming("again"))
     assert equality.tensors(find_run("again").run) == equality.tensors(run)
+
+
+def planned(name: str, steps: list[StepCompleted], factor: float = 1.0) -> list[float]:
+    """What the schedule says of these steps, for the run as it is on disk."""
+    train = find_run(name).run.config.train
+    return [factor * learning_rate(train, e.step, (e.step - 1) / train.steps) for e in steps]
+
+
+def test_a_replay_with_a_new_budget_keeps_its_new_schedule(
+    config: RunConfig, equality: Any
+) -> None:
+    equality.train(config, "run")
+    kill(recipes.replaying("run", name="again"), "again", KILLED_AT)
+    changed = kill(recipes.resuming("again", steps=60), "again", 15)
+    assert [e.lr for e in changed] == planned("again", changed)
+    again = kill(recipes.resuming("again"), "again", KILLED_AT)
+    assert [e.lr for e in again] == planned("again", again)
+
+
+def test_a_replay_that_returned_keeps_its_lower_rates(
+    config: RunConfig, equality: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    equality.train(config.with_changes(on_divergence="return"), "run")
+    take, is_bad = trainer_module.compute_gradients, iter([True])
+
+    def compute(*given: Any) -> tuple[float, float]:
+        loss, norm = take(*given)
+        return (math.nan if given[-1] == KILLED_AT and next(is_bad, False) else loss), norm
+
+    monkeypatch.setattr(trainer_module, "compute_gradients", compute)
+    kill(recipes.replaying("run", name="again"), "again", KILLED_AT)
+    assert find_run("again").run.checkpoint_state(CHECKPOINT)["returns"] == 1
+    again = kill(recipes.resuming("again"), "again", 15)
+    assert [e.lr for e in again] == planned("again", again, factor=0.5)
 
 
 def test_a_replay_without_a_name_is_called_after_its_text(config: RunConfig) -> None:
