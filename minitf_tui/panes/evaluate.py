@@ -162,7 +162,7 @@ class EvaluatePane(Pane):
 
     def _show_card(self, event: EvaluationCompleted) -> None:
         self._card.display = True
-        self._card.border_title = f"{event.run}, step {event.step:,}"
+        self._card.border_title = Content(clean_line(f"{event.run}, step {event.step:,}"))
         self._readout.show(*readings.evaluation_groups(event))
         lines = [
             Content.assemble(

@@ -418,6 +418,14 @@ async def test_the_card_has_the_protocol_beside_the_number() -> None:
     assert app.asked[0] == ("evaluation", "last", None, 0)  # type: ignore[attr-defined]
 
 
+async def test_the_name_of_a_folder_is_no_markup() -> None:
+    app = app_with(evaluation=Script(evaluation_story("r[link='x]y")))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("2", "e")
+        await settle(pilot)
+        assert "r[link='x]y, step 940" in screen_text(app)
+
+
 async def test_an_evaluation_shows_progress_and_stops() -> None:
     session = Script(evaluation_story()[:2], then=evaluation_story()[2:], waits=True)
     app = app_with(evaluation=session)
