@@ -19,6 +19,7 @@ from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
 from minitf_tui.problems import unsaved
+from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
@@ -139,7 +140,7 @@ class BenchmarkPane(Pane):
             )
             right = f"{self._repetition} of {len(CACHES) * (self._bench.reps + self._bench.warmup)}"
         elif self._result:
-            line = f"{self._result.run}, step {self._result.step:,}"
+            line = clean_line(f"{self._result.run}, step {self._result.step:,}")
             right = fmt.plural(self._bench.reps, "repetition") + f" of {self._bench.n} tokens"
         elif self.error is None:
             line = "stopped before the end; b starts again"

@@ -166,7 +166,7 @@ class EvaluatePane(Pane):
         self._readout.show(*readings.evaluation_groups(event))
         lines = [
             Content.assemble(
-                (f"{f'{old.run}@{old.step}'[:24]:<25}", "$foreground"),
+                (f"{clean_line(f'{old.run}@{old.step}')[:24]:<25}", "$foreground"),
                 (f"{clean_line(old.text)[-24:]:<25}", "$quiet"),
                 (f"{old.result.loss:8.3f}", "$foreground"),
                 (" nats/token ", "$quiet"),
