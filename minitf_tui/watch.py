@@ -14,6 +14,7 @@ from core.events import (
     CheckpointSaved,
     Diverged,
     Event,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     SampleCompleted,
@@ -59,6 +60,8 @@ class Watch:
                 self.saved_step = event.step or None
             case CheckpointSaved():
                 self.saved_step = event.step
+            case ReturnedToCheckpoint():  # those after it are dropped
+                self.saved_step = event.to_step
             case SampleCompleted():
                 self.sample = event
             case Diverged():

@@ -490,7 +490,9 @@ async def test_a_return_to_a_checkpoint_is_told_and_its_steps_replaced() -> None
     back = ReturnedToCheckpoint(
         step=21, what="the loss is nan", to_step=10, lr_factor=0.5, returns=1
     )
-    story = [started(), *(step(n) for n in range(1, 21)), back, *(step(n) for n in range(11, 16))]
+    dropped = CheckpointSaved(step=15, path="/x", save_s=0.1)
+    before, again = [step(n) for n in range(1, 21)], [step(n) for n in range(11, 16)]
+    story = [started(), *before, dropped, back, *again]
     session = Script(story, waits=True)
     app = app_with(training=session)
     async with app.run_test(size=NARROW) as pilot:
@@ -500,6 +502,7 @@ async def test_a_return_to_a_checkpoint_is_told_and_its_steps_replaced() -> None
         watched = pane_of(app).watched
         assert watched is not None
         assert watched.history.steps["step"].tolist() == list(range(1, 16))
+        assert watched.saved_step == 10
         session.stop()
         await settle(pilot)
 
