@@ -49,6 +49,8 @@ class BenchmarkPane(Pane):
         self._bench = BenchConfig()
         self._result: BenchmarkCompleted | None = None
         self._repetition = 0
+        self._drawn = -1
+        """Repetitions that are in the plot."""
         self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._bar = Progress()
         self._bars = {phase: Bars(phase, id=phase) for phase in ("decode", "prefill")}
@@ -103,6 +105,8 @@ class BenchmarkPane(Pane):
 
         if self.launch(make):
             self._bench, self._result, self._repetition = bench, None, 0
+            self._drawn = -1
+            self.pace.hurry()
             self._samples.clear()
             self._proof.display = False
             self._show_bars()
@@ -145,6 +149,7 @@ class BenchmarkPane(Pane):
         elif self.error is None:
             line = "stopped before the end; b starts again"
         self._bar.show(line, self.share, right)
+        self._show_repetitions()
 
     def _doing(self) -> str:
         warmups = len(CACHES) * self._bench.warmup
@@ -164,15 +169,19 @@ class BenchmarkPane(Pane):
                 for cache, style in CACHES.items()
             ]
             self._bars[phase].show(heading, *bars)
-        self._show_repetitions()
 
     def _show_repetitions(self) -> None:
+        """The plot, where there is time for it; all that was measured once it is over."""
+        if self._drawn == self._repetition or (self.is_active and not self.pace.is_due):
+            return
         from minitf_tui.measured import scatter_figure
 
         samples = {fmt.CACHES[cache]: self._samples[cache, "decode"] for cache in CACHES}
         colours = {fmt.CACHES[cache]: style.removeprefix("$") for cache, style in CACHES.items()}
         dots = self.settings.dots
-        self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
+        with self.pace.measured():
+            self._drawn = self._repetition
+            self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
 
     def _show_proof(self, event: BenchmarkCompleted) -> None:
         self._proof.display = True
