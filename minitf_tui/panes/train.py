@@ -241,13 +241,12 @@ class TrainPane(PlanningPane):
     def _hear_of_run(self, event: Event, run: Watch) -> None:
         run.hear(event)
         plan: Plan = ()
+        if isinstance(event, RunStarted | ReturnedToCheckpoint):
+            steps = run.started.steps if run.started else 0
+            plan = course.lowered(self.planned(run.config, steps), run.lr_factor)
         if isinstance(event, RunStarted):
-            plan = self.planned(run.config, event.steps)
             self._facts.show(readings.run_group(event))
             self.app.refresh_bindings()
-        elif isinstance(event, ReturnedToCheckpoint):
-            steps = run.started.steps if run.started else 0
-            plan = course.lowered(self.planned(run.config, steps), event.lr_factor)
         elif isinstance(event, CheckpointFailed):
             self.complain(unsaved(event))
         elif isinstance(event, CheckpointSaved) and isinstance(self.error, StoreError):
