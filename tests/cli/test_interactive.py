@@ -367,6 +367,13 @@ def test_bytes_that_are_no_text_come_through_a_pipe(monkeypatch) -> None:
         assert found.read().encode("utf-8", "surrogateescape") == b"a\xff"
 
 
+def test_bytes_that_are_no_text_come_from_a_keyboard(monkeypatch, home) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff\nb\n"), "utf-8"))
+    with lines.Keyboard() as found:
+        assert found.read().encode("utf-8", "surrogateescape") == b"a\xff"
+        assert found.read() == "b"
+
+
 def test_a_closed_stdin_has_no_lines(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with lines.source() as found, pytest.raises(EOFError):
