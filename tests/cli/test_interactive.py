@@ -186,6 +186,12 @@ def test_settings_are_listed_as_they_are_typed(talk, conversation) -> None:
     assert " off " in rows["cache"]
 
 
+def test_a_setting_cannot_reach_the_terminal(talk, conversation) -> None:
+    conversation.sampling = SamplingConfig(stop=("\U000e0001", "\x1b[2J"))
+    assert r"\U000e0001 | \x1b[2J" in talk("/set\n").err
+    assert talk("/set\n").err.replace("\n", "").isprintable()
+
+
 def test_help_names_every_command(talk, conversation) -> None:
     text = talk("/help\n").err
     found = interactive.Talk(conversation, lines.Pipe())
