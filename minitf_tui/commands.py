@@ -18,6 +18,7 @@ from textual.style import Style
 
 from core import paths
 from core.presets import ABOUT
+from minitf_tui.pacing import SHARE
 from minitf_tui.settings import Settings
 from minitf_tui.widgets.form import shown
 from minitf_tui.widgets.help import key_name
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from minitf_tui.app import MinitfApp
 
 NAME_WIDTH, KEY_WIDTH = 24, 6
-STEPS = {"smoothing": (0.0, 0.5, 0.9, 0.97, 0.99), "plot_share": (0.01, 0.04, 0.1, 0.25)}
+STEPS = {"smoothing": (0.0, 0.5, 0.9, 0.97, 0.99), "plot_share": (0.01, SHARE, 0.05, 0.1, 0.25)}
 """Offered for the settings that are numbers."""
 
 

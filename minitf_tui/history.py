@@ -162,10 +162,13 @@ class History:
 
     @property
     def pace(self) -> float | None:
-        """Training seconds a step, of the newest ones; None before there are two."""
+        """Training seconds a step, the median of the newest ones; None before there are two.
+
+        Between two rows may lie the time of steps that were undone, which a mean would count.
+        """
         train_s, done = self.steps["train_s"], self.steps["step"]
         n = min(len(train_s), len(done))
         if n < 2:
             return None
         recent = slice(max(0, n - 50), n)
-        return float(np.ptp(train_s[recent]) / max(1.0, float(np.ptp(done[recent]))))
+        return float(np.median(np.diff(train_s[recent]) / np.diff(done[recent])))

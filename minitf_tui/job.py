@@ -190,15 +190,13 @@ class Job:
 
     def _work(self) -> None:
         error: BaseException | None = None
-        self._device.take(self)
-        self._holds_device = True
         try:
+            self._take_device()
             self._pull()
         except BaseException as caught:  # shown in the pane, whatever it is
             error = caught
         finally:
-            self._holds_device = False
-            self._device.leave(self)
+            self._leave_device()
             self.finished.set()
             self._on_end(self, error)
 
@@ -224,12 +222,22 @@ class Job:
         return self._may_run or self._owes_step or self._owes_save
 
     def _sit_out(self) -> None:
+        self._leave_device()
+        self._take_device()
+
+    def _take_device(self) -> None:
+        """Hold it, with leave to move: that may be withdrawn while others hold it."""
+        while not self._holds_device:
+            with self._change:
+                self._change.wait_for(self._may_move)
+            self._device.take(self)
+            self._holds_device = True
+            if not self._may_move():
+                self._leave_device()
+
+    def _leave_device(self) -> None:
         self._holds_device = False
         self._device.leave(self)
-        with self._change:
-            self._change.wait_for(self._may_move)
-        self._device.take(self)
-        self._holds_device = True
 
 
 _frozen = threading.Event()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 SHARE = 0.02
-"""Of one processor, for the screen."""
+"""Of one processor, for the screen, unless somebody likes it another way."""
 LEAST_INTERVAL_S = 0.2
 LONGEST_INTERVAL_S = 5.0
 """A theme that was changed, a palette that was opened must not stop the plots for long."""

@@ -111,7 +111,7 @@ def run_group(started: RunStarted) -> Group:
     return Group(
         "run",
         (
-            Reading("name", started.run, style="bold"),
+            Reading("name", clean_line(started.run), style="bold"),
             Reading("parameters", fmt.count(started.n_params)),
             Reading("vocabulary", fmt.whole(started.vocab_size), "tokens"),
             Reading("to train on", fmt.count(started.train_tokens), "tokens"),
@@ -250,7 +250,7 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
         Group(
             "protocol",
             (
-                Reading("run", f"{event.run}@{event.step}"),
+                Reading("run", clean_line(f"{event.run}@{event.step}")),
                 Reading("text", clean_line(event.text)),
                 Reading("scored, each once", fmt.whole(result.tokens), "tokens"),
                 Reading("which are", fmt.whole(result.bytes), "bytes"),

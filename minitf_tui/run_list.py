@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import paths
-from core.errors import RunError
 
 if TYPE_CHECKING:
     from core.store.run import Run
@@ -84,7 +83,7 @@ class RunReader:
                 found[path.name] = self._summary(path)
             except FileNotFoundError:  # deleted meanwhile, or no run
                 continue
-            except (RunError, OSError):
+            except Exception:  # whatever stands in its files: the others can be read
                 bad.append(path.name)
         self._unreadable = tuple(sorted(bad))
         self._summaries = found
@@ -105,7 +104,7 @@ class RunReader:
         """Of those runs that can be read; the rest are left out."""
         found = {}
         for name in names:
-            with suppress(RunError, OSError):
+            with suppress(Exception):  # whatever stands in its files
                 found[name] = self._details_of(name, smoothing)
         while len(self._details) > KEPT_DETAILS + len(found):
             self._details.pop(next(iter(self._details)))

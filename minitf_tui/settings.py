@@ -16,6 +16,7 @@ from typing import Any
 from core import paths
 from core.errors import ConfigError, MinitfError
 from core.fields import check_types, default, in_choices, setting
+from minitf_tui.pacing import SHARE
 
 FILE_NAME = "settings.toml"
 OLD_SUFFIX = ".old"
@@ -35,7 +36,7 @@ class Settings:
         "braille", "what lines in plots are made of: braille, hd, full or ascii", choices=MARKERS
     )
     plot_share: float = setting(
-        0.04, "most of one processor that drawing may take, 0.005 to 0.5; training loses it"
+        SHARE, "most of one processor that drawing may take, 0.005 to 0.5; training loses it"
     )
     low_bandwidth: bool = setting(False, "look twice a second instead of 20 times: for slow lines")
 

@@ -14,6 +14,7 @@ from core.events import (
     CheckpointSaved,
     Diverged,
     Event,
+    ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
     SampleCompleted,
@@ -34,6 +35,8 @@ class Watch:
         self.history = History()
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
+        self.lr_factor = 1.0
+        """On the planned learning rate, because of returns to a checkpoint."""
         self.sample: SampleCompleted | None = None
         self.problem: MinitfError | None = None
         """What somebody should do something about."""
@@ -47,7 +50,7 @@ class Watch:
             return True
         if isinstance(event, ValidationCompleted):
             self.history.add_validation(event)
-        elif isinstance(event, RunStarted) and event.step:
+        elif isinstance(event, RunStarted):
             self._recall(event)
         return False
 
@@ -59,6 +62,8 @@ class Watch:
                 self.saved_step = event.step or None
             case CheckpointSaved():
                 self.saved_step = event.step
+            case ReturnedToCheckpoint():  # those after it are dropped
+                self.saved_step, self.lr_factor = event.to_step, event.lr_factor
             case SampleCompleted():
                 self.sample = event
             case Diverged():
@@ -84,13 +89,16 @@ class Watch:
         return self.history.seconds_left(self.started.steps, self.started.seconds)
 
     def _recall(self, started: RunStarted) -> None:
-        # By now the store has marked from where the run goes on, so that the steps which were
-        # lost with an earlier process are not among these.
+        # By now the store has marked from where the run goes on, be it from step 0, so that the
+        # steps which were lost with an earlier process are not among these.
         path = Path(started.path)
         with suppress(MinitfError, OSError):
             self.config = open_run(path).config
         with suppress(OSError, KeyError, TypeError, ValueError):  # a line that is not ours
             past = read_metrics(path)
+            returns = [event for event in past if event["event"] == "ReturnedToCheckpoint"]
+            if returns:
+                self.lr_factor = float(returns[-1]["lr_factor"])
             self.history.add_past(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:

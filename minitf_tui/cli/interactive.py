@@ -32,7 +32,7 @@ from minitf_tui.cli.arguments import (
 from minitf_tui.cli.evaluate import MACHINE
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import MISTAKE, STOPPED_BY, SUCCESS, pull
-from minitf_tui.problems import explain, quoted
+from minitf_tui.problems import escape, explain, quoted
 
 if TYPE_CHECKING:
     from core.recipes import Conversation
@@ -215,7 +215,7 @@ class Talk:
     def _settings(self) -> Iterator[str]:
         for key, flag in self._flags.items():
             value = getattr(self._conversation.sampling, key)
-            yield f"  {key.ljust(20)}{_shown(value).ljust(12)}{flag.help}"
+            yield f"  {key.ljust(20)}{escape(_shown(value)).ljust(12)}{flag.help}"
 
 
 class Reply:

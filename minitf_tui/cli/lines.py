@@ -59,9 +59,7 @@ class Pipe:
     is_live = False
 
     def __enter__(self) -> Pipe:
-        reconfigure = getattr(sys.stdin, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(encoding="utf-8", errors="surrogateescape")
+        _keep_bytes(encoding="utf-8")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +74,7 @@ class Pipe:
 
 
 class Keyboard:
-    """Lines that are typed at a prompt."""
+    """Lines that are typed at a prompt. Bytes that are no text there are kept as they are."""
 
     is_live = True
 
@@ -85,6 +83,7 @@ class Keyboard:
         self._n_before = 0
 
     def __enter__(self) -> Keyboard:
+        _keep_bytes()
         if self._readline is not None:
             self._readline.clear_history()
             self._readline.set_history_length(LONGEST_HISTORY)
@@ -120,6 +119,13 @@ class Keyboard:
             readline.append_history_file(n_new, str(path))
         else:
             readline.write_history_file(str(path))
+
+
+def _keep_bytes(**changes: str) -> None:
+    """Let stdin pass on what it cannot decode, instead of ending."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape", **changes)
 
 
 def _history_file() -> Path:

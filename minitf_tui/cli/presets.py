@@ -74,6 +74,7 @@ def _figures(name: str) -> dict[str, Any]:
         "steps": train.steps,
         "seconds": train.seconds,
         "epochs": train.epochs,
+        "tokens": train.tokens,
         **dataclasses.asdict(recipes.estimate(config)),
     }
 
@@ -103,5 +104,6 @@ def budget(config: RunConfig) -> str:
         fmt.plural(train.steps, "step") if train.steps else "",
         fmt.seconds(train.seconds) if train.seconds else "",
         f"{train.epochs:g} epochs" if train.epochs else "",
+        f"{fmt.count(train.tokens)} tokens" if train.tokens else "",
     ]
     return " or ".join(limit for limit in limits if limit)

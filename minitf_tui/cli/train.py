@@ -204,7 +204,7 @@ class TrainListener:
         """The closing words of a run that ended well."""
         assert self.finished is not None
         result = self.finished.result
-        name = _name_to_type(result)
+        name = escape(_name_to_type(result))
         parts = [reports.training(result)]
         if self.finished.reason == "finished already":
             parts.insert(

@@ -19,6 +19,7 @@ from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
 from minitf_tui.problems import unsaved
+from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.bars import Bar, Bars
 from minitf_tui.widgets.form import Form, Item, items_of
 from minitf_tui.widgets.hint import Hint
@@ -48,6 +49,8 @@ class BenchmarkPane(Pane):
         self._bench = BenchConfig()
         self._result: BenchmarkCompleted | None = None
         self._repetition = 0
+        self._drawn = -1
+        """Repetitions that are in the plot."""
         self._samples: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._bar = Progress()
         self._bars = {phase: Bars(phase, id=phase) for phase in ("decode", "prefill")}
@@ -102,6 +105,8 @@ class BenchmarkPane(Pane):
 
         if self.launch(make):
             self._bench, self._result, self._repetition = bench, None, 0
+            self._drawn = -1
+            self.pace.hurry()
             self._samples.clear()
             self._proof.display = False
             self._show_bars()
@@ -139,11 +144,12 @@ class BenchmarkPane(Pane):
             )
             right = f"{self._repetition} of {len(CACHES) * (self._bench.reps + self._bench.warmup)}"
         elif self._result:
-            line = f"{self._result.run}, step {self._result.step:,}"
+            line = clean_line(f"{self._result.run}, step {self._result.step:,}")
             right = fmt.plural(self._bench.reps, "repetition") + f" of {self._bench.n} tokens"
         elif self.error is None:
             line = "stopped before the end; b starts again"
         self._bar.show(line, self.share, right)
+        self._show_repetitions()
 
     def _doing(self) -> str:
         warmups = len(CACHES) * self._bench.warmup
@@ -163,15 +169,19 @@ class BenchmarkPane(Pane):
                 for cache, style in CACHES.items()
             ]
             self._bars[phase].show(heading, *bars)
-        self._show_repetitions()
 
     def _show_repetitions(self) -> None:
+        """The plot, where there is time for it; all that was measured once it is over."""
+        if self._drawn == self._repetition or (self.is_active and not self.pace.is_due):
+            return
         from minitf_tui.measured import scatter_figure
 
         samples = {fmt.CACHES[cache]: self._samples[cache, "decode"] for cache in CACHES}
         colours = {fmt.CACHES[cache]: style.removeprefix("$") for cache, style in CACHES.items()}
         dots = self.settings.dots
-        self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
+        with self.pace.measured():
+            self._drawn = self._repetition
+            self._plot.show(scatter_figure("decode", samples, colours, dots=dots))
 
     def _show_proof(self, event: BenchmarkCompleted) -> None:
         self._proof.display = True

@@ -17,7 +17,6 @@ from minitf_tui import format as fmt
 from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.job import Device
-from minitf_tui.pacing import Pace
 from minitf_tui.problems import unsaved
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.form import Form, Item
@@ -51,7 +50,6 @@ class EvaluatePane(Pane):
         self._settling: list[tuple[int, float]] = []
         """`(tokens, mean loss)` of the job so far; the worker appends."""
         self._drawn = 0
-        self._pace = Pace()
         self._plot = Plot(Figure(""), id="settling")
         self._bar = Progress()
         self._readout = Readout(id="result")
@@ -147,11 +145,11 @@ class EvaluatePane(Pane):
     def _draw(self) -> None:
         """The loss so far, where there is room for it and time."""
         n = len(self._settling)
-        if n == self._drawn or not self._plot.size or (self.is_active and not self._pace.is_due):
+        if n == self._drawn or not self._plot.size or (self.is_active and not self.pace.is_due):
             return
         from minitf_tui.measured import settling_figure
 
-        with self._pace.measured():
+        with self.pace.measured():
             self._drawn = n
             self._plot.show(settling_figure(self._settling[:n], dots=self.settings.dots))
 
@@ -162,11 +160,11 @@ class EvaluatePane(Pane):
 
     def _show_card(self, event: EvaluationCompleted) -> None:
         self._card.display = True
-        self._card.border_title = f"{event.run}, step {event.step:,}"
+        self._card.border_title = Content(clean_line(f"{event.run}, step {event.step:,}"))
         self._readout.show(*readings.evaluation_groups(event))
         lines = [
             Content.assemble(
-                (f"{f'{old.run}@{old.step}'[:24]:<25}", "$foreground"),
+                (f"{clean_line(f'{old.run}@{old.step}')[:24]:<25}", "$foreground"),
                 (f"{clean_line(old.text)[-24:]:<25}", "$quiet"),
                 (f"{old.result.loss:8.3f}", "$foreground"),
                 (" nats/token ", "$quiet"),

@@ -246,12 +246,14 @@ class RunsPane(Pane):
 
     async def _look(self) -> None:
         wanted, smoothing = self._plotted(), self.settings.smoothing
+        interval_s = LEAST_INTERVAL_S
         try:
             seen = await asyncio.to_thread(self._reader.look, wanted, smoothing)
+            interval_s = max(interval_s, seen.cost_s / READING_SHARE)
         finally:
             self._is_reading = False
-        if wanted == self._plotted():
-            self._due = time.monotonic() + max(LEAST_INTERVAL_S, seen.cost_s / READING_SHARE)
+            if wanted == self._plotted():
+                self._due = time.monotonic() + interval_s
         self._heard_from_disk(seen)
 
     def _heard_from_disk(self, seen: Seen) -> None:

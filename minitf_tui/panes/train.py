@@ -25,7 +25,6 @@ from core.presets import QUICK
 from minitf_tui import course, readings
 from minitf_tui.course import Plan
 from minitf_tui.job import Device
-from minitf_tui.pacing import Pace
 from minitf_tui.problems import unsaved
 from minitf_tui.widgets.curves import next_level
 from minitf_tui.widgets.hint import Hint
@@ -74,7 +73,6 @@ class TrainPane(PlanningPane):
         self.run_view = RunView()
         self._facts = Readout(id="facts")
         self._setup_share: float | None = None
-        self._pace = Pace()
         self._settings: Settings | None = None
         self._seen_state = self.state
 
@@ -225,10 +223,10 @@ class TrainPane(PlanningPane):
     def _look_at_settings(self) -> None:
         settings = self.settings
         if settings is not self._settings:
-            self._settings, self._pace.share = settings, settings.plot_share
+            self._settings = settings
             self.plan.dots = settings.dots
             self.run_view.curves.be_like(settings)
-            self._pace.hurry()
+            self.pace.hurry()
 
     # News.
 
@@ -244,13 +242,12 @@ class TrainPane(PlanningPane):
     def _hear_of_run(self, event: Event, run: Watch) -> None:
         run.hear(event)
         plan: Plan = ()
+        if isinstance(event, RunStarted | ReturnedToCheckpoint):
+            steps = run.started.steps if run.started else 0
+            plan = course.lowered(self.planned(run.config, steps), run.lr_factor)
         if isinstance(event, RunStarted):
-            plan = self.planned(run.config, event.steps)
             self._facts.show(readings.run_group(event))
             self.app.refresh_bindings()
-        elif isinstance(event, ReturnedToCheckpoint):
-            steps = run.started.steps if run.started else 0
-            plan = course.lowered(self.planned(run.config, steps), event.lr_factor)
         elif isinstance(event, CheckpointFailed):
             self.complain(unsaved(event))
         elif isinstance(event, CheckpointSaved) and isinstance(self.error, StoreError):
@@ -284,15 +281,15 @@ class TrainPane(PlanningPane):
             return
         if self.state != self._seen_state:
             self._seen_state = self.state
-            self._pace.hurry()
+            self.pace.hurry()
             self.app.refresh_bindings()
-        if self._pace.is_due:
-            with self._pace.measured():
+        if self.pace.is_due:
+            with self.pace.measured():
                 self._show()
 
     def look_again(self) -> None:
         """Show at once what changed by a key or by rare news."""
-        self._pace.hurry()
+        self.pace.hurry()
         self.tick()
 
     def _show(self) -> None:

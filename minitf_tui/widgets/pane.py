@@ -15,6 +15,7 @@ from textual.widgets import Static
 from core.config import BenchConfig, RunConfig, SamplingConfig
 from core.events import Event, SetupProgressed
 from minitf_tui.job import Device, DeviceBusyError, Job
+from minitf_tui.pacing import Pace
 from minitf_tui.problems import explain
 from minitf_tui.widgets.form import Form
 
@@ -94,6 +95,7 @@ class Pane(Container):
         self.stage = ""
         """What is being prepared; empty once the job proper has begun."""
         self._began = 0.0
+        self._pace = Pace()
         self.error: BaseException | None = None
         self.problem = Static("", id="problem", markup=False)
         """The place for problems; nothing of it shows while there are none."""
@@ -149,6 +151,12 @@ class Pane(Container):
     def change_settings(self, **changes: Any) -> None:
         """Like it another way, in every pane and the next time."""
         self.app.change_settings(**changes)  # type: ignore[attr-defined]
+
+    @property
+    def pace(self) -> Pace:
+        """When its plots may be drawn again, for the share of the processor that is granted."""
+        self._pace.share = self.settings.plot_share
+        return self._pace
 
     def use_run(self, name: str) -> None:
         """Work with that run from now on."""

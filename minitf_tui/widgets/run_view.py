@@ -11,6 +11,7 @@ from textual.containers import Container
 from core.events import CheckpointSaved, Event, ReturnedToCheckpoint, RunStarted, SampleCompleted
 from minitf_tui import readings
 from minitf_tui.course import Plan
+from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.curves import Curves
 from minitf_tui.widgets.readout import Progress, Readout
 from minitf_tui.widgets.sample import SampleBox
@@ -96,7 +97,7 @@ class RunView(Container):
             right = waited if left is None else readings.time_left(left, self._clock(left, state))
         if self._note and time.monotonic() < self._note_until:
             right = self._note
-        name = f"{run.started.run}  " if run.started else ""
+        name = f"{clean_line(run.started.run)}  " if run.started else ""
         self._bar.show(f"{name}{line}", share, right)
         self._numbers.show(
             *readings.training_groups(

@@ -186,6 +186,12 @@ def test_settings_are_listed_as_they_are_typed(talk, conversation) -> None:
     assert " off " in rows["cache"]
 
 
+def test_a_setting_cannot_reach_the_terminal(talk, conversation) -> None:
+    conversation.sampling = SamplingConfig(stop=("\U000e0001", "\x1b[2J"))
+    assert r"\U000e0001 | \x1b[2J" in talk("/set\n").err
+    assert talk("/set\n").err.replace("\n", "").isprintable()
+
+
 def test_help_names_every_command(talk, conversation) -> None:
     text = talk("/help\n").err
     found = interactive.Talk(conversation, lines.Pipe())
@@ -365,6 +371,13 @@ def test_bytes_that_are_no_text_come_through_a_pipe(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff\n"), "ascii"))
     with lines.source() as found:
         assert found.read().encode("utf-8", "surrogateescape") == b"a\xff"
+
+
+def test_bytes_that_are_no_text_come_from_a_keyboard(monkeypatch, home) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\xff\nb\n"), "utf-8"))
+    with lines.Keyboard() as found:
+        assert found.read().encode("utf-8", "surrogateescape") == b"a\xff"
+        assert found.read() == "b"
 
 
 def test_a_closed_stdin_has_no_lines(monkeypatch) -> None:

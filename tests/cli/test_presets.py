@@ -48,11 +48,12 @@ def test_json_has_the_same_figures_and_the_config(minitf):
     assert cost.items() <= shown.items()
     assert RunConfig.from_dict(shown["config"]) == preset("seed")
     assert (shown["steps"], shown["seconds"], shown["about"]) == (100, 0.0, ABOUT["seed"])
+    assert (shown["epochs"], shown["tokens"]) == (0.0, 0)
 
 
 def test_every_limit_of_a_budget_is_named():
-    config = preset("quick").with_changes(steps=1, seconds=90.0, epochs=2.5)
-    assert budget(config) == "1 step or 1 min 30 s or 2.5 epochs"
+    config = preset("quick").with_changes(steps=1, seconds=90.0, epochs=2.5, tokens=10_000)
+    assert budget(config) == "1 step or 1 min 30 s or 2.5 epochs or 10.0 k tokens"
     assert budget(preset("seed")) == "100 steps"
 
 

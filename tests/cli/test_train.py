@@ -272,6 +272,14 @@ def test_the_next_command_works_where_it_will_be_typed(minitf, recipes, make, ho
     assert "minitf generate tiny " in minitf("train").out
 
 
+def test_the_name_of_a_folder_cannot_reach_the_terminal(minitf, recipes, make, home):
+    recipes.play(make.finished("stopped", path=str(home / "a\x1b[2Jb")))
+    out = minitf("train").out
+    assert "\x1b" not in out
+    assert r"minitf train --resume 'home/a\x1b[2Jb'" in out
+    assert r"minitf generate 'home/a\x1b[2Jb'" in out
+
+
 def test_a_run_without_a_validation_says_so(minitf, recipes, make):
     recipes.play(make.finished(val_loss=None, val_perplexity=None, bits_per_byte=None))
     assert "validation  none yet" in minitf("train").out

@@ -368,7 +368,7 @@ def repetitions(reps: int = 3, warmup: int = 1) -> list[Event]:
     return events
 
 
-def benchmark_story(proof: Proof | None = None) -> list[Event]:
+def benchmark_story(proof: Proof | None = None, run: str = "python-docs-1") -> list[Event]:
     cells = tuple(
         BenchCell(
             cache=cache,
@@ -399,4 +399,4 @@ def benchmark_story(proof: Proof | None = None) -> list[Event]:
         ),
         environment={"torch": "2.13.0", "device": "cpu", "dtype": "float32", "threads": 2},
     )
-    return [*repetitions(), BenchmarkCompleted(run="python-docs-1", step=940, result=result)]
+    return [*repetitions(), BenchmarkCompleted(run=run, step=940, result=result)]

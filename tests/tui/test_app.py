@@ -33,7 +33,7 @@ from tests.tui.scripted import (
 )
 
 SIZES = [(80, 24), (120, 36), (200, 60), (60, 16)]
-NARROW = (80, 24)
+NARROW, BROAD = (80, 24), (120, 36)
 
 
 def footer(app: MinitfApp) -> str:
@@ -416,6 +416,29 @@ async def test_the_card_has_the_protocol_beside_the_number() -> None:
         await settle(pilot)
         assert "earlier" in screen_text(app)
     assert app.asked[0] == ("evaluation", "last", None, 0)  # type: ignore[attr-defined]
+
+
+async def test_the_name_of_a_folder_is_no_markup() -> None:
+    app = app_with(evaluation=Script(evaluation_story("r[link='x]y")))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("2", "e")
+        await settle(pilot)
+        assert "r[link='x]y, step 940" in screen_text(app)
+
+
+async def test_the_name_of_a_folder_cannot_reach_the_terminal() -> None:
+    name, shown = "r\x1b[2J", "r·[2J"
+    evaluations = [Script(evaluation_story(name)) for _ in range(2)]
+    benchmark = Script(benchmark_story(run=name))
+    training = Script([started(run=name), finished()])
+    app = app_with(evaluation=evaluations, benchmarking=benchmark, training=training)
+    async with app.run_test(size=BROAD) as pilot:
+        for keys in (["2", "e"], ["e"], ["3", "b"], ["1", "r"]):
+            await pilot.press(*keys)
+            await settle(pilot)
+            text = screen_text(app)
+            assert shown in text
+            assert "\x1b" not in text
 
 
 async def test_an_evaluation_shows_progress_and_stops() -> None:

@@ -109,6 +109,19 @@ def test_budget(steps: int, seconds: float, share: float, left: float | None) ->
     )
 
 
+def test_the_time_of_steps_that_were_undone_is_not_counted_to_the_others() -> None:
+    whole, returned = History(), History()
+    for n in range(1, 401):
+        returned.add_step(step(n))
+    undone = 390 * 0.095
+    for n in range(11, 41):
+        returned.add_step(step(n, train_s=undone + n * 0.095))
+    for n in range(1, 41):
+        whole.add_step(step(n))
+    assert returned.seconds_left(400, 0.0) == pytest.approx(whole.seconds_left(400, 0.0))
+    assert returned.last_step(0, undone + 38.0) == pytest.approx(400)
+
+
 def test_before_the_first_step_all_the_time_is_left() -> None:
     assert History().seconds_left(0, 90.0) == 90.0
     assert History().seconds_left(100, 0.0) is None

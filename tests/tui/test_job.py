@@ -131,6 +131,48 @@ def test_resuming_waits_until_the_device_is_free(lab: Lab) -> None:
     until(lambda: session.step > at)
 
 
+def test_a_job_that_was_paused_again_while_it_waited_stays_paused(lab: Lab) -> None:
+    job, session = paused(lab)
+    at, other = session.step, Script([step(7000)], waits=True)
+    lab.start(other, "evaluation")
+    assert other.reached_gate.wait(10)
+    job.resume()
+    until(lambda: lab.device._queue == [job])
+    job.pause()
+    assert job.state == "paused"
+    let_through(lab, other)
+    assert session.step == at
+    assert job.state == "paused"
+    job.resume()
+    until(lambda: session.step > at)
+
+
+def test_a_job_that_was_paused_before_its_turn_does_not_begin(lab: Lab) -> None:
+    first = Script([step(1)], waits=True)
+    leaving = lab.start(first)
+    assert first.reached_gate.wait(10)
+    first.stop = lambda: None  # type: ignore[method-assign]
+    leaving.stop()
+    session = Script([step(2)])
+    job = lab.start(session)
+    until(lambda: lab.device._queue == [job])
+    job.pause()
+    let_through(lab, first)
+    assert session.told == 0
+    assert job.state == "paused"
+    job.resume()
+    assert job.finished.wait(10)
+    assert session.told == 1
+
+
+def let_through(lab: Lab, session: Script) -> None:
+    """End a job, and see who takes the device then; a job of ours comes after them."""
+    session.gate.set()
+    last = Script([step(8000)])
+    until(lambda: lab.device.is_free)
+    assert lab.start(last, "evaluation").finished.wait(10)
+
+
 def test_a_job_may_start_while_another_is_on_its_way_out(lab: Lab) -> None:
     first = Script([step(1)], waits=True)
     job = lab.start(first)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from minitf_tui.pacing import LONGEST_INTERVAL_S, Pace
+from core.events import RepetitionCompleted
+from minitf_tui.pacing import LONGEST_INTERVAL_S, SHARE, Pace
+from minitf_tui.panes.benchmark import BenchmarkPane
+from minitf_tui.settings import Settings
+from minitf_tui.widgets.pane import Pane
+from tests.tui.scripted import Script, app_with, benchmark_story, evaluation_story, reach, settle
 
 
 class Clock:
@@ -45,3 +50,36 @@ def test_a_key_is_answered_at_once() -> None:
         clock.cpu += 5
     pace.hurry()
     assert pace.is_due
+
+
+def test_the_share_has_one_definition() -> None:
+    assert Settings().plot_share == Pace().share == SHARE
+
+
+@pytest.mark.parametrize("keys", ["2e", "3b"])
+async def test_a_plot_keeps_to_the_share_that_was_granted(keys: str) -> None:
+    stories = Script(evaluation_story()), Script(benchmark_story())
+    app = app_with(evaluation=stories[0], benchmarking=stories[1])
+    async with app.run_test(size=(120, 36)) as pilot:
+        app.change_settings(plot_share=0.25)
+        await pilot.press(*keys)
+        await settle(pilot)
+        assert isinstance(app.pane, Pane)
+        assert app.pane._pace.share == 0.25
+
+
+async def test_a_benchmark_is_drawn_when_its_share_is_earned_and_whole_at_its_end() -> None:
+    story, drawn = benchmark_story(), []
+    session = Script(story[:6], then=story[6:], waits=True)
+    app = app_with(benchmarking=session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("3")
+        pane = app.query_one(BenchmarkPane)
+        pane._pace = Pace(clock=lambda: 0.0, cpu=lambda: 0.0)  # the next one is never due
+        pane._plot.show = lambda figure: drawn.append(pane._repetition)  # type: ignore[method-assign]
+        await pilot.press("b")
+        await reach(pilot, session.reached_gate)
+        assert len(drawn) == 1
+        session.gate.set()
+        await settle(pilot)
+        assert drawn[-1] == sum(isinstance(event, RepetitionCompleted) for event in story)

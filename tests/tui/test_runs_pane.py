@@ -13,9 +13,11 @@ import pytest
 from textual.pilot import Pilot
 
 from core import paths
+from core.store import summary
 from core.store.files import FileLock
 from core.store.metrics import MetricsWriter
 from core.store.run import NAME_PATTERN
+from minitf_tui import comparison
 from minitf_tui.comparison import (
     COLOURS,
     comparison_figure,
@@ -111,6 +113,40 @@ async def test_the_details_of_the_highlighted_run_stand_beside_the_list() -> Non
         text = await seen(pilot)
         assert "2.250 at 60" in text
         assert "1 × 128" in text
+
+
+def test_a_run_with_odd_files_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_runs()
+    for module, reader in ((summary, "summarise"), (comparison, "curve_of")):
+        monkeypatch.setattr(module, reader, _choking_on_old_one(getattr(module, reader)))
+    found = RunReader().look(["old-one", "new-one"], 0.9)
+    assert [run.name for run in found.runs] == ["new-one"]
+    assert found.unreadable == ("old-one",)
+    assert list(found.details) == ["new-one"]
+
+
+def _choking_on_old_one(read: Any) -> Any:
+    def choke(run: Any, *others: Any) -> Any:
+        if getattr(run, "name", run) == "old-one":
+            raise TypeError("int() argument must be a number, not 'NoneType'")
+        return read(run, *others)
+
+    return choke
+
+
+async def test_the_disk_is_left_alone_for_a_while_after_a_look_that_failed() -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        pane = app.query_one(RunsPane)
+        pane._reader.look = fail  # type: ignore[method-assign]
+        pane.look_again()
+        with pytest.raises(ZeroDivisionError):
+            await pane._look()
+        assert pane._due > time.monotonic()
 
 
 async def test_a_new_run_and_a_deleted_one_are_noticed_and_the_highlight_stays() -> None:

@@ -20,9 +20,11 @@ from core.events import (
     SetupProgressed,
 )
 from core.presets import QUICK
+from core.store.metrics import MetricsWriter
 from minitf_tui.app import MinitfApp
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.widgets.curves import LEVELS, next_level
+from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import (
     Endless,
     Script,
@@ -374,6 +376,32 @@ async def test_a_resumed_run_shows_the_curves_of_its_past(tmp_path: Path) -> Non
     assert app.asked == [("resuming", "old-1")]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("at", "factor"), [(0, 1.0), (40, 0.5)])
+async def test_a_resumed_run_is_planned_by_its_own_settings_and_returns(
+    at: int, factor: float
+) -> None:
+    run = make_run("old-1", lr=0.0123, is_finished=False)
+    with MetricsWriter(run.path) as metrics:
+        if at:
+            back = {"what": "the loss is nan", "lr_factor": factor, "returns": 1}
+            metrics.write(ReturnedToCheckpoint(step=41, to_step=at, **back))
+        metrics.resumed(at, returns=1 if at else 0)
+    session = Script([started(step=at, path=str(run.path), run="old-1"), step(at + 1)], waits=True)
+    app = app_with(resuming=session)
+    async with app.run_test(size=BROAD) as pilot:
+        pane = pane_of(app)
+        pane.resume("old-1")
+        await reach(pilot, session.reached_gate)
+        await until(pilot, lambda: pane.run_view.curves.plan)
+        rates = [rate for _, rate in pane.run_view.curves.plan]
+        wanted = [rate * factor for _, rate in pane.planned(run.config, 0)]
+        assert rates == pytest.approx(wanted)
+        assert pane.watched is not None
+        assert pane.watched.history.steps["step"].tolist() == list(range(1, at + 2))
+        session.stop()
+        await settle(pilot)
+
+
 async def test_resuming_while_a_run_goes_on_is_refused_and_loses_nothing() -> None:
     session = Endless()
     app = app_with(training=session, resuming=Script([finished()]))
@@ -490,7 +518,9 @@ async def test_a_return_to_a_checkpoint_is_told_and_its_steps_replaced() -> None
     back = ReturnedToCheckpoint(
         step=21, what="the loss is nan", to_step=10, lr_factor=0.5, returns=1
     )
-    story = [started(), *(step(n) for n in range(1, 21)), back, *(step(n) for n in range(11, 16))]
+    dropped = CheckpointSaved(step=15, path="/x", save_s=0.1)
+    before, again = [step(n) for n in range(1, 21)], [step(n) for n in range(11, 16)]
+    story = [started(), *before, dropped, back, *again]
     session = Script(story, waits=True)
     app = app_with(training=session)
     async with app.run_test(size=NARROW) as pilot:
@@ -500,6 +530,7 @@ async def test_a_return_to_a_checkpoint_is_told_and_its_steps_replaced() -> None
         watched = pane_of(app).watched
         assert watched is not None
         assert watched.history.steps["step"].tolist() == list(range(1, 16))
+        assert watched.saved_step == 10
         session.stop()
         await settle(pilot)
 
