@@ -30,7 +30,7 @@ BRAILLE = range(0x2800, 0x2900)
 DOTS = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
 """Column and row of each bit of a braille cell."""
 SIZE = (120, 36)
-MIDDLE_STEP = 450
+MIDDLE_STEP = 420
 """Where the picture of a run in progress is taken."""
 
 
@@ -131,6 +131,9 @@ async def job(pilot: Pilot[Any], *keys: str) -> None:
 
 async def take_all() -> None:
     """From an empty data folder to the last picture."""
+    import core
+
+    core.train("quick", name="narrow", d_model=64, seconds=30)  # another one, to compare with
     async with opened() as (app, pilot):
         await pilot.press("r")
         train = app.pane
@@ -143,6 +146,11 @@ async def take_all() -> None:
         snap(app, "benchmark")
         await job(pilot, "4", "g")
         snap(app, "generate")
+        await pilot.press("5")
+        await pilot.pause(2)
+        await pilot.press("space", "j", "space")
+        await pilot.pause(2)
+        snap(app, "runs")
 
 
 def main() -> None:

@@ -11,12 +11,14 @@ from torch import nn
 
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
-from core.errors import CheckpointError, RunError
+from core.errors import CheckpointError, DeviceError, RunError
 from core.events import (
     RunStarted,
     SetupProgressed,
     TrainEvent,
 )
+from core.measure.machine import memory_bytes
+from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.store.checkpoint import load_moments, load_weights
@@ -191,7 +193,20 @@ def _whole_run(spec: str, what: str) -> Run:
     return find_run(spec, needs_checkpoint=False).run
 
 
+def _check_memory(config: RunConfig, device: Device) -> None:
+    """Refuse what this machine could not hold, before the system ends us for it."""
+    train, (held, _) = config.train, memory_bytes()
+    needed = training_bytes(config.model, train.batch_size, train.context)
+    if device.type == "cpu" and held is not None and needed > held:
+        raise DeviceError(
+            f"Training would take about {needed >> 30} GiB of memory; the machine has"
+            f" {held >> 30}.",
+            hint="Try a smaller model, batch_size, context or vocab_size.",
+        )
+
+
 def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> _Parts:
+    _check_memory(config, device)
     return _Parts(
         text=text,
         device=device,

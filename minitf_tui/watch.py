@@ -51,7 +51,9 @@ class Watch:
         if isinstance(event, ValidationCompleted):
             self.history.add_validation(event)
         elif isinstance(event, RunStarted):
-            self._recall(event)
+            self._recall(event.path)
+        elif isinstance(event, RunFinished) and event.reason == "finished already":
+            self._recall(event.result.path)  # it has not started again, and has a past
         return False
 
     def hear(self, event: Event) -> None:
@@ -88,10 +90,10 @@ class Watch:
             return None
         return self.history.seconds_left(self.started.steps, self.started.seconds)
 
-    def _recall(self, started: RunStarted) -> None:
+    def _recall(self, folder: str) -> None:
         # By now the store has marked from where the run goes on, be it from step 0, so that the
         # steps which were lost with an earlier process are not among these.
-        path = Path(started.path)
+        path = Path(folder)
         with suppress(MinitfError, OSError):
             self.config = open_run(path).config
         with suppress(OSError, KeyError, TypeError, ValueError):  # a line that is not ours

@@ -703,3 +703,15 @@ def test_a_file_that_goes_while_we_look_does_not_break_the_list(
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda folder: [*walk(folder), (folder, [], ["gone"])])
     assert list_runs()[0].size_bytes > 0
+
+
+def test_what_this_machine_cannot_hold_is_refused_before_there_is_a_run(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.launch.memory_bytes", lambda: (3 << 30, None))
+    large = config.with_changes(batch_size=2_000_000)
+    assert refused(recipes.training(large, name="large"), DeviceError) == (
+        "Training would take about 129 GiB of memory; the machine has 3.",
+        "Try a smaller model, batch_size, context or vocab_size.",
+    )
+    assert list_runs() == []

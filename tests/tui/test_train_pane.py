@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -546,3 +547,33 @@ async def test_spikes_and_gaps_do_not_hurt() -> None:
             await pilot.press("o")
             await pilot.pause()
         assert "loss, nats/token" in screen_text(app)
+
+
+async def test_a_finished_run_shows_its_own_past_not_that_of_the_run_before() -> None:
+    run = make_run("done-1", steps=40)
+    over = finished("finished already")
+    over = replace(over, result=replace(over.result, run="done-1", path=str(run.path)))
+    app = app_with(training=Script(training_story(120)), resuming=Script([over]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        pane_of(app).resume("done-1")
+        await settle(pilot)
+        watched = pane_of(app).watched
+        assert watched is not None
+        assert watched.history.steps.last("step") == 40
+
+
+async def test_a_pause_saves_so_that_other_panes_have_the_model_as_it_is() -> None:
+    session = Endless()
+    app = app_with(training=session)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: session.step > 2)
+        await pilot.press("p")
+        await until(pilot, lambda: app.pane.state == "paused")
+        watched = pane_of(app).watched
+        await until(pilot, lambda: watched is not None and watched.saved_step == session.step)
+        assert app.pane.state == "paused"
+        await pilot.press("s")
+        await settle(pilot)
