@@ -122,6 +122,11 @@ async def until(pilot: Pilot[Any], is_so: Callable[[], bool], seconds: float = 6
     await pilot.pause(0.5)
 
 
+def steps_of(pane: Any) -> int:
+    """Steps that the Train pane has been told of."""
+    return len(pane.watched.history.steps) if pane.watched else 0
+
+
 async def job(pilot: Pilot[Any], *keys: str) -> None:
     """Press keys and wait for the job that they begin."""
     await pilot.press(*keys)
@@ -137,7 +142,7 @@ async def take_all() -> None:
     async with opened() as (app, pilot):
         await pilot.press("r")
         train = app.pane
-        await until(pilot, lambda: bool(train.history and len(train.history.steps) > MIDDLE_STEP))
+        await until(pilot, lambda: steps_of(train) > MIDDLE_STEP)
         snap(app, "train")
         await until(pilot, lambda: not train.is_active)
         await job(pilot, "2", "e")
