@@ -57,7 +57,7 @@ class TrainPane(PlanningPane):
             key_display="f",
             tooltip="train for 3 seconds, to tell how long a run takes",
         ),
-        Binding("p", "pause", "pause", tooltip="pause or go on; the device is free meanwhile"),
+        Binding("p", "pause", "pause", tooltip="pause and save, or go on; the device is free"),
         Binding("n", "step", "step", tooltip="take one step and pause again"),
         Binding("w", "save", "save", tooltip="save a checkpoint now"),
         Binding("s", "stop", "stop", tooltip="save and stop"),
