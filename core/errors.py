@@ -7,7 +7,9 @@
     ├── RunError          a run is missing, exists already, or is in use
     ├── CheckpointError   a checkpoint is missing, damaged or from another model
     ├── StoreError        a file or folder cannot be made or written
-    └── DeviceError       the requested device or dtype is not available
+    ├── DeviceError       the requested device or dtype is not available
+    ├── ExportError       a model cannot be written for another program
+    └── FormatError       a file of another program is damaged, or asks for what we lack
 
 `str(error)` is one sentence for a person; `error.hint` says what to try next.
 Anything else that escapes from core is a bug, and is shown with its traceback.
@@ -53,6 +55,14 @@ class StoreError(MinitfError):
 
 class DeviceError(MinitfError):
     """The requested device or dtype is not available."""
+
+
+class ExportError(MinitfError):
+    """A model cannot be written for another program: a switch of it is unknown there."""
+
+
+class FormatError(MinitfError):
+    """A file of another program is damaged, or holds a model that minitf cannot compute."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -24,14 +25,13 @@ from core.probes import make_probes
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
-from core.store.rates import FILE_NAME as RATES_FILE
 from core.store.rates import (
     forget_given_rates,
     given_rates,
+    keep_rates,
     rates_of_steps,
     rates_still_given,
     rates_to_repeat,
-    to_json,
 )
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
@@ -119,8 +119,7 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     if wishes.is_stopping():
         return
     provenance = _provenance(parts, config) | {"replay_of": source.name}
-    files = {RATES_FILE: to_json(rates)}
-    run = create_run(name, config, provenance, text.tokenizer.to_json(), files)
+    run = create_run(name, config, provenance, text.tokenizer.to_json(), partial(keep_rates, rates))
     with run.lock():
         yield from _session(run, parts, clock, None, wishes, given_rates(run)).run()
 

@@ -106,6 +106,6 @@ def _opened(ref: RunRef, where: Device) -> OpenRun:
             f" its model {config.vocab_size}.",
             hint="Restore its tokenizer.json or run.toml.",
         )
-    model = Transformer(config).to(where.type)
+    model = Transformer(config, seed=None).to(where.type)
     load_weights(ref.run, ref.step, model)
     return OpenRun(ref.run, ref.step, model.eval(), tokenizer, where)

@@ -35,6 +35,7 @@ from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.training_sessions import forecasting, replaying, resuming, training
+from core.transfers import exporting, importing
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
@@ -51,8 +52,10 @@ __all__ = [
     "estimate",
     "evaluation",
     "examination",
+    "exporting",
     "forecasting",
     "generation",
+    "importing",
     "planned_lr",
     "replaying",
     "resuming",

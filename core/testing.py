@@ -35,6 +35,13 @@ MODEL_SWITCHES: dict[str, dict[str, Any]] = {
     "tied": {"tied_head": True},
     "bias": {"bias": True},
     "softcap": {"logit_softcap": 5.0},
+    "gelu_tanh": {"activation": "gelu_tanh"},
+    "wide heads": {"d_head": 12},
+    "part of rope": {"rope_dims": 4},
+    "linear rope": {"rope_scaling": "linear", "rope_factor": 2.0},
+    "llama3 rope": {"rope_scaling": "llama3", "rope_factor": 4.0, "rope_original_len": 12},
+    "large epsilon": {"norm_eps": 0.1},
+    "parallel": {"parallel": True, "bias": True},
     "llama": {"norm": "rmsnorm", "activation": "swiglu", "n_kv_heads": 2},
     "gpt2": {"positions": "learned", "activation": "gelu", "bias": True, "tied_head": True},
     "all at once": {

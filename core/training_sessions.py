@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from core import paths
 from core.config import RunConfig
 from core.events import ForecastEvent, SetupProgressed, TrainEvent
 from core.jobs import Job, TrainingJob
@@ -34,7 +33,9 @@ def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
     """A new run. Without a name it is called after its corpus."""
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        _check_place(name)
+        from core.store.run import check_place
+
+        check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_new
@@ -70,7 +71,9 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
     metrics record: the same weights, bit for bit, on the same machine and versions."""
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        _check_place(name)
+        from core.store.run import check_place
+
+        check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
         from core.launch import launch_replay
@@ -78,13 +81,3 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
         yield from launch_replay(run, name, wishes)
 
     return TrainingJob(work)
-
-
-def _check_place(name: str | None) -> None:
-    """Before the work: a new run may have that name, and can be written at all."""
-    from core.store.files import check_writable
-    from core.store.run import check_new_name
-
-    if name is not None:
-        check_new_name(name)
-    check_writable(paths.runs_dir())

@@ -22,6 +22,7 @@ from core.events.measuring import (
     RepetitionCompleted,
     ReportFailed,
 )
+from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     CheckpointDue,
@@ -66,6 +67,8 @@ BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | Re
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
+ExportEvent = SetupProgressed | ExportCompleted
+ImportEvent = SetupProgressed | ImportCompleted
 Event = (
     TrainEvent
     | EvaluationEvent
@@ -74,6 +77,8 @@ Event = (
     | ForecastEvent
     | MachineEvent
     | TokenizationEvent
+    | ExportEvent
+    | ImportEvent
 )
 
 __all__ = [
@@ -90,6 +95,9 @@ __all__ = [
     "EvaluationEvent",
     "EvaluationProgressed",
     "Event",
+    "Export",
+    "ExportCompleted",
+    "ExportEvent",
     "Forecast",
     "ForecastCompleted",
     "ForecastEvent",
@@ -99,6 +107,9 @@ __all__ = [
     "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
+    "Import",
+    "ImportCompleted",
+    "ImportEvent",
     "Machine",
     "MachineEvent",
     "MachineExamined",

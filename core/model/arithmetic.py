@@ -28,7 +28,8 @@ def _block_parameters(config: ModelConfig) -> int:
     """Of one block, its norms over d_model left out."""
     d, hidden, bias = config.d_model, config.hidden_dim, config.bias
     kv = config.kv_heads * config.head_dim
-    attention = 2 * d * d + 2 * d * kv + bias * (2 * d + 2 * kv)
+    q = config.n_heads * config.head_dim
+    attention = 2 * d * q + 2 * d * kv + bias * (q + d + 2 * kv)
     attention += 2 * config.head_dim * config.qk_norm
     n_up = 2 if config.activation == "swiglu" else 1
     return attention + (n_up + 1) * d * hidden + bias * (n_up * hidden + d)
@@ -39,9 +40,10 @@ def flops_per_token(config: ModelConfig, context: int) -> int:
     `context`-token window. Multiply and add count apart; norms and softmax are left out."""
     d, kv = config.d_model, config.kv_heads * config.head_dim
     n_up = 2 if config.activation == "swiglu" else 1
-    matrices = config.n_layers * (2 * d * d + 2 * d * kv + (n_up + 1) * d * config.hidden_dim)
+    q = config.n_heads * config.head_dim
+    matrices = config.n_layers * (2 * d * q + 2 * d * kv + (n_up + 1) * d * config.hidden_dim)
     mean_depth = (context + 1) / 2
-    attention = 4 * config.n_layers * d * mean_depth
+    attention = 4 * config.n_layers * q * mean_depth
     return round(2 * (matrices + d * config.vocab_size) + attention)
 
 
@@ -65,7 +67,8 @@ def training_bytes(config: ModelConfig, batch_size: int, context: int) -> int:
 def _activations_per_token(config: ModelConfig) -> int:
     d, kv = config.d_model, config.kv_heads * config.head_dim
     n_wide = {"swiglu": 4, "relu": 2}.get(config.activation, 3)
-    rotated = (d + kv) if config.positions == "rope" else 0
-    block = 6 * d + 2 * kv + rotated + n_wide * config.hidden_dim
+    q = config.n_heads * config.head_dim
+    rotated = (q + kv) if config.positions == "rope" else 0
+    block = 4 * d + 2 * q + 2 * kv + rotated + n_wide * config.hidden_dim
     # Logits, their log-softmax and their gradient are each a full row of the vocabulary.
     return config.n_layers * block + 2 * d + 3 * config.vocab_size

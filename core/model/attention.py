@@ -2,7 +2,7 @@
 
 Shape suffixes, one letter per axis, in order:
     B batch · T new positions · S all positions held (S >= T)
-    D d_model · N n_heads · K n_kv_heads · H head_dim
+    D d_model · N n_heads · K n_kv_heads · H head_dim · R numbers of a head that rope turns
 
 Invariant: a position sees itself and earlier ones, never a later one, whatever the split
 of a sequence into calls.
@@ -20,11 +20,10 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 from core.model.kv_cache import LayerCache
-from core.model.norm import EPSILON
 from core.model.positions import rotate
 
 Rotation = tuple[Tensor, Tensor]
-"""(cos_TH, sin_TH) of the new positions."""
+"""(cos_TR, sin_TR) of the new positions."""
 
 
 class CausalSelfAttention(nn.Module):
@@ -36,13 +35,16 @@ class CausalSelfAttention(nn.Module):
         self.n_kv_heads = config.kv_heads
         self.head_dim = config.head_dim
         self.dropout = config.dropout
-        kv_dim = config.kv_heads * config.head_dim
-        self.q_proj = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        q_dim, kv_dim = (n * config.head_dim for n in (config.n_heads, config.kv_heads))
+        self.q_proj = nn.Linear(config.d_model, q_dim, bias=config.bias)
         self.k_proj = nn.Linear(config.d_model, kv_dim, bias=config.bias)
         self.v_proj = nn.Linear(config.d_model, kv_dim, bias=config.bias)
-        self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.bias)
-        self.q_norm = nn.RMSNorm(config.head_dim, eps=EPSILON) if config.qk_norm else None
-        self.k_norm = nn.RMSNorm(config.head_dim, eps=EPSILON) if config.qk_norm else None
+        self.o_proj = nn.Linear(q_dim, config.d_model, bias=config.bias)
+        self.q_norm = self.k_norm = None
+        if config.qk_norm:
+            self.q_norm, self.k_norm = (
+                nn.RMSNorm(config.head_dim, eps=config.norm_eps) for _ in range(2)
+            )
 
     def forward(
         self, x_BTD: Tensor, rotation: Rotation | None = None, cache: LayerCache | None = None
@@ -57,8 +59,8 @@ class CausalSelfAttention(nn.Module):
         Returns:
             Tensor of shape (B, T, D), to be added to the residual stream.
         """
-        q_BTD, k, v = self._project(x_BTD)
-        q_BNTH = self._split_heads(q_BTD, self.n_heads)
+        q, k, v = self._project(x_BTD)
+        q_BNTH = self._split_heads(q, self.n_heads)
         k_BKSH = self._split_heads(k, self.n_kv_heads)
         v_BKSH = self._split_heads(v, self.n_kv_heads)
         if self.q_norm is not None and self.k_norm is not None:

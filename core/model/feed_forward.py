@@ -21,9 +21,15 @@ def squared_relu(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by the approximation that GPT-2 was trained with (arXiv:1606.08415 §2)."""
+    return F.gelu(x, approximate="tanh")
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
+    "gelu_tanh": gelu_tanh,
     "relu2": squared_relu,
 }
 

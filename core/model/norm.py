@@ -9,11 +9,9 @@ from torch import nn
 
 from core.config import ModelConfig
 
-EPSILON = 1e-5
-
 
 def make_norm(config: ModelConfig) -> nn.Module:
     """The norm that the config names, over d_model."""
     if config.norm == "rmsnorm":
-        return nn.RMSNorm(config.d_model, eps=EPSILON)
-    return nn.LayerNorm(config.d_model, eps=EPSILON, bias=config.bias)
+        return nn.RMSNorm(config.d_model, eps=config.norm_eps)
+    return nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=config.bias)

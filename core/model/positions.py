@@ -1,38 +1,68 @@
 """How a token knows its place: rotary, sinusoidal, learned, or not at all.
 
-Shape suffixes: B batch · T new positions · N heads · H head_dim · D d_model.
+Shape suffixes: B batch · T new positions · N heads · H head_dim · R numbers of a head that
+are turned · D d_model.
 
 Invariant: row p of every table belongs to absolute position p, so a cached step that starts
 at position p slices the same rows as one full pass.
 
 Sources: rotary, arXiv:2104.09864 §3.2.2, in the half-split layout of GPT-NeoX and Llama;
-sinusoidal, arXiv:1706.03762 §3.5.
+of a part of each head, arXiv:2204.06745 §2.1; stretched evenly, arXiv:2306.15595; by wavelength
+("llama3"), arXiv:2407.21783 §3.4.2 and the reference code published with it; sinusoidal,
+arXiv:1706.03762 §3.5.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from core.config import ModelConfig
 
-def rope_tables(max_seq_len: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+LONG_WAVES, SHORT_WAVES = 1.0, 4.0
+"""Of llama3: waves that fit less often than the one into the original context are stretched,
+those that fit more often than the other are not."""
+
+
+def rope_tables(config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotation angles.
 
     Returns:
-        Two float32 tensors of shape (max_seq_len, head_dim); both halves of the last axis
-        hold the same angles, slowest last.
+        Two float32 tensors of shape (max_seq_len, R), R the numbers of a head that are turned;
+        both halves of the last axis hold the same angles, slowest last.
     """
-    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-    angle = torch.arange(max_seq_len, dtype=torch.float64)[:, None] * frequency
+    frequency = rope_frequencies(config)
+    angle = torch.arange(config.max_seq_len, dtype=torch.float64)[:, None] * frequency
     angle = torch.cat([angle, angle], dim=-1)
     return angle.cos().float(), angle.sin().float()
 
 
-def rotate(x_BNTH: Tensor, cos_TH: Tensor, sin_TH: Tensor) -> Tensor:
-    """Turn each pair (h, h + H/2) by the angle of its position; lengths are kept."""
+def rope_frequencies(config: ModelConfig) -> Tensor:
+    """Radians a position of each pair, fastest first, float64 of shape (R / 2,)."""
+    n = config.rope_dims or config.head_dim
+    frequency = config.rope_theta ** (-torch.arange(0, n, 2, dtype=torch.float64) / n)
+    if config.rope_scaling == "none":
+        return frequency
+    stretched = frequency / config.rope_factor
+    if config.rope_scaling == "linear":
+        return stretched
+    waves = config.rope_original_len * frequency / (2 * math.pi)
+    kept = ((waves - LONG_WAVES) / (SHORT_WAVES - LONG_WAVES)).clamp(0, 1)
+    return kept * frequency + (1 - kept) * stretched
+
+
+def rotate(x_BNTH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    """Turn each pair (r, r + R/2) by the angle of its position; lengths are kept. What a head
+    has behind its first R numbers stays as it is."""
+    n_turned = cos_TR.size(-1)
+    if n_turned < x_BNTH.size(-1):
+        head, rest = x_BNTH.tensor_split([n_turned], dim=-1)
+        return torch.cat([rotate(head, cos_TR, sin_TR), rest], dim=-1)
     first, second = x_BNTH.chunk(2, dim=-1)
     turned_BNTH = torch.cat([-second, first], dim=-1)
-    return (x_BNTH * cos_TH + turned_BNTH * sin_TH).to(x_BNTH.dtype)
+    return (x_BNTH * cos_TR + turned_BNTH * sin_TR).to(x_BNTH.dtype)
 
 
 def sinusoidal_table(max_seq_len: int, d_model: int) -> Tensor:

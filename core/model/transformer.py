@@ -8,7 +8,8 @@ Shape suffixes, one letter per axis, in order:
 Invariant: the logits at a position depend on the tokens up to it and on nothing else, and
 are the same whether the sequence came in one call or in many with a cache.
 
-Sources: arXiv:1706.03762 §3; pre-norm, arXiv:2002.04745; tied head, arXiv:1608.05859;
+Sources: arXiv:1706.03762 §3; pre-norm, arXiv:2002.04745; attention and feed-forward side by
+side, arXiv:2204.06745 §2.1; tied head, arXiv:1608.05859;
 logit soft-capping, arXiv:2408.00118 §2.
 """
 
@@ -28,11 +29,12 @@ from core.model.positions import rope_tables, sinusoidal_table
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each added to the residual stream."""
+    """Attention, then feed-forward, or both at once, each added to the residual stream."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.is_pre_norm = config.norm_place == "pre"
+        self.is_parallel = config.parallel
         self.attention_norm = make_norm(config)
         self.attention = CausalSelfAttention(config)
         self.feed_forward_norm = make_norm(config)
@@ -43,6 +45,9 @@ class Block(nn.Module):
         """Shape (B, T, D)."""
         if self.is_pre_norm:
             mixed_BTD = self.attention(self.attention_norm(x_BTD), rotation, cache)
+            if self.is_parallel:
+                widened_BTD = self.feed_forward(self.feed_forward_norm(x_BTD))
+                return x_BTD + self.dropout(mixed_BTD) + self.dropout(widened_BTD)
             x_BTD = x_BTD + self.dropout(mixed_BTD)
             return x_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BTD)))
         mixed_BTD = self.attention(x_BTD, rotation, cache)
@@ -53,8 +58,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Token ids in, logits of the next token out."""
 
-    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
-        """Build with fresh weights that depend on `config` and `seed` alone.
+    def __init__(self, config: ModelConfig, *, seed: int | None = 0) -> None:
+        """Build with fresh weights that depend on `config` and `seed` alone; without a seed
+        with any, for those who have weights.
 
         Raises:
             ConfigError: the config does not say how many token ids there are.
@@ -72,7 +78,8 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self._make_positions(config)
-        init_weights(self, seed=seed)
+        if seed is not None:
+            init_weights(self, seed=seed)
 
     def forward(
         self, ids_BT: Tensor, cache: KVCache | None = None, *, last_only: bool = False
@@ -125,15 +132,15 @@ class Transformer(nn.Module):
 class RopeTable(nn.Module):
     """The rotation angles, on the model's device."""
 
-    cos_SH: Tensor
-    sin_SH: Tensor
+    cos_SR: Tensor
+    sin_SR: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        cos_SH, sin_SH = rope_tables(config.max_seq_len, config.head_dim, config.rope_theta)
-        self.register_buffer("cos_SH", cos_SH, persistent=False)
-        self.register_buffer("sin_SH", sin_SH, persistent=False)
+        cos_SR, sin_SR = rope_tables(config)
+        self.register_buffer("cos_SR", cos_SR, persistent=False)
+        self.register_buffer("sin_SR", sin_SR, persistent=False)
 
     def rows(self, start: int, end: int) -> Rotation:
         """Cosines and sines of positions `start` … `end - 1`."""
-        return self.cos_SH[start:end], self.sin_SH[start:end]
+        return self.cos_SR[start:end], self.sin_SR[start:end]

@@ -25,9 +25,18 @@ from torch import Tensor, nn
 
 from core.errors import CheckpointError
 from core.store.files import new_folder, remove_folder, write_atomically, write_synced
-from core.store.run import FORMAT, Run
+from core.store.run import FORMAT, Run, checkpoint_folder
 
 KEPT_CHECKPOINTS = 2
+_NOTHING_DONE: dict[str, Any] = {
+    "step": 0,
+    "tokens": 0,
+    "best_loss": None,
+    "last_validation": None,
+    "validation": None,
+    "spent_s": {},
+}
+"""The state of a checkpoint before the first step."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _OS_ERROR = re.compile(r"os error (\d+)")
 
@@ -78,6 +87,22 @@ def _write(path: Path, model: nn.Module, optimizer: Optimizer, text: str) -> Non
         write_synced(folder / "state.json", text.encode())
 
 
+def write_first_checkpoint(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Step 0 of a run that is being made: weights that came from elsewhere, without moments.
+
+    Args:
+        folder: of the run; nobody sees it yet.
+        weights: by parameter name, float32.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    path = checkpoint_folder(folder, 0)
+    path.mkdir(parents=True)
+    _save_tensors(path / "model.safetensors", weights)
+    write_synced(path / "state.json", json.dumps({"format": FORMAT, **_NOTHING_DONE}).encode())
+
+
 def load_weights(run: Run, step: int, model: nn.Module) -> None:
     """Fill `model` with a checkpoint's weights.
 
@@ -93,11 +118,14 @@ def load_weights(run: Run, step: int, model: nn.Module) -> None:
 
 
 def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
-    """Fill `optimizer` with a checkpoint's moments.
+    """Fill `optimizer` with a checkpoint's moments. At step 0 they are zero, as in a new
+    optimiser, and weights that came from elsewhere have no file of them.
 
     Raises:
         CheckpointError: they are missing, damaged or of another model.
     """
+    if step == 0 and not (run.checkpoint_path(0) / "state.safetensors").exists():
+        return
     tensors = _load_tensors(run, step, "state.safetensors")
     try:
         optimizer.load_state(tensors)

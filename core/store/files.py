@@ -111,6 +111,29 @@ def new_folder(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+@contextmanager
+def new_place(path: Path) -> Iterator[Path]:
+    """A name beside `path` under which to make a file or a folder, which becomes `path` when the
+    block ends well. What was at `path` goes then, and not before.
+
+    Raises:
+        StoreError: the folder that is to hold it cannot be made.
+    """
+    make_folder(path.parent)
+    partial = _partial(path)
+    try:
+        yield partial
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 def remove_folder(path: Path) -> None:
     """Take it away at once, then delete what it held."""
     doomed = _partial(path)

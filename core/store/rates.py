@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import RunError
+from core.store.files import write_synced
 from core.store.metrics import read_lines, read_metrics
 from core.store.run import Run
 
@@ -59,9 +60,10 @@ def rates_of_steps(run: Run) -> list[float]:
     return [event["lr"] for event in steps]
 
 
-def to_json(rates: Sequence[float]) -> bytes:
-    """The content of rates.json."""
-    return json.dumps({"format": FORMAT, "rates": list(rates)}).encode()
+def keep_rates(rates: Sequence[float], folder: Path) -> None:
+    """Write rates.json into a run's folder."""
+    data = json.dumps({"format": FORMAT, "rates": list(rates)}).encode()
+    write_synced(folder / FILE_NAME, data)
 
 
 def given_rates(run: Run) -> dict[int, float]:

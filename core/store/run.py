@@ -17,7 +17,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from core import paths
 from core.config import BUDGETS, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, StoreError
 from core.store.files import (
+    check_writable,
     locked,
     new_folder,
     remove_folder,
@@ -68,7 +69,7 @@ class Run:
 
     def checkpoint_path(self, step: int) -> Path:
         """Where the checkpoint of that step is, or would be."""
-        return self.path / "checkpoints" / f"step-{step:08d}"
+        return checkpoint_folder(self.path, step)
 
     def checkpoint_steps(self) -> list[int]:
         """Steps that have a whole checkpoint, ascending."""
@@ -143,18 +144,27 @@ class Run:
         return found
 
 
+def checkpoint_folder(run_folder: Path, step: int) -> Path:
+    """Where in a run's folder the checkpoint of that step is, or would be."""
+    return run_folder / "checkpoints" / f"step-{step:08d}"
+
+
 def create_run(
     name: str | None,
     config: RunConfig,
     provenance: Mapping[str, Any],
     tokenizer_json: str,
-    files: Mapping[str, bytes] | None = None,
+    fill: Callable[[Path], object] | None = None,
+    *,
+    stem: str = "",
 ) -> Run:
     """Make the folder. Without a name it is called after its corpus and counted. What killed
     processes left half done, here and in the cache, goes first.
 
     Args:
-        files: more of them, by name.
+        fill: writes more into the folder, which nobody sees before it returns; what it raises
+            leaves nothing behind.
+        stem: what a run without a name is called after instead of its corpus.
 
     Raises:
         RunError: the name is taken or not a name, or a setting is no text that can be kept.
@@ -164,7 +174,7 @@ def create_run(
     _check_readable(text)
     for shared in (paths.runs_dir(), *map(paths.cache_dir().joinpath, CACHES)):
         sweep(shared, untouched_s=LEFT_ALONE_S)
-    for candidate in [name] if name else _free_names(config.text.corpus):
+    for candidate in [name] if name else _free_names(stem or run_stem(config.text.corpus)):
         if name:
             check_new_name(candidate)
         path = paths.runs_dir() / candidate
@@ -172,8 +182,8 @@ def create_run(
             with new_folder(path) as folder:
                 write_synced(folder / "run.toml", text)
                 write_synced(folder / "tokenizer.json", tokenizer_json.encode())
-                for file_name, data in (files or {}).items():
-                    write_synced(folder / file_name, data)
+                if fill is not None:
+                    fill(folder)
         except OSError:
             if path.exists():  # somebody was faster
                 continue
@@ -207,6 +217,18 @@ def check_new_name(name: str) -> None:
         )
     if (paths.runs_dir() / name).exists():
         raise _taken(name)
+
+
+def check_place(name: str | None) -> None:
+    """Before the work: a new run may have that name, and can be written at all.
+
+    Raises:
+        RunError: it may not.
+        StoreError: it cannot.
+    """
+    if name is not None:
+        check_new_name(name)
+    check_writable(paths.runs_dir())
 
 
 def open_run(path: Path) -> Run:
@@ -266,8 +288,8 @@ def _check_readable(run_toml: bytes) -> None:
         ) from error
 
 
-def _free_names(corpus: str) -> Iterator[str]:
-    stem = re.sub(r"[^a-z0-9]+", "-", run_stem(corpus).lower()).strip("-")[:40] or "run"
+def _free_names(stem: str) -> Iterator[str]:
+    stem = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "run"
     taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
     for n in range(1, 1_000_000):
         if f"{stem}-{n}" not in taken:

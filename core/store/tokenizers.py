@@ -43,7 +43,11 @@ def tokenizer_of(run: Run) -> Tokenizer:
         TokenizerError: it is damaged.
     """
     try:
-        return load_tokenizer(run.tokenizer_path.read_text(encoding="utf-8"))
+        return load_tokenizer(
+            run.tokenizer_path.read_text(encoding="utf-8"),
+            vocab_size=run.config.model.vocab_size,
+            end_ids=run.provenance.get("end_ids", ()),
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(
             f"The tokenizer of {run.name} cannot be read: {error}.",

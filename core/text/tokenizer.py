@@ -36,7 +36,9 @@ class Tokenizer(ABC):
     """Turns text into ids in [0, vocab_size) and back."""
 
     kind: str
-    """"char", "byte" or "bpe"."""
+    """"char", "byte", "bpe", or "imported"."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens after which a model has said all; ours have none."""
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
         self._token_bytes = list(token_bytes)
@@ -65,6 +67,14 @@ class Tokenizer(ABC):
             if part
         ]
         return np.concatenate(ids) if ids else np.empty(0, np.int64)
+
+    def encode_prompt(self, text: str | bytes) -> Ids:
+        """Ids of a text with which all begins, and what the model wants to see before it.
+
+        Raises:
+            TokenizerError: the tokenizer has no token for part of the text.
+        """
+        return self.encode(text)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """Ids of the text that `pieces` are when they are put together, in parts; in memory
@@ -212,8 +222,12 @@ def train_bpe(texts: str | Iterable[str], vocab_size: int) -> BpeTokenizer:
     return BpeTokenizer(tokenizer_json.learn_merges(parts, vocab_size))
 
 
-def load_tokenizer(source: str) -> Tokenizer:
+def load_tokenizer(source: str, *, vocab_size: int = 0, end_ids: Sequence[int] = ()) -> Tokenizer:
     """Read a `tokenizer.json` that one of ours wrote.
+
+    Args:
+        vocab_size: of the model; an imported one may have more ids than its tokenizer.
+        end_ids: tokens after which the model has said all.
 
     Raises:
         TokenizerError: it is not one.

@@ -70,7 +70,7 @@ def test_attention_is_pytorchs_multi_head_attention(bias: bool) -> None:
 def test_attention_is_the_formula(n_kv_heads: int, qk_norm: bool, is_rotated: bool) -> None:
     """softmax(q k / sqrt(H)) v, head by head and place by place."""
     attention = make_attention(n_kv_heads=n_kv_heads, qk_norm=qk_norm)
-    rotation = rope_tables(7, 8, 10_000.0) if is_rotated else None
+    rotation = rope_tables(tiny_model_config(max_seq_len=7, d_head=8)) if is_rotated else None
     x_TD = torch.randn(7, 32)
 
     def heads(projection: nn.Linear, norm: nn.Module | None = None) -> torch.Tensor:

@@ -10,6 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.model.positions import rope_tables, rotate, sinusoidal_table
+from core.testing import tiny_model_config
+
+
+def tables(max_seq_len: int, head_dim: int, theta: float) -> tuple[torch.Tensor, torch.Tensor]:
+    config = tiny_model_config(max_seq_len=max_seq_len, d_head=head_dim, rope_theta=theta)
+    return rope_tables(config)
 
 
 @pytest.mark.parametrize("theta", [10_000.0, 100.0])
@@ -20,13 +26,13 @@ def test_rope_turns_complex_numbers(theta: float) -> None:
     turn = torch.exp(1j * torch.arange(50, dtype=torch.float64)[:, None] * frequency)
     turned = torch.complex(x[:, :8], x[:, 8:]) * turn
     expected = torch.cat([turned.real, turned.imag], dim=1)
-    found = rotate(x, *rope_tables(50, 16, theta))
+    found = rotate(x, *tables(50, 16, theta))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @given(shift=st.integers(0, 40), distance=st.integers(0, 20))
 def test_rope_knows_distances_alone(shift: int, distance: int) -> None:
-    cos, sin = (t.double() for t in rope_tables(64, 8, 100.0))
+    cos, sin = (t.double() for t in tables(64, 8, 100.0))
     generator = torch.Generator().manual_seed(0)
     q, k = torch.randn(2, 1, 8, dtype=torch.float64, generator=generator)
 
@@ -39,7 +45,7 @@ def test_rope_knows_distances_alone(shift: int, distance: int) -> None:
 
 def test_rope_keeps_lengths_and_the_first_position() -> None:
     x = torch.randn(10, 8)
-    turned = rotate(x, *rope_tables(10, 8, 10_000.0))
+    turned = rotate(x, *tables(10, 8, 10_000.0))
     torch.testing.assert_close(turned.norm(dim=1), x.norm(dim=1))
     assert torch.equal(turned[0], x[0])
     assert not torch.allclose(turned[1], x[1], atol=0.1)
@@ -47,7 +53,7 @@ def test_rope_keeps_lengths_and_the_first_position() -> None:
 
 def test_rope_tables_are_exact_far_out() -> None:
     """In float32 an angle of 100,000 would be off by 0.004."""
-    cos, _ = rope_tables(100_001, 4, 10_000.0)
+    cos, _ = tables(100_001, 4, 10_000.0)
     assert cos[100_000, 0].item() == pytest.approx(math.cos(100_000), abs=1e-6)
     assert cos[100_000, 1].item() == pytest.approx(math.cos(100_000 / 100), abs=1e-6)
 

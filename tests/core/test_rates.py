@@ -10,7 +10,7 @@ import pytest
 
 from core.presets import preset
 from core.store.metrics import read_metrics
-from core.store.rates import forget_given_rates, rates_still_given, rates_to_repeat, to_json
+from core.store.rates import forget_given_rates, keep_rates, rates_still_given, rates_to_repeat
 from core.store.run import Run
 
 
@@ -59,7 +59,7 @@ def test_rates_that_are_out_of_date_are_not_repeated(
 
 def test_given_rates_are_out_of_date_after_a_return_that_the_run_knows_of(tmp_path: Path) -> None:
     run = Run(write(tmp_path, *ONE_TO_FOUR, returned(5, to=2)), preset("seed"), {})
-    (tmp_path / "rates.json").write_bytes(to_json([0.1, 0.2, 0.3]))
+    keep_rates([0.1, 0.2, 0.3], tmp_path)
     assert rates_still_given(run, returns=0) == {1: 0.1, 2: 0.2, 3: 0.3}
     assert rates_still_given(run, returns=1) == {1: 0.1, 2: 0.2}
     forget_given_rates(run)

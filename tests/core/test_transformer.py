@@ -62,8 +62,9 @@ def test_flops_are_as_many_as_pytorch_counts(switches: dict[str, Any]) -> None:
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             model(ids)
-    square = 4 * config.n_layers * config.d_model * context
-    triangle = 4 * config.n_layers * config.d_model * (context + 1) / 2
+    width = config.n_heads * config.head_dim
+    square = 4 * config.n_layers * width * context
+    triangle = 4 * config.n_layers * width * (context + 1) / 2
     counted = counter.get_total_flops() / (2 * context) - square + triangle
     assert arithmetic.flops_per_token(config, context) == pytest.approx(counted, rel=0.01)
 

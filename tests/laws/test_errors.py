@@ -18,6 +18,8 @@ ERRORS = {
     "RunError",
     "CheckpointError",
     "DeviceError",
+    "ExportError",
+    "FormatError",
     "StoreError",
     "UsageError",
     "DeviceBusyError",

@@ -1,0 +1,96 @@
+"""The sessions that carry models out of minitf and into it.
+
+Importing this module imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from core import paths
+from core.errors import ConfigError, did_you_mean
+from core.events import ExportEvent, ImportEvent, SetupProgressed
+from core.jobs import Job
+from core.openmp import tame_openmp
+
+FORMATS = ("hf", "gguf", "capsule")
+NUMBER_TYPES = ("f32", "f16", "q8_0", "q4_0")
+"""Of a gguf; the others are f32."""
+DEFAULT_CORPUS = "python-docs"
+LONGEST = 8192
+"""Positions that an imported model keeps, unless somebody asks for more: its cache has room for
+all of them."""
+
+
+def exporting(
+    run: str = "last",
+    *,
+    format: str = "hf",
+    out: str | Path,
+    number_type: str = "f32",
+    overwrite: bool = False,
+) -> Job[ExportEvent]:
+    """Write a run for other programs: a folder for transformers ("hf"), a file for llama.cpp
+    and Ollama ("gguf"), or one file with all that it takes to train it again ("capsule").
+
+    Args:
+        out: the folder or the file.
+        number_type: of the weights in a gguf: "f32", "f16", "q8_0" or "q4_0".
+        overwrite: whether what is there may go.
+    """
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[ExportEvent, None, None]:
+        _check_choice("format", format, FORMATS)
+        _check_choice("type", number_type, NUMBER_TYPES)
+        if format != "gguf" and number_type != "f32":
+            raise ConfigError(
+                f"type={number_type} is for gguf, and format={format}.", hint="Leave it out."
+            )
+        yield SetupProgressed(stage="loading the run")
+        tame_openmp()
+        from core.departures import depart
+
+        place = paths.absolute(str(out))
+        yield from depart(run, format, place, number_type, is_stopping, overwrite=overwrite)
+
+    return Job(work)
+
+
+def importing(
+    source: str | Path,
+    *,
+    name: str | None = None,
+    tokenizer: str | Path | None = None,
+    corpus: str = DEFAULT_CORPUS,
+    max_seq_len: int = 0,
+) -> Job[ImportEvent]:
+    """Make a run of a model from elsewhere: a folder of transformers, a .gguf file, a .bin of
+    llama2.c, a capsule, or `hub:OWNER/NAME`.
+
+    Args:
+        name: of the run; by default it is called after its source.
+        tokenizer: the tokenizer.bin of a .bin; by default it is looked for beside it.
+        corpus: what the run is scored on, and goes on learning from, when nobody names a text.
+        max_seq_len: positions to keep; 0 keeps all up to `LONGEST`.
+    """
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[ImportEvent, None, None]:
+        from core.store.run import check_place
+
+        check_place(name)
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.arrivals import import_model
+
+        yield from import_model(str(source), name, tokenizer, corpus, max_seq_len, is_stopping)
+
+    return Job(work)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"{name}={value!r} is not one of {', '.join(choices)}.",
+            hint=did_you_mean(value, choices),
+        )
