@@ -42,40 +42,9 @@ BLOCKS = [
 """Ranges of every plane, assigned or not; none of surrogates."""
 BLANKS = [" ", "\n", "\t", "\r", "\r\n", " \n", "\u00a0", "\u3000", "\u2028", "\x85", "\x0b"]
 PHRASES = [
-    *[
-        "'s",
-        "'t",
-        "'re",
-        "'ve",
-        "'m",
-        "'ll",
-        "'d",
-        "'S",
-        "'LL",
-        "don't",
-        "WE'RE",
-        "they've",
-        "the",
-        "and",
-        "ing",
-        "Word",
-        "don'",
-        "'",
-        "''",
-    ],
-    *(
-        " it's",
-        " house",
-        "e\u0301",
-        "👩‍👩‍👧",
-        "🏳️‍🌈",
-        "👍🏽",
-        "你好世界",
-        "</s>",
-        "<0x0A>",
-        "١٢٣",
-        "½x²",
-    ),
+    *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "don't", "WE'RE", "they've"),
+    *("the", "and", "ing", "Word", "don'", "'", "''", " it's", " house", "</s>", "<0x0A>"),
+    *("e\u0301", "👩‍👩‍👧", "🏳️‍🌈", "👍🏽", "你好世界", "١٢٣", "½x²"),
 ]
 
 
