@@ -1,5 +1,5 @@
 """The terminal side of minitf: the command line and the app."""
 
-from core.version import VERSION as __version__
+from core.version import VERSION
 
-__all__ = ["__version__"]
+__version__ = VERSION

@@ -25,6 +25,7 @@ import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from gzip import GzipFile
 from pathlib import Path
 from typing import IO
 
@@ -136,7 +137,7 @@ def starts_like_one(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path, source: str) -> Iterator[IO[bytes]]:
+def opened(path: Path, source: str) -> Iterator[GzipFile]:
     """The stream of headers and files.
 
     Raises:
@@ -149,7 +150,7 @@ def opened(path: Path, source: str) -> Iterator[IO[bytes]]:
         raise damaged(source, f"it is cut off or damaged ({error})") from error
 
 
-def read_members(archive: IO[bytes], source: str) -> list[Member]:
+def read_members(archive: GzipFile, source: str) -> list[Member]:
     """The list, with nothing in it that the limits forbid.
 
     Raises:
@@ -171,7 +172,7 @@ def read_members(archive: IO[bytes], source: str) -> list[Member]:
     return members
 
 
-def unpack(archive: IO[bytes], member: Member, path: Path, source: str) -> Iterator[int]:
+def unpack(archive: GzipFile, member: Member, path: Path, source: str) -> Iterator[int]:
     """Write one member to `path`; tells the bytes of each block.
 
     Raises:
@@ -198,7 +199,7 @@ def unpack(archive: IO[bytes], member: Member, path: Path, source: str) -> Itera
         raise damaged(source, f"{member.name} is not what was put in")
 
 
-def check_end(archive: IO[bytes], source: str) -> None:
+def check_end(archive: GzipFile, source: str) -> None:
     """Nothing but zeros comes behind the last member, and the checksum of gzip is right.
 
     Raises:
@@ -218,11 +219,11 @@ def _measured(packed: Packed, share: float) -> Generator[float, None, Member]:
     return Member(packed.name, size, print_.hexdigest())
 
 
-def _gzip(file: IO[bytes]) -> gzip.GzipFile:
-    return gzip.GzipFile("", "wb", _LEVEL, file, mtime=0)
+def _gzip(file: IO[bytes]) -> GzipFile:
+    return GzipFile("", "wb", _LEVEL, file, mtime=0)
 
 
-def _put(archive: IO[bytes], name: str, size: int, blocks: Iterator[bytes]) -> None:
+def _put(archive: GzipFile, name: str, size: int, blocks: Iterator[bytes]) -> None:
     archive.write(_header(name, size))
     for block in blocks:
         archive.write(block)
@@ -235,7 +236,7 @@ def _header(name: str, size: int) -> bytes:
     return about.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
 
 
-def _next_header(archive: IO[bytes], name: str, source: str) -> int:
+def _next_header(archive: GzipFile, name: str, source: str) -> int:
     """Size of the member `name`, which must come next and be a plain file."""
     try:
         about = tarfile.TarInfo.frombuf(archive.read(BLOCK), "utf-8", "strict")
