@@ -105,7 +105,11 @@ def replay(
     run: str = "last", *, name: str | None = None, on_event: OnEvent = _ignore
 ) -> TrainResult:
     """Train a run again from its seed, as a new run: the same steps at the rates that were
-    recorded, hence the same weights, also where its budget was in seconds.
+    recorded, hence the same weights, also where its budget was in seconds. The result's
+    `agreement` tells whether the metrics are equal bit for bit.
+
+    Args:
+        run: or the file of a capsule.
 
     Raises:
         MinitfError: there is no such run, it has no steps, or its text has changed.

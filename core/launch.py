@@ -18,6 +18,7 @@ from core.events import (
     SetupProgressed,
     TrainEvent,
 )
+from core.measure.agreement import judged
 from core.measure.machine import memory_bytes
 from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
@@ -28,7 +29,7 @@ from core.store.floor import FLOOR_FACTS, floor_facts
 from core.store.rates import (
     forget_given_rates,
     given_rates,
-    keep_rates,
+    keep_for_replay,
     rates_of_steps,
     rates_still_given,
     rates_to_repeat,
@@ -119,9 +120,11 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     if wishes.is_stopping():
         return
     provenance = _provenance(parts, config) | {"replay_of": source.name}
-    run = create_run(name, config, provenance, text.tokenizer.to_json(), partial(keep_rates, rates))
+    keep = partial(keep_for_replay, source, rates)
+    run = create_run(name, config, provenance, text.tokenizer.to_json(), keep)
     with run.lock():
-        yield from _session(run, parts, clock, None, wishes, given_rates(run)).run()
+        session = _session(run, parts, clock, None, wishes, given_rates(run))
+        yield from judged(session.run(), source, run)
 
 
 def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:
