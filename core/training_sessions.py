@@ -5,7 +5,7 @@ Importing this module imports neither torch nor numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import TYPE_CHECKING
 
 from core import paths
@@ -34,8 +34,20 @@ def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent
     return Job(work)
 
 
-def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
-    """A new run. Without a name it is called after its corpus."""
+def training(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    init_from: str = "",
+    given: Collection[str] = (),
+) -> TrainingJob:
+    """A new run. Without a name it is called after its corpus.
+
+    Args:
+        init_from: a run whose weights, model and tokenizer it begins with, or a checkpoint of
+            it; what `config` says of those does not count, but for dropout.
+        given: settings of `config` that somebody asked for: they must not contradict.
+    """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
         from core.store.run import check_place
@@ -45,7 +57,7 @@ def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
         tame_openmp()
         from core.launch import launch_new
 
-        yield from launch_new(config, name, wishes)
+        yield from launch_new(config, name, wishes, init_from, given)
 
     return TrainingJob(work)
 

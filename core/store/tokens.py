@@ -60,16 +60,19 @@ class TokenizedText:
 
 
 def tokenize_corpus(
-    config: TextConfig, is_stopping: IsStopping = never
+    config: TextConfig, is_stopping: IsStopping = never, tokenizer: Tokenizer | None = None
 ) -> Telling[TokenizedText | None]:
     """Read a corpus, make its tokenizer and its ids, or take them from the cache. None if it
     was stopped.
+
+    Args:
+        tokenizer: to take instead of one that is made from the corpus.
 
     Raises:
         DataError: the text cannot be used.
         TokenizerError: it cannot be tokenised.
     """
-    return outcome(_tokenize_corpus(config, is_stopping))
+    return outcome(_tokenize_corpus(config, is_stopping, tokenizer))
 
 
 def tokenized_text_of(run: Run, is_stopping: IsStopping = never) -> Telling[TokenizedText | None]:
@@ -95,10 +98,13 @@ def ids_of_text(
     return outcome(_ids_of_text(tokenizer, name, is_stopping))
 
 
-def _tokenize_corpus(config: TextConfig, is_stopping: IsStopping) -> Telling[TokenizedText]:
+def _tokenize_corpus(
+    config: TextConfig, is_stopping: IsStopping, tokenizer: Tokenizer | None
+) -> Telling[TokenizedText]:
     corpus = yield from read_corpus(config.source, is_stopping)
-    n_train = split_place(corpus.n_chars, config.validation_fraction)
-    tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
+    if tokenizer is None:
+        n_train = split_place(corpus.n_chars, config.validation_fraction)
+        tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
     path = _ids_path(config, tokenizer, corpus.sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:

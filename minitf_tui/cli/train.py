@@ -69,6 +69,12 @@ COMMAND = Command(
             metavar="RUN",
         ),
         Flag("replay", str, "take a run's recorded steps again, as a new run", metavar="RUN"),
+        Flag(
+            "init-from",
+            str,
+            "begin with the weights, model and tokenizer of a run, for other text or settings",
+            metavar="RUN",
+        ),
         JSON,
         METRICS,
         *flags_of(preset(DEFAULT_PRESET)),
@@ -76,7 +82,8 @@ COMMAND = Command(
     notes=(
         f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config "
         "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the "
-        "others. SIGUSR1 saves a checkpoint and training goes on.",
+        "others. SIGUSR1 saves a checkpoint and training goes on. With --init-from, --preset gives "
+        "all but the model.",
     ),
 )
 
@@ -134,7 +141,21 @@ def _session(arguments: Arguments) -> Session:
         hint = "A replay takes the same steps again; for other settings start a new run."
         _refuse_others(arguments, _BESIDE_REPLAY, "replayed", hint)
         return recipes.replaying(arguments.values["replay"], name=arguments.get("name"))
-    return recipes.training(config_of(arguments), name=arguments.get("name"))
+    return recipes.training(
+        config_of(arguments),
+        name=arguments.get("name"),
+        init_from=arguments.get("init_from", ""),
+        given=_given(arguments),
+    )
+
+
+def _given(arguments: Arguments) -> set[str]:
+    """Settings that stand in a flag or in the file, not in the preset."""
+    import tomllib
+
+    path: Path | None = arguments.get("config")
+    tables = {} if path is None else tomllib.loads(_text_of(path))
+    return {*arguments.values, *(name for table in tables.values() for name in table)}
 
 
 def _refuse_others(arguments: Arguments, allowed: tuple[str, ...], what: str, hint: str) -> None:
