@@ -14,7 +14,7 @@ from core.events import (
     TrainResult,
 )
 from minitf_tui import format as fmt
-from minitf_tui.problems import escape, quoted
+from minitf_tui.problems import escape, quoted, shortened
 from minitf_tui.sanitize import clean
 
 Row = tuple[str, str]
@@ -160,6 +160,17 @@ def benchmark(result: Benchmark) -> str:
         ("cache", fmt.size_bytes(held)),
     ]
     return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
+
+
+def remarks(sentences: Iterable[str]) -> list[str]:
+    """What is not as one would think, under a heading; nothing where there is nothing."""
+    lines = [f"  {shortened(escape(sentence), 400)}" for sentence in sentences]
+    return ["\n".join(("Note", *lines))] if lines else []
+
+
+def short(name: str) -> str:
+    """A name that somebody typed or a file bears, for a title."""
+    return shortened(escape(name), 60)
 
 
 def titled(title: str, rows: Iterable[Row]) -> str:
