@@ -18,12 +18,13 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import FormatError
 from core.interop.foreign import ForeignModel, Read, kept_positions
-from core.interop.huggingface_architectures import Architecture
-from core.interop.huggingface_config import Settings, find_architecture, from_json, has_bias
+from core.interop.huggingface_config import find_architecture, from_json, has_bias
+from core.interop.huggingface_settings import Settings
 from core.interop.huggingface_tensors import Named, joined, named_tensors
 from core.interop.huggingface_tokenizer import CONFIG, read_end_ids, read_tokenizer
+from core.interop.huggingface_vocabulary import Architecture
 from core.interop.safetensors_folder import StoredTensor, stored_tensors
-from core.interop.untrusted_json import read_object
+from core.interop.untrusted_files import read_object
 from core.model.transformer import Transformer
 
 BUFFERS = re.compile(r"\.(rotary_emb\.inv_freq|attn\.bias|(attn|attention)\.masked_bias)$")
@@ -40,7 +41,7 @@ def read_hf(folder: Path, source: str, max_seq_len: int) -> ForeignModel:
     Raises:
         FormatError: it is damaged, or a model that minitf cannot compute.
     """
-    found = read_object(folder / CONFIG, source)
+    found = read_object(folder, CONFIG, source)
     architecture = find_architecture(found, source)
     settings = Settings(architecture, found, source)
     config, remarks = from_json(settings, max_seq_len)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FormatError
-from core.interop.huggingface_architectures import Json
-from core.interop.untrusted_json import MOST_TOKENIZER_BYTES, read_object, read_text
+from core.interop.huggingface_vocabulary import Json
+from core.interop.untrusted_files import MOST_TOKENIZER_BYTES, read_object, read_text
 from core.text.tokenizer import Tokenizer
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -57,7 +57,7 @@ def read_tokenizer(folder: Path, source: str) -> str:
         FormatError: it has none.
     """
     if (folder / TOKENIZER).exists():
-        return read_text(folder / TOKENIZER, source, MOST_TOKENIZER_BYTES)
+        return read_text(folder, TOKENIZER, source, MOST_TOKENIZER_BYTES)
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         return _from_vocabulary(folder, source)
     if (folder / "tokenizer.model").exists():
@@ -66,14 +66,12 @@ def read_tokenizer(folder: Path, source: str) -> str:
             hint="Write one with transformers: AutoTokenizer.from_pretrained(DIR)"
             ".save_pretrained(DIR).",
         )
-    raise FormatError(
-        f"{source} lacks tokenizer.json.", hint="Fetch the folder again, with all of its files."
-    )
+    raise FormatError(f"{source} has no tokenizer.", hint="Put its tokenizer.json into the folder.")
 
 
 def _from_vocabulary(folder: Path, source: str) -> str:
-    vocab = read_object(folder / "vocab.json", source, MOST_TOKENIZER_BYTES)
-    lines = read_text(folder / "merges.txt", source, MOST_TOKENIZER_BYTES).split("\n")
+    vocab = read_object(folder, "vocab.json", source, MOST_TOKENIZER_BYTES)
+    lines = read_text(folder, "merges.txt", source, MOST_TOKENIZER_BYTES).split("\n")
     merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     if any(len(merge) != 2 for merge in merges):
         raise FormatError(
@@ -132,7 +130,7 @@ def read_end_ids(folder: Path, config: Json, vocab_size: int, source: str) -> tu
     """
     ends: Any = None
     if (folder / GENERATION).exists():
-        ends = read_object(folder / GENERATION, source).get("eos_token_id")
+        ends = read_object(folder, GENERATION, source).get("eos_token_id")
     if ends is None:
         ends = config.get("eos_token_id")
     ids = [] if ends is None else ends if isinstance(ends, list) else [ends]

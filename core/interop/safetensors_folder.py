@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.errors import FormatError
-from core.interop.untrusted_json import read_object
+from core.interop.untrusted_files import file_in, read_object
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -56,13 +56,17 @@ def stored_tensors(folder: Path, source: str) -> dict[str, StoredTensor]:
     Raises:
         FormatError: there are none, or a file is missing or damaged.
     """
-    index = folder / INDEX
-    if (folder / SINGLE).exists() or not index.exists():
-        return _tensors_of(folder / SINGLE, source)
-    places = _places(read_object(index, source), source)
+    if (folder / SINGLE).exists():
+        return _tensors_of(file_in(folder, SINGLE, source), source)
+    if not (folder / INDEX).exists():
+        raise FormatError(
+            f"{source} holds no {SINGLE}.",
+            hint="minitf reads safetensors only: a pickle can run code.",
+        )
+    places = _places(read_object(folder, INDEX, source), source)
     found: dict[str, StoredTensor] = {}
     for file_name in sorted(set(places.values())):
-        for name, tensor in _tensors_of(folder / file_name, source).items():
+        for name, tensor in _tensors_of(file_in(folder, file_name, source), source).items():
             if places.get(name) == file_name:
                 found[name] = tensor
     if missing := places.keys() - found.keys():
@@ -98,11 +102,6 @@ def _is_plain(name: str) -> bool:
 
 
 def _tensors_of(path: Path, source: str) -> dict[str, StoredTensor]:
-    if not path.is_file():
-        raise FormatError(
-            f"{source} lacks {path.name}.",
-            hint="minitf reads safetensors only: pickles can run code.",
-        )
     try:
         file = safe_open(path, "pt")
         tensors = {}
