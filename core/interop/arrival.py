@@ -17,9 +17,9 @@ from core.device import Device, environment
 from core.errors import FormatError
 from core.interop.foreign import ForeignModel
 from core.model.transformer import Transformer
-from core.store.checkpoint import write_first_checkpoint
 from core.store.run import Run, create_run
 from core.store.stages import IsStopping, Telling, telling
+from core.store.start import HASH, fingerprint, write_start
 from core.store.tokenizers import read_corpus
 from core.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -56,13 +56,14 @@ def arrive(
         "imported_from": model.source,
         "architecture": model.architecture,
         "end_ids": list(model.end_ids),
+        HASH: fingerprint(weights),
     }
     return create_run(
         name,
         _config(model, tokenizer, text.name),
         provenance,
         model.tokenizer_json,
-        partial(write_first_checkpoint, weights=weights),
+        partial(write_start, weights=weights),
         stem=model.stem,
     )
 
