@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import FormatError
-from core.interop.foreign import ForeignModel, Read
+from core.interop.foreign import LONGEST, ForeignModel, Read
 from core.interop.gguf_architectures import (
     ROPE_FACTORS,
     Architecture,
@@ -30,8 +30,6 @@ from core.interop.gguf_tokenizer import from_fields
 from core.interop.gguf_understanding import LARGEST_CONTEXT, understand
 from core.interop.gguf_values import Values
 from core.interop.gguf_vocabulary import PREFIX, read_id, read_tokenizer
-
-LONGEST = 8192
 
 
 def read_gguf(path: Path, source: str, max_seq_len: int) -> ForeignModel:

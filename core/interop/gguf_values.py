@@ -63,9 +63,9 @@ class Values:
     def all_of(self, key: str, kind: type, n: int | None = None) -> list[Any]:
         """A list of one kind, of `n` items if that is said."""
         value = self._values.get(self.prefix + key)
-        if isinstance(value, list) and n in (None, len(value)):
-            if all(type(item) is kind for item in value):
-                return value
+        is_as_long = isinstance(value, list) and n in (None, len(value))
+        if is_as_long and all(type(item) is kind for item in value):
+            return list(value)
         raise self._wrong(key, f"a list of {'' if n is None else f'{n} '}{kind.__name__}")
 
     def refuse(self, key: str, value: object) -> FormatError:
