@@ -80,7 +80,7 @@ def choose_architecture(config: ModelConfig) -> Architecture:
         ExportError: there is none; the switches that the nearest lacks are named.
     """
     rows = [row for row in ARCHITECTURES if row.is_written]
-    row = min(rows, key=lambda row: len(_lacks(row, config)))
+    row = min(rows, key=lambda row: _distance(_lacks(row, config)))
     if lacks := _lacks(row, config):
         switch, wanted = next(iter(lacks.items()))
         raise ExportError(
@@ -89,6 +89,11 @@ def choose_architecture(config: ModelConfig) -> Architecture:
             hint=f"Train with {switch}={wanted}, or take another --format.",
         )
     return row
+
+
+def _distance(lacks: dict[str, str]) -> tuple[bool, bool, int]:
+    """Of another activation, or other positions, it would be another kind of model."""
+    return "activation" in lacks, "positions" in lacks, len(lacks)
 
 
 def _lacks(row: Architecture, config: ModelConfig) -> dict[str, str]:
