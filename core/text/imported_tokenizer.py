@@ -51,12 +51,8 @@ class ImportedTokenizer(Tokenizer):
         super().__init__(imported_tables.token_bytes(tables))
         self._bytes = imported_tables.byte_ids(tables)
         self._engine = _engine(tables)
-        self._begin = self._guarded(lambda: _begin_of(self._engine))
+        self.begin_ids = self._guarded(lambda: _begin_of(self._engine))
         self._line_break = self._guarded(lambda: self._ids(_LINE_BREAK))
-
-    def encode_prompt(self, text: str | bytes) -> Ids:
-        """See `Tokenizer.encode_prompt`."""
-        return np.concatenate([np.array(self._begin, np.int64), self.encode(text)])
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """See `Tokenizer.encode_pieces`.
@@ -130,12 +126,11 @@ def _engine(tables: Tables) -> Engine:
     return _without_panic(lambda: Engine.from_str(text), "The tokenizer cannot be read")
 
 
-def _begin_of(engine: Engine) -> list[int]:
+def _begin_of(engine: Engine) -> tuple[int, ...]:
     """What the post-processor puts before a text."""
     encoded: Encoding = engine.encode("a")
     first = encoded.special_tokens_mask.index(0) if 0 in encoded.special_tokens_mask else 0
-    ids: list[int] = encoded.ids[:first]
-    return ids
+    return tuple(encoded.ids[:first])
 
 
 def _without_panic(work: Callable[[], T], problem: str) -> T:

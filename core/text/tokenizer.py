@@ -37,6 +37,8 @@ class Tokenizer(ABC):
 
     kind: str
     """"char", "byte", "bpe", or "imported"."""
+    begin_ids: tuple[int, ...] = ()
+    """Tokens that a model wants to see before each text; ours have none."""
     end_ids: tuple[int, ...] = ()
     """Tokens after which a model has said all; ours have none."""
 
@@ -87,7 +89,7 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        return self.encode(text)
+        return np.concatenate([np.array(self.begin_ids, np.int64), self.encode(text)])
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """Ids of the text that `pieces` are when they are put together, in parts; in memory
