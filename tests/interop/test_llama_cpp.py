@@ -24,8 +24,9 @@ from tests.interop.served import (
 
 TEXT = Path(__file__).parents[2].joinpath("ARCHITECTURE.md").read_text(encoding="utf-8")
 N_GREEDY = 256
-CLOSE = 2e-4
-"""Logits of the same function, both in f32, at a standard deviation of 2 to 4."""
+CLOSE = 5e-4
+"""Logits of the same function, both in f32, at a standard deviation of 2 to 4. Held against
+float64, llama.cpp is off by up to 3e-4, because it multiplies up the angles of rope; we by 4e-5."""
 CLOSE_BY_TABLE = 0.03
 """llama.cpp's GELU on processors is a table over half precision."""
 
@@ -65,7 +66,8 @@ def test_llama_cpp_computes_what_we_compute(
     model = lively_model(vocab_size=tokenizer.vocab_size, **switches)
     path = tmp_path / "model.gguf"
     assert written(model, tokenizer, path)[0] == architecture
-    prompt = torch.randint(model.config.vocab_size, (280,)).tolist()
+    generator = torch.Generator().manual_seed(0)
+    prompt = torch.randint(model.config.vocab_size, (280,), generator=generator).tolist()
     ids = greedy(model, prompt, N_GREEDY)
     ours, theirs = our_logits(model, ids), their_logits(path, ids)
     assert len(ids) >= 512
@@ -77,7 +79,7 @@ def test_llama_cpp_computes_what_we_compute(
         ours[path_taken], theirs[path_taken], close if is_by_table else 1e-4
     )
     assert n_other == 0
-    assert n_ties < 16
+    assert n_ties < (32 if is_by_table else 4)
 
 
 def test_token_by_token_with_its_cache_too(
