@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
-    "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),
