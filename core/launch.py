@@ -14,6 +14,7 @@ from core.config import RunConfig
 from core.device import Device, choose_device, environment
 from core.errors import CheckpointError, DeviceError, RunError
 from core.events import RunStarted, SetupProgressed, TrainEvent
+from core.measure.agreement import judged
 from core.measure.machine import memory_bytes
 from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
@@ -25,7 +26,7 @@ from core.store.floor import FLOOR_FACTS, floor_facts
 from core.store.rates import (
     forget_given_rates,
     given_rates,
-    keep_rates,
+    keep_for_replay,
     rates_of_steps,
     rates_still_given,
     rates_to_repeat,
@@ -129,12 +130,13 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     provenance = _provenance(parts, config) | begun.provenance | {"replay_of": source.name}
 
     def fill(folder: Path) -> None:
-        keep_rates(rates, folder)
+        keep_for_replay(source, rates, folder)
         begun.fill(folder)
 
     run = create_run(name, config, provenance, text.tokenizer.to_json(), fill)
     with run.lock():
-        yield from _session(run, parts, clock, None, wishes, given_rates(run)).run()
+        session = _session(run, parts, clock, None, wishes, given_rates(run))
+        yield from judged(session.run(), source, run)
 
 
 def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:

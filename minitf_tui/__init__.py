@@ -1,3 +1,5 @@
 """The terminal side of minitf: the command line and the app."""
 
-__version__ = "0.1.0"
+from core.version import VERSION
+
+__version__ = VERSION

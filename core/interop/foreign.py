@@ -15,6 +15,8 @@ from core.config import ModelConfig
 
 Read = Callable[[], Tensor]
 """One tensor, of any floating type, in the layout of ours."""
+LONGEST = 8192
+"""Positions that an imported model keeps, unless somebody asks for more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
+    "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),
     "tokenize": ("minitf_tui.cli.tokenize", "show a text as its tokens"),
     "plot": ("minitf_tui.cli.plot", "draw losses or latencies, here or into a file"),
     "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),
+    "export": ("minitf_tui.cli.exporting", "write a run for other programs"),
+    "import": ("minitf_tui.cli.importing", "make a run of a model from elsewhere"),
+    "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),
     "presets": ("minitf_tui.cli.presets", "list the presets, or print one as a file"),
     "doctor": ("minitf_tui.cli.doctor", "look at this machine, and time it"),
     "completion": ("minitf_tui.cli.completion", "let the Tab key finish words in your shell"),

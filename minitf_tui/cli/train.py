@@ -91,7 +91,14 @@ COMMAND = Command(
 def execute(arguments: Arguments) -> int:
     """Train, report, and return the exit code."""
     output.prepare_metrics(arguments.get("metrics"))
-    session = _session(arguments)
+    return report_run(_session(arguments), arguments, COMMAND.name)[0]
+
+
+def report_run(
+    session: Session, arguments: Arguments, command: str
+) -> tuple[int, RunFinished | None]:
+    """Drive a run to its end and report it as `--json` and `--metrics` ask, the latter under the
+    command's name; returns the exit code, and how it ended if it ended well."""
     listener = TrainListener(ProgressLine())
     try:
         interruption = drive(session, listener)
@@ -99,14 +106,14 @@ def execute(arguments: Arguments) -> int:
         listener.line.clear()
     if listener.diverged is not None:
         output.tell(_divergence(listener.diverged))
-        return FAULT
+        return FAULT, None
     if listener.finished is not None:
         if arguments.get("json"):
             output.say_json(listener.finished.result)
         else:
             output.say(listener.report())
-        output.keep_metrics(arguments.get("metrics"), "train", listener.finished.result)
-    return interruption.exit_code
+        output.keep_metrics(arguments.get("metrics"), command, listener.finished.result)
+    return interruption.exit_code, listener.finished
 
 
 def config_of(arguments: Arguments) -> RunConfig:
@@ -227,6 +234,8 @@ class TrainListener:
         result = self.finished.result
         name = escape(_name_to_type(result))
         parts = [reports.training(result)]
+        if result.agreement is not None:
+            parts.append(reports.agreement(result.agreement))
         if self.finished.reason == "finished already":
             parts.insert(
                 0, "This run is finished already; a larger --steps, --seconds or --tokens goes on."
