@@ -45,11 +45,7 @@ def arrive(
         MinitfError: the corpus or the name cannot be used. Nothing was written.
         Stopped: somebody asked for an end.
     """
-    tokenizer = load_tokenizer(
-        model.tokenizer_json, vocab_size=model.config.vocab_size, end_ids=model.end_ids
-    )
-    _check_fits(model, tokenizer)
-    config = _config(model, tokenizer, corpus)
+    kind, config = _settings(model, corpus)
     text = yield from read_corpus(config.text.source, is_stopping)
     if config.text.source == corpus:  # its whole name, as a run keeps it
         config = replace(config, text=replace(config.text, corpus=text.name))
@@ -61,7 +57,7 @@ def arrive(
         **environment(device),
         "imported_from": model.source,
         "architecture": model.architecture,
-        "tokenizer": tokenizer.kind,
+        "tokenizer": kind,
         "end_ids": list(model.end_ids),
         HASH: fingerprint(weights),
     }
@@ -153,10 +149,15 @@ def _check_fits(model: ForeignModel, tokenizer: Tokenizer) -> None:
         )
 
 
-def _config(model: ForeignModel, tokenizer: Tokenizer, corpus: str) -> RunConfig:
+def _settings(model: ForeignModel, corpus: str) -> tuple[str, RunConfig]:
+    """What kind its tokenizer is, which is not kept beside the weights, and a run's settings."""
+    tokenizer = load_tokenizer(
+        model.tokenizer_json, vocab_size=model.config.vocab_size, end_ids=model.end_ids
+    )
+    _check_fits(model, tokenizer)
     vocab_size = max(MIN_BPE_VOCAB, tokenizer.vocab_size)
     kind = "bpe" if tokenizer.kind == "imported" else tokenizer.kind
-    return RunConfig(
+    return tokenizer.kind, RunConfig(
         model=model.config,
         text=TextConfig(corpus=corpus, tokenizer=kind, vocab_size=vocab_size),
         train=TrainConfig(
