@@ -21,6 +21,7 @@ from core.store.files import PARTIAL_PREFIX, make_folder
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.run import NAME_PATTERN, RESERVED_NAMES, TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Telling, telling
+from core.store.start import FILE_NAME as START_NAME
 from core.store.tokens import corpus_of
 from core.text.sources import size_of
 
@@ -79,7 +80,7 @@ def _files(run: Run) -> Iterator[Packed]:
     """What of the run's folder is put in, in its order."""
     folder = run.path
     steps = sorted({*run.checkpoint_steps()[-1:], *filter(None, [run.best_step()])})
-    names = ["run.toml", "tokenizer.json", "metrics.jsonl", RATES_NAME]
+    names = ["run.toml", "tokenizer.json", "metrics.jsonl", RATES_NAME, START_NAME]
     for step in steps:
         place = run.checkpoint_path(step).relative_to(folder).as_posix()
         names += [f"{place}/{name}" for name in ("state.json", "model.safetensors")]

@@ -16,18 +16,24 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from core.config import ModelConfig, RunConfig
-from core.errors import CheckpointError, ConfigError, MinitfError
+from core.errors import CheckpointError, ConfigError, RunError, TokenizerError
 from core.interop.capsule_format import MAX_WEIGHT_BYTES, Member, damaged
 from core.interop.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
+from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.rates import given_rates
 from core.store.run import TEXT_NAME, Run, read_run_toml
+from core.store.start import FILE_NAME as START_NAME
+from core.store.start import HASH as START_HASH
+from core.store.start import read_start
 from core.store.tokenizers import tokenizer_of
 from core.text.reading import FileError, read_exactly
 
 MAX_LAYERS = 1024
 MAX_THREADS = 1024
+_WEIGHTS_IN = {"model.safetensors": 1, "init.safetensors": 1, "state.safetensors": 2}
+"""How often a file has the weights, or as much."""
 _HEADER_BYTES = 16 << 20
 """What safetensors may need beside the numbers."""
 _PROVENANCE: dict[str, type | tuple[type, ...]] = {
@@ -87,7 +93,7 @@ def check_sizes(
     if weights > MAX_WEIGHT_BYTES:
         raise damaged(source, f"its model has {weights >> 30} GiB")
     for member in members:
-        times = {"model.safetensors": 1, "state.safetensors": 2}.get(Path(member.name).name)
+        times = _WEIGHTS_IN.get(Path(member.name).name)
         if times and member.bytes > times * weights + _HEADER_BYTES:
             raise damaged(source, f"{member.name} is larger than its model")
         if member.name == TEXT_NAME and member.sha256 != provenance["corpus_sha256"]:
@@ -106,13 +112,14 @@ def check_run(folder: Path, source: str) -> Generator[float, None, Run]:
     check_metrics(folder, source)
     try:
         given_rates(run)
-    except MinitfError as error:
-        raise damaged(source, str(error)) from error
+    except (RunError, RecursionError) as error:
+        raise damaged(source, f"{RATES_NAME} cannot be read") from error
     for path in sorted(folder.glob("[eb]*s/*.json")):
         _json_object(path, source)
     shapes = _shapes(run.config.model)
     if sum(map(_count, shapes.values())) != run.provenance["n_params"]:
         raise damaged(source, "n_params is not the size of its model")
+    yield from _check_start(run, shapes, source)
     steps = run.checkpoint_steps()
     for n, step in enumerate(steps):
         for share in _check_checkpoint(run, step, shapes, source):
@@ -122,15 +129,11 @@ def check_run(folder: Path, source: str) -> Generator[float, None, Run]:
 
 def _check_tokenizer(run: Run, source: str) -> None:
     try:
-        tokenizer = tokenizer_of(run)
-    except (MinitfError, RecursionError) as error:
+        tokenizer_of(run)
+    except TokenizerError as error:
         raise damaged(source, f"tokenizer.json cannot be used ({error})") from error
-    if tokenizer.vocab_size != run.config.model.vocab_size:
-        raise damaged(
-            source,
-            f"its tokenizer has {tokenizer.vocab_size} tokens, its model"
-            f" {run.config.model.vocab_size}",
-        )
+    except (RunError, RecursionError) as error:
+        raise damaged(source, "tokenizer.json cannot be read") from error
 
 
 def _check_text(run: Run, source: str) -> None:
@@ -141,6 +144,20 @@ def _check_text(run: Run, source: str) -> None:
             pass
     except FileError as error:
         raise damaged(source, f"{TEXT_NAME} is no text") from error
+
+
+def _check_start(run: Run, shapes: Shapes, source: str) -> Iterator[float]:
+    """A run that began with weights from elsewhere has them, and only such a run has."""
+    path = run.path / START_NAME
+    if path.is_file() != (START_HASH in run.provenance):
+        raise damaged(source, f"run.toml and {START_NAME} do not fit")
+    if path.is_file():
+        for _ in _check_tensors(path, shapes, 0, source):
+            yield 0.0
+        try:
+            read_start(run)
+        except RunError as error:
+            raise damaged(source, f"{START_NAME} is not what the run began with") from error
 
 
 def _check_checkpoint(run: Run, step: int, shapes: Shapes, source: str) -> Iterator[float]:

@@ -49,6 +49,7 @@ _LARGEST = {
     r"tokenizer\.json": 100 << 20,
     r"metrics\.jsonl": 1 << 30,
     r"rates\.json": 1 << 28,
+    r"init\.safetensors": MAX_WEIGHT_BYTES,
     r"corpus\.txt": MAX_TEXT_BYTES,
     r"checkpoints/step-\d{8,18}/state\.json": 1 << 20,
     r"checkpoints/step-\d{8,18}/(model|state)\.safetensors": MAX_WEIGHT_BYTES,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
-    "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),
@@ -59,9 +58,9 @@ def _dispatch(words: list[str]) -> int:
     if name in ("--help", "-h", "help"):
         return _help(words[1:2] if name == "help" else [])
     if name == "--version":
-        from minitf_tui import __version__
+        from core.version import VERSION
 
-        print(f"minitf {__version__}", flush=True)
+        print(f"minitf {VERSION}", flush=True)
         return SUCCESS
     if name == "--no-autostart":
         name, words = "app", ["app", *words]

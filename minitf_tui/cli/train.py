@@ -235,7 +235,7 @@ class TrainListener:
         name = escape(_name_to_type(result))
         parts = [reports.training(result)]
         if result.agreement is not None:
-            parts.append(reports.agreement(result.agreement))
+            parts.insert(0, reports.agreement(result.agreement))
         if self.finished.reason == "finished already":
             parts.insert(
                 0, "This run is finished already; a larger --steps, --seconds or --tokens goes on."
