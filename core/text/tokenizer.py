@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import TokenizerError
-from core.text import tokenizer_json
+from core.text import imported_tables, tokenizer_json
 from core.text.words import PIECE_CHARS, WordEncoder, cut_words
 
 Ids = NDArray[np.int64]
@@ -37,6 +37,8 @@ class Tokenizer(ABC):
 
     kind: str
     """"char", "byte", "bpe", or "imported"."""
+    begin_ids: tuple[int, ...] = ()
+    """Tokens that a model wants to see before each text; ours have none."""
     end_ids: tuple[int, ...] = ()
     """Tokens after which a model has said all; ours have none."""
 
@@ -48,6 +50,20 @@ class Tokenizer(ABC):
         """Number of token ids."""
         return len(self._token_bytes)
 
+    def fit(self, vocab_size: int) -> None:
+        """Take on the ids of a model that has more of them; the rest stand for no bytes.
+
+        Raises:
+            TokenizerError: the model has fewer.
+        """
+        if self.vocab_size > vocab_size:
+            raise TokenizerError(
+                f"The tokenizer does not fit: its largest id is {self.vocab_size - 1}, and the"
+                f" model has vocab_size={vocab_size}.",
+                hint="Give the tokenizer that belongs to the model.",
+            )
+        self._token_bytes += [b""] * (vocab_size - self.vocab_size)
+
     def encode(self, text: str | bytes) -> Ids:
         """Ids of a text, int64 of shape (n,).
 
@@ -58,15 +74,14 @@ class Tokenizer(ABC):
         """
         if isinstance(text, bytes):
             text = text.decode("utf-8", "surrogateescape")
-        parts = _ESCAPED_BYTES.split(text)
-        ids = [
-            self._encode_bytes(part.encode("utf-8", "surrogateescape"))
-            if i % 2
-            else self._encode_text(part)
-            for i, part in enumerate(parts)
-            if part
-        ]
-        return np.concatenate(ids) if ids else np.empty(0, np.int64)
+        ids, place = [np.empty(0, np.int64)], 0
+        for i, part in enumerate(_ESCAPED_BYTES.split(text)):
+            if i % 2:
+                ids.append(self._encode_bytes(part.encode("utf-8", "surrogateescape")))
+            elif part:
+                ids.append(self._encode_text(part, place))
+            place += len(part)
+        return np.concatenate(ids)
 
     def encode_prompt(self, text: str | bytes) -> Ids:
         """Ids of a text with which all begins, and what the model wants to see before it.
@@ -74,7 +89,7 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        return self.encode(text)
+        return np.concatenate([np.array(self.begin_ids, np.int64), self.encode(text)])
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """Ids of the text that `pieces` are when they are put together, in parts; in memory
@@ -108,7 +123,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _encode_text(self, text: str, place: int = 0) -> Ids:
-        """`place` is where it stands in the whole text, for errors."""
+        """`place` is where it stands in the whole text."""
 
     @abstractmethod
     def _encode_bytes(self, data: bytes) -> Ids: ...
@@ -192,7 +207,7 @@ class BpeTokenizer(Tokenizer):
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """See `Tokenizer.encode_pieces`; the parts end where words do."""
-        return WordEncoder(self._engine).encode(_checked(pieces))
+        return WordEncoder(self._engine).encode(checked(pieces))
 
     def _encode_text(self, text: str, place: int = 0) -> Ids:
         return np.concatenate(list(self.encode_pieces([text]))).astype(np.int64)
@@ -223,31 +238,38 @@ def train_bpe(texts: str | Iterable[str], vocab_size: int) -> BpeTokenizer:
 
 
 def load_tokenizer(source: str, *, vocab_size: int = 0, end_ids: Sequence[int] = ()) -> Tokenizer:
-    """Read a `tokenizer.json` that one of ours wrote.
+    """Read a `tokenizer.json`: one that we wrote, or any that `ImportedTokenizer` understands.
 
     Args:
-        vocab_size: of the model; an imported one may have more ids than its tokenizer.
+        vocab_size: of the model, if it may have more ids than its tokenizer; they stand for
+            no bytes.
         end_ids: tokens after which the model has said all.
 
     Raises:
-        TokenizerError: it is not one.
+        TokenizerError: it is damaged, of another kind, or does not fit the model.
     """
+    tables = imported_tables.parse(source)
+    loaded = _ours(tables)
+    if loaded is None:
+        from core.text.imported_tokenizer import ImportedTokenizer
+
+        loaded = ImportedTokenizer(source, tables)
+    loaded.fit(vocab_size or loaded.vocab_size)
+    loaded.end_ids = tuple(end_ids)
+    return loaded
+
+
+def _ours(tables: dict[str, Any]) -> Tokenizer | None:
+    """The tokenizer, if it is one that we wrote."""
     try:
-        tables = json.loads(source)
         vocab, merges = tables["model"]["vocab"], tables["model"]["merges"]
-        has_bytes = (tables["pre_tokenizer"] or {}).get("type") == "ByteLevel"
         if merges:
             loaded: Tokenizer = BpeTokenizer([(left, right) for left, right in merges])
         else:
-            loaded = ByteTokenizer() if has_bytes else CharTokenizer(vocab)
-        if loaded.vocab_size != len(vocab):
-            raise ValueError(f"{len(vocab)} tokens, {loaded.vocab_size} expected")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TokenizerError(
-            f"The tokenizer file is damaged or not ours: {error}.",
-            hint="Train the run again, or restore its tokenizer.json.",
-        ) from error
-    return loaded
+            loaded = CharTokenizer(vocab) if tables["pre_tokenizer"] is None else ByteTokenizer()
+        return loaded if json.loads(loaded.to_json()) == tables else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -257,8 +279,12 @@ def _parts(text: str) -> Iterator[str]:
     return ("".join(words) for words in cut_words([text]))
 
 
-def _checked(pieces: Iterable[str]) -> Iterator[str]:
-    place = 0
+def checked(pieces: Iterable[str], place: int = 0) -> Iterator[str]:
+    """`pieces`, which begin at `place` of a text.
+
+    Raises:
+        TokenizerError: there is a lone surrogate in it.
+    """
     for piece in pieces:
         try:
             piece.encode()
