@@ -65,9 +65,13 @@ def place_for(run: str, format: str, number_type: str = "f32") -> Path:
 
     found = find_run(run, needs_checkpoint=False)
     at = f"-{found.step}" if split_spec(run)[1] and format != "capsule" else ""
+    return paths.absolute(file_name(f"{found.run.name}{at}", format, number_type))
+
+
+def file_name(stem: str, format: str, number_type: str = "f32") -> str:
+    """What a run is called in a format: tiny-hf, tiny.gguf, tiny-q8_0.gguf, tiny.tar.gz."""
     numbers = f"-{number_type}" if number_type != NUMBER_TYPES[0] else ""
-    ends = {"hf": f"{at}-hf", "gguf": f"{at}{numbers}.gguf", "capsule": ".tar.gz"}
-    return Path.cwd() / f"{found.run.name}{ends[format]}"
+    return stem + {"hf": "-hf", "gguf": f"{numbers}.gguf", "capsule": ".tar.gz"}[format]
 
 
 def importing(

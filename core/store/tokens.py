@@ -56,7 +56,8 @@ class TokenizedText:
         ids: list[int] = self.validation_ids[: PROMPT_SEARCH + n_tokens].tolist()
         ends = (i for i, t in enumerate(ids) if self.tokenizer.decode_bytes([t])[-1:] == b"\n")
         start = next(ends, -1) + 1
-        return ids[start : start + n_tokens] or ids[:n_tokens]
+        line = ids[start : start + n_tokens] or ids[:n_tokens]
+        return [*self.tokenizer.begin_ids, *line]
 
 
 def tokenize_corpus(
