@@ -106,7 +106,6 @@ async def test_the_path_stands_on_a_line_of_its_own_and_is_copied_with_a_key() -
         assert app.clipboard == "/models/a [b]/x?.gguf"
         await press(pilot, "escape")
         assert len(app.screen_stack) == 1
-        assert app.pane.NAME == "runs"
 
 
 async def test_a_stage_and_how_far_it_is_are_seen_also_in_the_top_line() -> None:
