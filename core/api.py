@@ -49,6 +49,7 @@ def train(
     config: RunConfig | str = "quick",
     *,
     name: str | None = None,
+    init_from: str = "",
     on_event: OnEvent = _ignore,
     **changes: Any,
 ) -> TrainResult:
@@ -57,13 +58,18 @@ def train(
     Args:
         config: a config, or the name of a preset.
         name: of the run; by default it is called after its corpus.
+        init_from: a run, trained or imported, to begin with instead of fresh weights: its
+            model and its tokenizer are kept.
         changes: fields to replace, named as on the command line: `corpus`, `steps`, `lr`, …
 
     Raises:
         MinitfError: something cannot be used; or the run diverged.
     """
     base = preset(config) if isinstance(config, str) else config
-    return _finish(recipes.training(base.with_changes(**changes), name=name), on_event)
+    session = recipes.training(
+        base.with_changes(**changes), name=name, init_from=init_from, given=tuple(changes)
+    )
+    return _finish(session, on_event)
 
 
 def forecast(
@@ -109,7 +115,11 @@ def replay(
     run: str = "last", *, name: str | None = None, on_event: OnEvent = _ignore
 ) -> TrainResult:
     """Train a run again from its seed, as a new run: the same steps at the rates that were
-    recorded, hence the same weights, also where its budget was in seconds.
+    recorded, hence the same weights, also where its budget was in seconds. The result's
+    `agreement` tells whether the metrics are equal bit for bit.
+
+    Args:
+        run: or the file of a capsule.
 
     Raises:
         MinitfError: there is no such run, it has no steps, or its text has changed.

@@ -36,23 +36,27 @@ def depart(
         OSError: it cannot be written.
     """
     _check_free(place, overwrite=overwrite)
+    result = yield from outcome(_depart(run, format, place, number_type, is_stopping))
+    if result is not None:
+        yield ExportCompleted(result=result)
+
+
+def _depart(
+    run: str, format: str, place: Path, number_type: str, is_stopping: IsStopping
+) -> Telling[Export]:
     ref = find_run(run, needs_checkpoint=False)
-    with new_place(place) as partial:
-        written = yield from outcome(_write(run, format, number_type, partial, is_stopping))
-        if written is None:
-            return
+    with new_place(place) as partial:  # Stopped goes through it, so that nothing is put there
+        written = yield from _write(run, format, number_type, partial, is_stopping)
         n_bytes = _size(partial)
-    yield ExportCompleted(
-        result=Export(
-            run=ref.run.name,
-            step=ref.step,
-            format=format,
-            path=str(place),
-            architecture=written.architecture,
-            number_type=number_type,
-            bytes=n_bytes,
-            remarks=written.remarks,
-        )
+    return Export(
+        run=ref.run.name,
+        step=ref.step,
+        format=format,
+        path=str(place),
+        architecture=written.architecture,
+        number_type=number_type,
+        bytes=n_bytes,
+        remarks=written.remarks,
     )
 
 

@@ -18,9 +18,6 @@ FORMATS = ("hf", "gguf", "capsule")
 NUMBER_TYPES = ("f32", "f16", "q8_0", "q4_0")
 """Of a gguf; the others are f32."""
 DEFAULT_CORPUS = "python-docs"
-LONGEST = 8192
-"""Positions that an imported model keeps, unless somebody asks for more: its cache has room for
-all of them."""
 
 
 def exporting(
@@ -92,7 +89,7 @@ def importing(
         name: of the run; by default it is called after its source.
         tokenizer: the tokenizer.bin of a .bin; by default it is looked for beside it.
         corpus: what the run is scored on, and goes on learning from, when nobody names a text.
-        max_seq_len: positions to keep; 0 keeps all up to `LONGEST`.
+        max_seq_len: positions to keep; 0 keeps all up to `core.interop.foreign.LONGEST`.
     """
 
     def work(is_stopping: Callable[[], bool]) -> Generator[ImportEvent, None, None]:

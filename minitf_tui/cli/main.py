@@ -58,9 +58,9 @@ def _dispatch(words: list[str]) -> int:
     if name in ("--help", "-h", "help"):
         return _help(words[1:2] if name == "help" else [])
     if name == "--version":
-        from minitf_tui import __version__
+        from core.version import VERSION
 
-        print(f"minitf {__version__}", flush=True)
+        print(f"minitf {VERSION}", flush=True)
         return SUCCESS
     if name == "--no-autostart":
         name, words = "app", ["app", *words]
