@@ -25,9 +25,11 @@ def place_of(run: str, format: str, number_type: str) -> str:
     """Where it goes unless somebody says otherwise, absolute."""
     name = file_name(run, format, number_type if format == "gguf" else NUMBER_TYPES[0])
     try:
-        return str(paths.absolute(name))
-    except OSError:  # the working folder is gone
+        place = str(paths.absolute(name))
+        place.encode()
+    except (OSError, UnicodeError):  # the working folder is gone, or its name is no text
         return name
+    return place
 
 
 class ExportBox(Transfer[Export]):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
 from textual.screen import ModalScreen
@@ -61,8 +60,7 @@ class Transfer(Pane, Generic[R]):
         self._field: Widget | None = None
         """Where somebody was typing."""
         self._bar = Progress()
-        self._outcome = Static("", markup=False)
-        self._outcome_box = VerticalScroll(self._outcome, id="outcome")
+        self._outcome = Static("", id="outcome", markup=False)
 
     # What an export and an import add.
 
@@ -89,12 +87,12 @@ class Transfer(Pane, Generic[R]):
         yield self.problem
         yield self.form
         yield self._bar
-        yield self._outcome_box
+        yield self._outcome
 
     def on_mount(self) -> None:
         """What can be done only once it is on the screen."""
         self.border_title = Content(clean_line(self.title))
-        self._outcome_box.display = False
+        self._outcome.display = False
         self.form.fill(self._drafts.get(self.title, {}))
         self._ask()
         self.set_interval(TICK_S, self._look)
@@ -163,8 +161,7 @@ class Transfer(Pane, Generic[R]):
         self._drafts.pop(self.title, None)
         self.form.display = self._bar.display = False
         self._outcome.update(self.lines(self.result))
-        self._outcome_box.display = True
-        self._outcome_box.focus()
+        self._outcome.display = True
         self.app.refresh_bindings()
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
@@ -190,6 +187,10 @@ class TransferScreen(ModalScreen[str]):
         Binding("o", "use", "use it in all panes"),
         Binding("enter", "go_on", show=False),
         Binding("q", "leave", show=False),
+        Binding("j,down", "scroll('down')", show=False),
+        Binding("k,up", "scroll('up')", show=False),
+        Binding("space,pagedown", "scroll('page_down')", show=False),
+        Binding("pageup", "scroll('page_up')", show=False),
         Binding("escape", "stop", "stop it", key_display="Esc", priority=True),
         Binding("escape", "leave", "close", key_display="Esc", priority=True),
     ]
@@ -216,7 +217,8 @@ class TransferScreen(ModalScreen[str]):
     def action_copy(self) -> None:
         """The path, by the terminal's own clipboard."""
         if self.box.result is not None:
-            self.app.copy_to_clipboard(self.box.result.path)
+            path = self.box.result.path.encode(errors="replace").decode()
+            self.app.copy_to_clipboard(path)
             self.notify("The path is copied, if this terminal lets programs copy.", markup=False)
 
     def action_use(self) -> None:
@@ -230,6 +232,10 @@ class TransferScreen(ModalScreen[str]):
             self.box.start()
         else:
             self.action_leave()
+
+    def action_scroll(self, where: str) -> None:
+        """To another part of what has come of it, where that is long."""
+        getattr(self.box, f"scroll_{where}")(animate=False)
 
     def action_stop(self) -> None:
         """End what is under way."""
