@@ -19,7 +19,7 @@ from core.store.tokenizers import tokenizer_of
 from core.text.tokenizer import Tokenizer
 
 FIND_TRIES = 5
-OF_THE_MODEL = ("architecture", "end_ids")
+OF_THE_MODEL = ("architecture", "tokenizer", "end_ids")
 INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH)
 """Of a run's provenance: what a replay has in common with it beside what it measures itself."""
 _OF_THE_TEXT = ("tokenizer", "vocab_size")

@@ -18,9 +18,6 @@ FORMATS = ("hf", "gguf", "capsule")
 NUMBER_TYPES = ("f32", "f16", "q8_0", "q4_0")
 """Of a gguf; the others are f32."""
 DEFAULT_CORPUS = "python-docs"
-LONGEST = 8192
-"""Positions that an imported model keeps, unless somebody asks for more: its cache has room for
-all of them."""
 
 
 def exporting(
@@ -68,9 +65,13 @@ def place_for(run: str, format: str, number_type: str = "f32") -> Path:
 
     found = find_run(run, needs_checkpoint=False)
     at = f"-{found.step}" if split_spec(run)[1] and format != "capsule" else ""
+    return paths.absolute(file_name(f"{found.run.name}{at}", format, number_type))
+
+
+def file_name(stem: str, format: str, number_type: str = "f32") -> str:
+    """What a run is called in a format: tiny-hf, tiny.gguf, tiny-q8_0.gguf, tiny.tar.gz."""
     numbers = f"-{number_type}" if number_type != NUMBER_TYPES[0] else ""
-    ends = {"hf": f"{at}-hf", "gguf": f"{at}{numbers}.gguf", "capsule": ".tar.gz"}
-    return Path.cwd() / f"{found.run.name}{ends[format]}"
+    return stem + {"hf": "-hf", "gguf": f"{numbers}.gguf", "capsule": ".tar.gz"}[format]
 
 
 def importing(
@@ -88,7 +89,7 @@ def importing(
         name: of the run; by default it is called after its source.
         tokenizer: the tokenizer.bin of a .bin; by default it is looked for beside it.
         corpus: what the run is scored on, and goes on learning from, when nobody names a text.
-        max_seq_len: positions to keep; 0 keeps all up to `LONGEST`.
+        max_seq_len: positions to keep; 0 keeps all up to `core.interop.foreign.LONGEST`.
     """
 
     def work(is_stopping: Callable[[], bool]) -> Generator[ImportEvent, None, None]:

@@ -37,7 +37,11 @@ class Portable:
 def with_rms_norm(model: Portable) -> Portable:
     """Layer norm without biases subtracts the mean of the stream. When all that is written into
     the stream has mean zero there is nothing to subtract, and an RMS norm is left. The head
-    reads the last norm, so it cannot be tied to an embedding that is centred."""
+    reads the last norm, so it cannot be tied to an embedding that is centred. A model with
+    biases, or with norms after each part, stays as it is."""
+    config = model.config
+    if config.norm != "layernorm" or config.norm_place != "pre" or config.bias:
+        return model
     model = untied(model)
     centred = {
         name: tensor - tensor.mean(dim=0 if _is_written_by_rows(name) else -1, keepdim=True)
@@ -79,6 +83,15 @@ def with_biases(model: Portable) -> Portable:
         if name.endswith((".weight",)) and _has_bias(name, model.config)
     }
     return model.changed(zeros, bias=True)
+
+
+def without_zero_biases(model: Portable) -> Portable:
+    """Without biases, if all of them are zero."""
+    biases = [name for name in model.weights if name.endswith(".bias")]
+    if not model.config.bias or any(model.weights[name].any() for name in biases):
+        return model
+    weights = {name: w for name, w in model.weights.items() if not name.endswith(".bias")}
+    return Portable(replace(model.config, bias=False), weights, model.remarks)
 
 
 def with_heads_repeated(model: Portable) -> Portable:

@@ -18,7 +18,8 @@ from core import paths
 from core.errors import FormatError, TokenizerError
 from core.interop.sentencepiece import from_scores
 
-LARGEST_BYTES = 100_000_000
+LARGEST_BYTES, LONGEST_PIECE = 100_000_000, 512
+"""Of a file and of one token; real ones stay far below."""
 BEGIN_ID, END_ID = 1, 2
 END_IDS = (BEGIN_ID, END_ID)
 """llama2.c stops at both: a text follows on another."""
@@ -89,7 +90,11 @@ def _parse(data: bytes, name: str) -> tuple[list[str], list[float]]:
             raise _damaged(name, f"it ends in token {len(pieces)}")
         score, length = _TOKEN.unpack_from(data, at)
         at += _TOKEN.size
-        if not (0 < length <= longest and at + length <= len(data) and math.isfinite(score)):
+        if not (
+            0 < length <= min(longest, LONGEST_PIECE)
+            and at + length <= len(data)
+            and math.isfinite(score)
+        ):
             raise _damaged(name, f"token {len(pieces)} has the length {length}, score {score:g}")
         try:
             text = data[at : at + length].decode()

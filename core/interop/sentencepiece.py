@@ -10,16 +10,14 @@ Source: SentencePiece, arXiv:1808.06226; its BPE, `bpe_model.cc` (facts only).
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from core.text.imported_tables import SPACE
+from core.text.imported_tables import SPACE, Tables
+from core.text.tokenizer_json import added_token, beginning, complete
 
 UNKNOWN = "<unk>"
-_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-Tables = dict[str, Any]
+BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 def from_scores(
@@ -28,71 +26,54 @@ def from_scores(
     *,
     has_prefix_space: bool = True,
     begin_id: int | None = None,
-    control_ids: Sequence[int] = (),
+    control_ids: Iterable[int] = (),
+    user_ids: Iterable[int] = (),
 ) -> str:
     """The `tokenizer.json` of a SentencePiece BPE.
 
     Args:
-        pieces: with "\u2581" for spaces and "<0x0A>" for bytes; an index is an id.
+        pieces: with "\u2581" for spaces and "<0x0A>" for bytes; an index is an id, and "" an id
+            that is not used.
         scores: one a piece; the higher, the earlier is it joined.
         has_prefix_space: a text is read as if a space stood before it.
         begin_id: what stands before each text.
-        control_ids: pieces that no text contains.
+        control_ids: pieces that are no text.
+        user_ids: pieces that are found in a text before all others.
     """
     control = {i for i in {*control_ids, begin_id} if i is not None}
-    vocab = {piece: i for i, piece in enumerate(pieces)}
-    hidden = control | {i for i, piece in enumerate(pieces) if _BYTE.fullmatch(piece)}
-    unknown = pieces[0] if pieces and pieces[0] == UNKNOWN else None
-    if unknown is not None:
-        hidden.add(0)
-    joined = {piece: scores[i] for piece, i in vocab.items() if i not in hidden}
-    tables: Tables = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [_added(pieces[i], i) for i in sorted(control)],
-        "normalizer": _normalizer(has_prefix_space),
-        "pre_tokenizer": None,
-        "post_processor": None if begin_id is None else _beginning(pieces[begin_id], begin_id),
-        "decoder": _decoder(has_prefix_space),
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": unknown,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": True,
-            "byte_fallback": True,
-            "ignore_merges": False,
-            "vocab": vocab,
-            "merges": merges_of(joined, vocab),
-        },
+    added = {i: i in control for i in sorted({*control, *user_ids})}
+    vocab = {piece: i for i, piece in enumerate(pieces) if piece}
+    joined = {
+        piece: scores[i]
+        for piece, i in vocab.items()
+        if i not in added and piece != UNKNOWN and not BYTE.fullmatch(piece)
     }
-    return json.dumps(tables, ensure_ascii=False)
+    model = {
+        "unk_token": UNKNOWN if UNKNOWN in vocab else None,
+        "fuse_unk": True,
+        "byte_fallback": True,
+        "vocab": vocab,
+        "merges": merges_of(joined),
+    }
+    return complete(
+        model,
+        added_tokens=[added_token(pieces[i], i, special=s) for i, s in added.items()],
+        normalizer=_normalizer(has_prefix_space),
+        post_processor=None if begin_id is None else beginning(pieces[begin_id], begin_id),
+        decoder=_decoder(has_prefix_space),
+    )
 
 
-def merges_of(scores: Mapping[str, float], ids: Mapping[str, int]) -> list[list[str]]:
+def merges_of(scores: Mapping[str, float]) -> list[list[str]]:
     """Each way to join two of the pieces to another, best score first; of one piece, the way
     with the longest left part first, as a run of equal characters is joined from the left."""
-    ways = [
-        (-score, ids[piece], -cut, piece)
-        for piece, score in scores.items()
-        for cut in range(1, len(piece))
+    best_first = sorted(scores, key=lambda piece: -scores[piece])
+    return [
+        [piece[:cut], piece[cut:]]
+        for piece in best_first
+        for cut in range(len(piece) - 1, 0, -1)
         if piece[:cut] in scores and piece[cut:] in scores
     ]
-    return [[piece[:-cut], piece[-cut:]] for _, _, cut, piece in sorted(ways)]
-
-
-def _added(content: str, i: int) -> Tables:
-    return {
-        "id": i,
-        "content": content,
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": False,
-        "special": True,
-    }
 
 
 def _normalizer(has_prefix_space: bool) -> Tables:
@@ -110,15 +91,3 @@ def _decoder(has_prefix_space: bool) -> Tables:
     if has_prefix_space:
         steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
     return {"type": "Sequence", "decoders": steps}
-
-
-def _beginning(content: str, i: int) -> Tables:
-    begin = {"SpecialToken": {"id": content, "type_id": 0}}
-    first, second = ({"Sequence": {"id": name, "type_id": n}} for n, name in enumerate("AB"))
-    again = {"SpecialToken": {"id": content, "type_id": 1}}
-    return {
-        "type": "TemplateProcessing",
-        "single": [begin, first],
-        "pair": [begin, first, again, second],
-        "special_tokens": {content: {"id": content, "ids": [i], "tokens": [content]}},
-    }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core import paths
 from core.config import TextConfig
 from core.errors import DataError, RunError
-from core.store.id_file import new_ids, open_ids
+from core.store.id_file import id_type, new_ids, open_ids
 from core.store.run import TEXT_NAME, Run
 from core.store.stages import IsStopping, Telling, never, outcome, telling
 from core.store.tokenizers import hash_of, make_tokenizer, read_corpus, tokenizer_of
@@ -56,7 +56,8 @@ class TokenizedText:
         ids: list[int] = self.validation_ids[: PROMPT_SEARCH + n_tokens].tolist()
         ends = (i for i, t in enumerate(ids) if self.tokenizer.decode_bytes([t])[-1:] == b"\n")
         start = next(ends, -1) + 1
-        return ids[start : start + n_tokens] or ids[:n_tokens]
+        line = ids[start : start + n_tokens] or ids[:n_tokens]
+        return [*self.tokenizer.begin_ids, *line]
 
 
 def tokenize_corpus(
@@ -162,7 +163,7 @@ def _kept_corpus(run: Run, sha256: str, is_stopping: IsStopping) -> Telling[Corp
 
 def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Telling[Ids]:
     corpus = yield from read_corpus(name, is_stopping)
-    path = _path_for(f"{hash_of(tokenizer.to_json())} {corpus.sha256} whole")
+    path = _path_for(f"{_key_of(tokenizer)} {corpus.sha256} whole")
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
         work = _write_ids(path, tokenizer, corpus, 0)
@@ -243,9 +244,14 @@ def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:
 
 def _ids_path(config: TextConfig, tokenizer: Tokenizer, corpus_sha256: str) -> Path:
     return _path_for(
-        f"{hash_of(tokenizer.to_json())} {corpus_sha256}"
-        f" {config.validation_fraction!r} {config.max_tokens}"
+        f"{_key_of(tokenizer)} {corpus_sha256} {config.validation_fraction!r} {config.max_tokens}"
     )
+
+
+def _key_of(tokenizer: Tokenizer) -> str:
+    """Models of one tokenizer may differ in size, and so does what an id takes in the file."""
+    is_wide = id_type(tokenizer.vocab_size) is not id_type(0)
+    return hash_of(tokenizer.to_json()) + " wide" * is_wide
 
 
 def _path_for(content: str) -> Path:

@@ -43,7 +43,7 @@ def parse(source: str) -> Tables:
 
 def is_byte_level(tables: Tables) -> bool:
     """Its tokens are written in GPT-2's byte alphabet."""
-    steps = [*parts(tables, "pre_tokenizer"), *parts(tables, "decoder")]
+    steps = [*parts(tables, "normalizer"), *parts(tables, "pre_tokenizer")]
     return any(step.get("type") == "ByteLevel" for step in steps)
 
 

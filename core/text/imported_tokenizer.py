@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LINE_BREAK = "\n"
 _CUT = re.compile(r"(?<=\S)(?= \w)|(?<=\S\n)(?=\w)")
 """Where no pre-tokenizer of GPT-2, Llama 3 or Qwen sees one word, and no piece of SentencePiece
 goes on."""
@@ -50,13 +49,13 @@ class ImportedTokenizer(Tokenizer):
         self.tables, self._source = tables, source
         super().__init__(imported_tables.token_bytes(tables))
         self._bytes = imported_tables.byte_ids(tables)
+        self._added = tuple(t["content"] for t in imported_tables.added_tokens(tables))
         self._engine = _engine(tables)
-        self._begin = self._guarded(lambda: _begin_of(self._engine))
-        self._line_break = self._guarded(lambda: self._ids(_LINE_BREAK))
-
-    def encode_prompt(self, text: str | bytes) -> Ids:
-        """See `Tokenizer.encode_prompt`."""
-        return np.concatenate([np.array(self._begin, np.int64), self.encode(text)])
+        self.begin_ids = self._guarded(lambda: _begin_of(self._engine))
+        self._adds_space = self.decode(self._guarded(lambda: self._ids("a"))) == " a"
+        self._later = self._engine if not self._adds_space else _later_engine(source)
+        self._mark = _unused_character(tables)
+        self._n_mark = len(self._guarded(lambda: self._ids(self._mark)))
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """See `Tokenizer.encode_pieces`.
@@ -67,21 +66,23 @@ class ImportedTokenizer(Tokenizer):
         such a place is cut after a million characters wherever it is.
         """
         place = 0
-        for part in _cut(checked(pieces)):
-            yield self._encode_text(part, place)
+        for part in _cut(pieces, self._added):
+            yield self._encode_text(part, place, is_begin=not place)
             place += len(part)
+
+    def decode_prompt(self, ids: Sequence[int]) -> str:
+        """See `Tokenizer.decode_prompt`."""
+        text = super().decode_prompt(ids)
+        return text[1:] if self._adds_space and text.startswith(" ") else text
 
     def to_json(self) -> str:
         """See `Tokenizer.to_json`."""
         return self._source
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         list(checked([text], place))
-        if not place:
-            return np.array(self._guarded(lambda: self._ids(text)), np.int64)
-        # What follows must not be taken for a beginning, before which some put a space.
-        ids = self._guarded(lambda: self._ids(_LINE_BREAK + text))
-        return np.array(ids[len(self._line_break) :], np.int64)
+        encode = self._ids if is_begin else self._later_ids
+        return np.array(self._guarded(lambda: encode(text)), np.int64)
 
     def _encode_bytes(self, data: bytes) -> Ids:
         missing = next((b for b in data if b not in self._bytes), None)
@@ -96,17 +97,25 @@ class ImportedTokenizer(Tokenizer):
         ids: list[int] = self._engine.encode(text, add_special_tokens=False).ids
         return ids
 
+    def _later_ids(self, text: str) -> list[int]:
+        """Of a text that is no beginning; before one, some put a space."""
+        if self._later is not None:
+            ids: list[int] = self._later.encode(text, add_special_tokens=False).ids
+            return ids
+        return self._ids(self._mark + text)[self._n_mark :]
+
     @staticmethod
     def _guarded(work: Callable[[], T]) -> T:
         return _without_panic(work, "The imported tokenizer cannot encode this text")
 
 
-def _cut(pieces: Iterable[str]) -> Iterator[str]:
+def _cut(pieces: Iterable[str], added: tuple[str, ...]) -> Iterator[str]:
+    """The text in parts; never after an added token, where some begin anew."""
     begun = ""
     for piece in pieces:
         begun += piece
         while len(begun) > PIECE_CHARS:
-            place = _place_of_cut(begun)
+            place = _place_of_cut(begun, added)
             if not place:
                 break
             yield begun[:place]
@@ -115,12 +124,28 @@ def _cut(pieces: Iterable[str]) -> Iterator[str]:
         yield begun
 
 
-def _place_of_cut(text: str) -> int:
+def _place_of_cut(text: str, added: tuple[str, ...]) -> int:
     """The first place after PIECE_CHARS where it may be cut; 0 if none is known yet."""
-    found = _CUT.search(text, PIECE_CHARS)
-    if found:
-        return found.start()
+    for found in _CUT.finditer(text, PIECE_CHARS):
+        if not text.endswith(added, 0, found.start()):
+            return found.start()
     return LONGEST_WORD if len(text) > LONGEST_WORD else 0
+
+
+def _later_engine(source: str) -> Engine | None:
+    """One that puts no space before a text; None where it would be missed elsewhere, too."""
+    tables = json.loads(source, object_hook=_without_prefix)
+    return _engine(tables) if imported_tables.is_byte_level(tables) else None
+
+
+def _without_prefix(table: Tables) -> Tables:
+    return table | {"add_prefix_space": False} if table.get("type") == "ByteLevel" else table
+
+
+def _unused_character(tables: Tables) -> str:
+    """One for private use that no token has, so that nothing is joined to it."""
+    used = set().union(*imported_tables.vocabulary(tables))
+    return next((c for c in map(chr, range(0xE000, 0xF900)) if c not in used), "\n")
 
 
 def _engine(tables: Tables) -> Engine:
@@ -130,12 +155,11 @@ def _engine(tables: Tables) -> Engine:
     return _without_panic(lambda: Engine.from_str(text), "The tokenizer cannot be read")
 
 
-def _begin_of(engine: Engine) -> list[int]:
+def _begin_of(engine: Engine) -> tuple[int, ...]:
     """What the post-processor puts before a text."""
     encoded: Encoding = engine.encode("a")
     first = encoded.special_tokens_mask.index(0) if 0 in encoded.special_tokens_mask else 0
-    ids: list[int] = encoded.ids[:first]
-    return ids
+    return tuple(encoded.ids[:first])
 
 
 def _without_panic(work: Callable[[], T], problem: str) -> T:

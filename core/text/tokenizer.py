@@ -37,6 +37,8 @@ class Tokenizer(ABC):
 
     kind: str
     """"char", "byte", "bpe", or "imported"."""
+    begin_ids: tuple[int, ...] = ()
+    """Tokens that a model wants to see before each text; ours have none."""
     end_ids: tuple[int, ...] = ()
     """Tokens after which a model has said all; ours have none."""
 
@@ -70,16 +72,7 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "surrogateescape")
-        ids, place = [np.empty(0, np.int64)], 0
-        for i, part in enumerate(_ESCAPED_BYTES.split(text)):
-            if i % 2:
-                ids.append(self._encode_bytes(part.encode("utf-8", "surrogateescape")))
-            elif part:
-                ids.append(self._encode_text(part, place))
-            place += len(part)
-        return np.concatenate(ids)
+        return self._encode_parts(text, is_begin=True)
 
     def encode_prompt(self, text: str | bytes) -> Ids:
         """Ids of a text with which all begins, and what the model wants to see before it.
@@ -87,7 +80,15 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        return self.encode(text)
+        return np.concatenate([np.array(self.begin_ids, np.int64), self.encode(text)])
+
+    def encode_following(self, text: str | bytes) -> Ids:
+        """Ids of a text that goes on another.
+
+        Raises:
+            TokenizerError: the tokenizer has no token for part of the text.
+        """
+        return self._encode_parts(text, is_begin=False)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """Ids of the text that `pieces` are when they are put together, in parts; in memory
@@ -109,19 +110,36 @@ class Tokenizer(ABC):
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
+    def decode_prompt(self, ids: Sequence[int]) -> str:
+        """The text from which `encode_prompt` made `ids`."""
+        n_begin = len(self.begin_ids)
+        return self.decode(ids[n_begin:] if tuple(ids[:n_begin]) == self.begin_ids else ids)
+
     def count_bytes(self, ids: NDArray[Any]) -> int:
         """Bytes that `ids` stand for."""
         lengths = np.array([len(b) for b in self._token_bytes], np.int64)
         starts = range(0, len(ids), _COUNTED_AT_ONCE)
         return sum(int(lengths[ids[i : i + _COUNTED_AT_ONCE]].sum()) for i in starts)
 
+    def _encode_parts(self, text: str | bytes, *, is_begin: bool) -> Ids:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        ids, place = [np.empty(0, np.int64)], 0
+        for i, part in enumerate(_ESCAPED_BYTES.split(text)):
+            if i % 2:
+                ids.append(self._encode_bytes(part.encode("utf-8", "surrogateescape")))
+            elif part:
+                ids.append(self._encode_text(part, place, is_begin=is_begin and not place))
+            place += len(part)
+        return np.concatenate(ids)
+
     @abstractmethod
     def to_json(self) -> str:
         """The tokenizer as a Hugging Face `tokenizer.json`."""
 
     @abstractmethod
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
-        """`place` is where it stands in the whole text."""
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
+        """`place` is where it stands in the whole text, for errors; there it may begin."""
 
     @abstractmethod
     def _encode_bytes(self, data: bytes) -> Ids: ...
@@ -137,7 +155,7 @@ class CharTokenizer(Tokenizer):
         super().__init__([c.encode() for c in self.characters])
         self._codes = np.array([ord(c) for c in self.characters], np.int64)
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         try:
             codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
         except UnicodeEncodeError as error:
@@ -176,7 +194,7 @@ class ByteTokenizer(Tokenizer):
     def __init__(self) -> None:
         super().__init__([bytes([b]) for b in range(256)])
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         try:
             return self._encode_bytes(text.encode())
         except UnicodeEncodeError as error:
@@ -207,7 +225,7 @@ class BpeTokenizer(Tokenizer):
         """See `Tokenizer.encode_pieces`; the parts end where words do."""
         return WordEncoder(self._engine).encode(checked(pieces))
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         return np.concatenate(list(self.encode_pieces([text]))).astype(np.int64)
 
     def _encode_bytes(self, data: bytes) -> Ids:

@@ -7,30 +7,17 @@ import os
 import shlex
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.errors import ConfigError, ExportError
-from core.events import Export, ExportCompleted, SetupProgressed
+from core.events import SetupProgressed
 from core.presets import SEED
 from core.recipes import exporting
 from core.store.run import create_run
 from core.transfers import place_for
 from minitf_tui.uses import near, uses_of
-
-
-def exported(format: str = "hf", **given: Any) -> ExportCompleted:
-    facts: dict[str, Any] = {
-        "run": "tiny",
-        "step": 100,
-        "format": format,
-        "path": "/models/tiny-hf",
-        "architecture": "" if format == "capsule" else "LlamaForCausalLM",
-        "number_type": "f32",
-        "bytes": 3_355_443,
-    }
-    return ExportCompleted(result=Export(**(facts | given)))
+from tests.cli.scripted import exported
 
 
 def test_a_folder_for_transformers_is_reported_with_the_lines_that_load_it(recipes, minitf):

@@ -6,27 +6,11 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 from core.errors import FormatError
-from core.events import Import, ImportCompleted, SetupProgressed
+from core.events import SetupProgressed
 from minitf_tui.cli import completing
-
-
-def imported(**given: Any) -> ImportCompleted:
-    facts: dict[str, Any] = {
-        "run": "stories15m",
-        "path": "/home/me/runs/stories15m",
-        "source": "stories15M.bin",
-        "format": "llama2.c",
-        "architecture": "llama",
-        "step": 0,
-        "n_params": 15_191_712,
-        "vocab_size": 32_000,
-        "context": 256,
-        "bytes": 60_800_000,
-    }
-    return ImportCompleted(result=Import(**(facts | given)))
+from tests.cli.scripted import imported
 
 
 def test_what_has_come_and_what_can_be_done_with_it(recipes, minitf):
