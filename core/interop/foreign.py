@@ -13,10 +13,12 @@ from torch import Tensor
 
 from core.config import ModelConfig
 
+LONGEST = 8192
+"""Positions that an imported model keeps, unless somebody asks for more: its cache has room for
+all of them."""
+
 Read = Callable[[], Tensor]
 """One tensor, of any floating type, in the layout of ours."""
-LONGEST = 8192
-"""Positions that an imported model keeps, unless somebody asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,16 @@ class Written:
     """What the other program knows the model as."""
     remarks: tuple[str, ...] = ()
     """What a person should know: sentences."""
+
+
+def kept_positions(available: int, asked: int) -> tuple[int, tuple[str, ...]]:
+    """How many of a model's positions to keep, and what to say about it.
+
+    Args:
+        available: what the model was made for.
+        asked: 0 asks for all, up to `LONGEST`.
+    """
+    kept = min(available, asked or LONGEST)
+    if kept == available:
+        return kept, ()
+    return kept, (f"{kept} of its {available} positions are kept.",)
