@@ -1,4 +1,4 @@
-"""The library in a few calls: forecast, train, resume, evaluate, generate, benchmark.
+"""The library in a few calls: train, resume, evaluate, generate, benchmark, export, import, …
 
 Each drives a session of `core.recipes` to its end and returns the result. To watch a job
 while it runs, give `on_event`, or pull the session yourself.
@@ -24,11 +24,15 @@ from core.events import (
     Evaluation,
     EvaluationCompleted,
     Event,
+    Export,
+    ExportCompleted,
     Forecast,
     ForecastCompleted,
     Generation,
     GenerationBatch,
     GenerationFinished,
+    Import,
+    ImportCompleted,
     RunFinished,
     TrainResult,
 )
@@ -45,6 +49,7 @@ def train(
     config: RunConfig | str = "quick",
     *,
     name: str | None = None,
+    init_from: str = "",
     on_event: OnEvent = _ignore,
     **changes: Any,
 ) -> TrainResult:
@@ -53,13 +58,18 @@ def train(
     Args:
         config: a config, or the name of a preset.
         name: of the run; by default it is called after its corpus.
+        init_from: a run, trained or imported, to begin with instead of fresh weights: its
+            model and its tokenizer are kept.
         changes: fields to replace, named as on the command line: `corpus`, `steps`, `lr`, …
 
     Raises:
         MinitfError: something cannot be used; or the run diverged.
     """
     base = preset(config) if isinstance(config, str) else config
-    return _finish(recipes.training(base.with_changes(**changes), name=name), on_event)
+    session = recipes.training(
+        base.with_changes(**changes), name=name, init_from=init_from, given=tuple(changes)
+    )
+    return _finish(session, on_event)
 
 
 def forecast(
@@ -105,7 +115,11 @@ def replay(
     run: str = "last", *, name: str | None = None, on_event: OnEvent = _ignore
 ) -> TrainResult:
     """Train a run again from its seed, as a new run: the same steps at the rates that were
-    recorded, hence the same weights, also where its budget was in seconds.
+    recorded, hence the same weights, also where its budget was in seconds. The result's
+    `agreement` tells whether the metrics are equal bit for bit.
+
+    Args:
+        run: or the file of a capsule.
 
     Raises:
         MinitfError: there is no such run, it has no steps, or its text has changed.
@@ -209,6 +223,43 @@ def benchmark(
     config = BenchConfig(**bench)
     session = recipes.benchmarking(run, config, device=device, dtype=dtype, threads=threads)
     return _last(session, on_event, BenchmarkCompleted).result
+
+
+def export_model(
+    run: str = "last",
+    out: str | Path | None = None,
+    *,
+    format: str = "hf",
+    number_type: str = "f32",
+    overwrite: bool = False,
+    on_event: OnEvent = _ignore,
+) -> Export:
+    """Write a run for other programs; see `core.recipes.exporting`.
+
+    Args:
+        out: by default in the working folder, called after the run.
+
+    Raises:
+        MinitfError: the other program cannot compute this model, or something is at `out`.
+    """
+    how: dict[str, Any] = {"format": format, "number_type": number_type, "overwrite": overwrite}
+    return _last(recipes.exporting(run, out=out, **how), on_event, ExportCompleted).result
+
+
+def import_model(
+    source: str | Path, name: str | None = None, *, on_event: OnEvent = _ignore, **how: Any
+) -> Import:
+    """Make a run of a model from elsewhere: a folder of transformers, a .gguf, a .bin of llama2.c,
+    a capsule, or `hub:OWNER/NAME`.
+
+    Args:
+        name: of the run; by default it is called after its source.
+        how: `tokenizer`, `corpus` and `max_seq_len`; see `core.recipes.importing`.
+
+    Raises:
+        MinitfError: it is damaged, or a model that minitf cannot compute.
+    """
+    return _last(recipes.importing(source, name=name, **how), on_event, ImportCompleted).result
 
 
 def _finish(session: recipes.Session, on_event: OnEvent) -> TrainResult:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import DeviceError
+from core.version import VERSION
 
 MAX_THREADS = 1024
 MAX_AUTO_THREADS = 8
@@ -80,6 +81,7 @@ def environment(device: Device) -> dict[str, Any]:
         "dtype": device.dtype,
         "threads": device.threads,
         "cores": os.cpu_count() or 1,
+        "minitf": VERSION,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",

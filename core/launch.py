@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,22 +13,20 @@ from torch import nn
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
 from core.errors import CheckpointError, DeviceError, RunError
-from core.events import (
-    RunStarted,
-    SetupProgressed,
-    TrainEvent,
-)
+from core.events import RunStarted, SetupProgressed, TrainEvent
+from core.measure.agreement import judged
 from core.measure.machine import memory_bytes
 from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
 from core.probes import make_probes
+from core.starts import begin, begin_again, find_start, settings_for
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
 from core.store.rates import (
     forget_given_rates,
     given_rates,
-    keep_rates,
+    keep_for_replay,
     rates_of_steps,
     rates_still_given,
     rates_to_repeat,
@@ -56,9 +54,13 @@ class _Parts:
 
 
 def launch_new(
-    config: RunConfig, name: str | None, wishes: Wishes
+    config: RunConfig, name: str | None, wishes: Wishes, init_from: str, given: Collection[str]
 ) -> Generator[TrainEvent, None, None]:
     """Set up a run, make its folder, train it.
+
+    Args:
+        init_from: a run whose weights it begins with; "" for fresh ones.
+        given: settings that somebody asked for; see `core.starts.settings_for`.
 
     Raises:
         MinitfError: a setting, the text, the device or the name cannot be used; nothing was
@@ -66,7 +68,11 @@ def launch_new(
     """
     clock = Clock()
     device = choose_device(config.train.device, config.train.dtype, config.train.threads)
-    text = yield from tokenize_corpus(config.text, wishes.is_stopping)
+    start = find_start(init_from) if init_from else None
+    if start is not None:
+        config = settings_for(config, start.ref.run, given)
+    tokenizer = None if start is None else start.tokenizer
+    text = yield from tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
     if text is None:
         return
     config = _settled(config, text)
@@ -74,7 +80,9 @@ def launch_new(
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    run = create_run(name, config, _provenance(parts, config), text.tokenizer.to_json())
+    begun = begin(start, parts.model)
+    provenance = _provenance(parts, config) | begun.provenance
+    run = create_run(name, config, provenance, text.tokenizer.to_json(), begun.fill)
     with run.lock():
         yield from _session(run, parts, clock, None, wishes, {}).run()
 
@@ -118,10 +126,17 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    provenance = _provenance(parts, config) | {"replay_of": source.name}
-    run = create_run(name, config, provenance, text.tokenizer.to_json(), partial(keep_rates, rates))
+    begun = begin_again(source, parts.model)
+    provenance = _provenance(parts, config) | begun.provenance | {"replay_of": source.name}
+
+    def fill(folder: Path) -> None:
+        keep_for_replay(source, rates, folder)
+        begun.fill(folder)
+
+    run = create_run(name, config, provenance, text.tokenizer.to_json(), fill)
     with run.lock():
-        yield from _session(run, parts, clock, None, wishes, given_rates(run)).run()
+        session = _session(run, parts, clock, None, wishes, given_rates(run))
+        yield from judged(session.run(), source, run)
 
 
 def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:

@@ -1,10 +1,16 @@
-"""Named configs. `quick` is what a newcomer meets; `seed` is the experiment minitf grew from.
+"""Named configs. `quick` is what a newcomer meets; `seed` is the experiment minitf grew from;
+the others are shapes that the field knows by these names.
 
 `quick` was chosen by measuring (docs/lab-notes.md). Its second limit, 10 passes over the text,
 is there for short texts on fast machines: after that it would learn them by heart.
+
+Sources: nano, micro and mini, github.com/karpathy/minGPT; gpt2, Radford et al. 2019 §2.3, the
+smallest; the llama's parts, arXiv:2302.13971 §2.2; stories, github.com/karpathy/llama2.c.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from core.config import EvalConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from core.errors import ConfigError, did_you_mean
@@ -41,10 +47,91 @@ SEED = RunConfig(
     eval=EvalConfig(eval_interval=50, sample_interval=0),
 )
 
-PRESETS = {"quick": QUICK, "seed": SEED}
+
+class Shape(NamedTuple):
+    """A model by its numbers, and how it is trained."""
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    context: int
+    vocab_size: int
+    """Tokens asked for; a short text yields fewer, and the model has what it yields."""
+    batch_size: int
+    lr: float
+    seconds: float = 0.0
+    steps: int = 0
+
+
+NANO = Shape(3, 3, 48, 128, 512, batch_size=8, lr=1e-2, seconds=60.0)
+MICRO = Shape(4, 4, 128, 128, 1024, batch_size=8, lr=3e-3, seconds=120.0)
+MINI = Shape(6, 6, 192, 256, 2048, batch_size=8, lr=2e-3, seconds=300.0)
+GPT2_SMALL = Shape(12, 12, 768, 1024, 50_257, batch_size=8, lr=6e-4, steps=2000)
+LLAMA_125M = GPT2_SMALL._replace(vocab_size=32_000)
+STORIES_260K = Shape(5, 8, 64, 512, 512, batch_size=4, lr=5e-3, seconds=120.0)
+STORIES_15M = Shape(6, 6, 288, 256, 32_000, batch_size=32, lr=1e-3, steps=2000)
+
+GPT2: dict[str, Any] = {
+    "positions": "learned",
+    "norm": "layernorm",
+    "activation": "gelu_tanh",
+    "bias": True,
+    "tied_head": True,
+}
+LLAMA: dict[str, Any] = {
+    "positions": "rope",
+    "norm": "rmsnorm",
+    "activation": "swiglu",
+    "tied_head": True,
+}
+
+
+def shaped(shape: Shape, style: dict[str, Any], corpus: str, **model: Any) -> RunConfig:
+    """The run of a shape; `model` are its other settings."""
+    n_layers, n_heads, d_model, context, vocab_size, batch_size, lr, seconds, steps = shape
+    sizes = {"n_layers": n_layers, "n_heads": n_heads, "d_model": d_model}
+    return RunConfig(
+        model=ModelConfig(max_seq_len=context, **{**sizes, **style, **model}),
+        text=TextConfig(corpus=corpus, tokenizer="bpe", vocab_size=vocab_size),
+        train=TrainConfig(
+            context=context,
+            batch_size=batch_size,
+            seconds=seconds,
+            steps=steps,
+            lr=lr,
+            warmup_steps=100,
+        ),
+        eval=EvalConfig(eval_interval=250, sample_interval=250),
+    )
+
+
+PRESETS = {
+    "quick": QUICK,
+    "seed": SEED,
+    "gpt2-nano": shaped(NANO, GPT2, "python-docs"),
+    "gpt2-micro": shaped(MICRO, GPT2, "python-docs"),
+    "gpt2-mini": shaped(MINI, GPT2, "python-docs"),
+    "gpt2": shaped(GPT2_SMALL, GPT2, "python-source"),
+    "llama-nano": shaped(NANO, LLAMA, "python-docs"),
+    "llama-micro": shaped(MICRO, LLAMA, "python-docs"),
+    "llama-mini": shaped(MINI, LLAMA, "python-docs"),
+    "llama-125m": shaped(LLAMA_125M, LLAMA, "python-source", d_ff=2048, tied_head=False),
+    "stories260k": shaped(STORIES_260K, LLAMA, "generated", n_kv_heads=4, d_ff=172),
+    "stories15m": shaped(STORIES_15M, LLAMA, "generated", d_ff=768),
+}
 ABOUT = {
-    "quick": "3 layers, 128 wide, learns for 90 seconds or 10 passes over the text",
+    "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
+    "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
+    "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",
+    "gpt2-mini": "GPT-2's parts, 6 layers, 192 wide: five minutes on a laptop",
+    "gpt2": "GPT-2 itself, the smallest, 12 layers, 768 wide: for a GPU",
+    "llama-nano": "Llama's parts, 3 layers, 48 wide: a minute on a laptop",
+    "llama-micro": "Llama's parts, 4 layers, 128 wide: two minutes on a laptop",
+    "llama-mini": "Llama's parts, 6 layers, 192 wide: five minutes on a laptop",
+    "llama-125m": "Llama's parts in GPT-2's shape, 12 layers, 768 wide: for a GPU",
+    "stories260k": "llama2.c's smallest, 5 layers, 64 wide: two minutes on a laptop",
+    "stories15m": "llama2.c's stories15M, 6 layers, 288 wide: for a GPU",
 }
 
 

@@ -28,9 +28,10 @@ def make_probes(
         TokenizerError: the tokenizer has no token for part of `sample_prompt`.
     """
     given = config.eval.sample_prompt
-    prompt_ids = (
-        text.tokenizer.encode(given).tolist() if given else text.held_out_prompt(PROMPT_TOKENS)
-    )
+    if given:
+        prompt_ids = text.tokenizer.encode_prompt(given).tolist()
+    else:
+        prompt_ids = text.held_out_prompt(PROMPT_TOKENS)
 
     def score(model: nn.Module) -> Evaluation | None:
         assert isinstance(model, Transformer)
@@ -45,7 +46,7 @@ def make_probes(
             model, text.tokenizer, prompt_ids, sampling, device, is_stopping=is_stopping
         )
         assert isinstance(last, GenerationFinished)
-        return text.tokenizer.decode(prompt_ids), last.continuations[0].text
+        return text.tokenizer.decode_prompt(prompt_ids), last.continuations[0].text
 
     return Probes(evaluate=score, sample=sample)
 

@@ -124,7 +124,7 @@ def generation(
 
         found = _open(run, device, dtype, threads)
         if sampling.prompt:
-            prompt = found.tokenizer.encode(sampling.prompt).tolist()
+            prompt = found.tokenizer.encode_prompt(sampling.prompt).tolist()
         else:
             held_out = yield from found.text(is_stopping)
             if held_out is None:

@@ -5,14 +5,19 @@ Importing this module imports neither torch nor numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
+from typing import TYPE_CHECKING
 
+from core import paths
 from core.config import RunConfig
 from core.events import ForecastEvent, SetupProgressed, TrainEvent
 from core.jobs import Job, TrainingJob
 from core.openmp import tame_openmp
 from core.plans import guessed_vocab
 from core.training.wishes import Wishes
+
+if TYPE_CHECKING:
+    from core.store.stages import Telling
 
 
 def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
@@ -29,8 +34,20 @@ def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent
     return Job(work)
 
 
-def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
-    """A new run. Without a name it is called after its corpus."""
+def training(
+    config: RunConfig,
+    *,
+    name: str | None = None,
+    init_from: str = "",
+    given: Collection[str] = (),
+) -> TrainingJob:
+    """A new run. Without a name it is called after its corpus.
+
+    Args:
+        init_from: a run whose weights, model and tokenizer it begins with, or a checkpoint of
+            it; what `config` says of those does not count, but for dropout.
+        given: settings of `config` that somebody asked for: they must not contradict.
+    """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
         from core.store.run import check_place
@@ -40,7 +57,7 @@ def training(config: RunConfig, *, name: str | None = None) -> TrainingJob:
         tame_openmp()
         from core.launch import launch_new
 
-        yield from launch_new(config, name, wishes)
+        yield from launch_new(config, name, wishes, init_from, given)
 
     return TrainingJob(work)
 
@@ -68,7 +85,13 @@ def resuming(
 
 def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
     """Train a run again from its seed, with the learning rates and for the steps that its
-    metrics record: the same weights, bit for bit, on the same machine and versions."""
+    metrics record: the same weights, bit for bit, on the same machine and versions. The result's
+    `agreement` says whether the metrics are the same.
+
+    Args:
+        run: or the file of a capsule, which is restored first.
+        name: of the new run.
+    """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
         from core.store.run import check_place
@@ -78,6 +101,25 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
         tame_openmp()
         from core.launch import launch_replay
 
-        yield from launch_replay(run, name, wishes)
+        spec = yield from _restored(run, wishes)
+        if spec is not None:
+            yield from launch_replay(spec, name, wishes)
 
     return TrainingJob(work)
+
+
+def _restored(spec: str, wishes: Wishes) -> Telling[str | None]:
+    """The name of the run that a capsule becomes; any other `spec` as it is. None if it was
+    stopped."""
+    from core.interop.capsule import is_capsule, open_capsule
+    from core.store.stages import outcome
+
+    path = paths.absolute(spec)
+    if (paths.runs_dir() / spec).is_dir() or not is_capsule(path):
+        return spec
+    run = yield from outcome(open_capsule(path, spec, None, wishes.is_stopping))
+    if run is None:
+        return None
+    stage = "checking the run"
+    yield SetupProgressed(stage=stage, share=1.0, remark=f"{spec} is restored as {run.name}")
+    return run.name

@@ -24,7 +24,7 @@ def exporting(
     run: str = "last",
     *,
     format: str = "hf",
-    out: str | Path,
+    out: str | Path | None = None,
     number_type: str = "f32",
     overwrite: bool = False,
 ) -> Job[ExportEvent]:
@@ -32,7 +32,7 @@ def exporting(
     and Ollama ("gguf"), or one file with all that it takes to train it again ("capsule").
 
     Args:
-        out: the folder or the file.
+        out: the folder or the file; None is `place_for` the run.
         number_type: of the weights in a gguf: "f32", "f16", "q8_0" or "q4_0".
         overwrite: whether what is there may go.
     """
@@ -44,14 +44,34 @@ def exporting(
             raise ConfigError(
                 f"type={number_type} is for gguf, and format={format}.", hint="Leave it out."
             )
+        place = place_for(run, format, number_type) if out is None else paths.absolute(str(out))
         yield SetupProgressed(stage="loading the run")
         tame_openmp()
         from core.departures import depart
 
-        place = paths.absolute(str(out))
         yield from depart(run, format, place, number_type, is_stopping, overwrite=overwrite)
 
     return Job(work)
+
+
+def place_for(run: str, format: str, number_type: str = "f32") -> Path:
+    """Where a run is written when nobody names a place: into the working folder, called after it.
+
+    Raises:
+        RunError: there is no such run.
+        CheckpointError: it has no such checkpoint.
+    """
+    from core.store.find import find_run, split_spec
+
+    found = find_run(run, needs_checkpoint=False)
+    at = f"-{found.step}" if split_spec(run)[1] and format != "capsule" else ""
+    return paths.absolute(file_name(f"{found.run.name}{at}", format, number_type))
+
+
+def file_name(stem: str, format: str, number_type: str = "f32") -> str:
+    """What a run is called in a format: tiny-hf, tiny.gguf, tiny-q8_0.gguf, tiny.tar.gz."""
+    numbers = f"-{number_type}" if number_type != NUMBER_TYPES[0] else ""
+    return stem + {"hf": "-hf", "gguf": f"{numbers}.gguf", "capsule": ".tar.gz"}[format]
 
 
 def importing(

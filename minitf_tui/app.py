@@ -20,7 +20,8 @@ from textual.widgets import ContentSwitcher
 from core import paths
 from minitf_tui import format as fmt
 from minitf_tui.keys import bindings
-from minitf_tui.leaving import SAVING_LIMIT_S, LeavingApp
+from minitf_tui.leaving import SAVING_LIMIT_S
+from minitf_tui.moving import MovingApp
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.panes.evaluate import EvaluatePane
 from minitf_tui.panes.generate import GeneratePane
@@ -52,7 +53,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class MinitfApp(LeavingApp):
+class MinitfApp(MovingApp):
     """The laboratory on one screen."""
 
     TITLE = "minitf"
@@ -66,6 +67,7 @@ class MinitfApp(LeavingApp):
         "panes/benchmark.tcss",
         "panes/generate.tcss",
         "panes/runs.tcss",
+        "widgets/transfer.tcss",
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -74,8 +76,7 @@ class MinitfApp(LeavingApp):
     def __init__(
         self, recipes: Callable[[], Recipes] | None = None, *, autostart: bool = False
     ) -> None:
-        super().__init__()
-        self._recipes = recipes or _core_recipes
+        super().__init__(recipes or _core_recipes)
         self._autostart = autostart
         self.used_run = "last"
         self._ticks = -1
@@ -119,8 +120,9 @@ class MinitfApp(LeavingApp):
 
     @property
     def _panes(self) -> list[Pane]:
-        """Those that were wanted so far."""
-        return [child for child in self._switcher.children if isinstance(child, Pane)]
+        """Those that were wanted so far, and those in a box over them."""
+        boxes = [pane for screen in self.screen_stack[1:] for pane in screen.query(Pane)]
+        return [child for child in self._switcher.children if isinstance(child, Pane)] + boxes
 
     # Keys.
 
@@ -178,6 +180,19 @@ class MinitfApp(LeavingApp):
     async def _run_resumed(self, event: RunsPane.Resumed) -> None:
         event.stop()
         await self.resume_run(event.name)
+
+    @on(RunsPane.Exported)
+    def _run_exported(self, event: RunsPane.Exported) -> None:
+        self.export_run(event.name)
+
+    @on(RunsPane.Imported)
+    def _model_imported(self) -> None:
+        self.import_model()
+
+    def run_arrived(self, name: str) -> None:
+        """See `MovingApp.run_arrived`."""
+        for pane in self.query(RunsPane):
+            pane.go_to(name)
 
     def use_run(self, name: str) -> None:
         """Have all panes work with that run, also those that are made later."""

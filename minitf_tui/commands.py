@@ -120,13 +120,20 @@ def preset_commands(app: MinitfApp) -> Iterator[Command]:
 
 
 def run_commands(app: MinitfApp, names: list[str]) -> Iterator[Command]:
-    """Use a run, go on with a run."""
+    """Use a run, go on with a run, take one out; bring one in."""
     for name in names:
         yield Command(f"Use run {name}", "all panes work with it", partial(app.use_run, name))
     for name in names:
         yield Command(
             f"Resume run {name}", "go on with it in the Train pane", partial(app.resume_run, name)
         )
+    for name in names:
+        yield Command(
+            f"Export run {name}",
+            "for transformers, llama.cpp, Ollama",
+            partial(app.export_run, name),
+        )
+    yield Command("Import a model", "a run from a model of elsewhere", app.import_model)
 
 
 def setting_commands(app: MinitfApp) -> Iterator[Command]:

@@ -67,6 +67,11 @@ def loss(value: float | None) -> str:
     return f"{value:.3f}" if _known(value) else NONE
 
 
+def exact(value: float | None) -> str:
+    """Every digit that it takes to tell the number from its neighbours."""
+    return repr(value) if _known(value) else NONE
+
+
 def difference(value: float | None, base: float | None) -> str:
     """How far a loss lies from another one, the sign always shown: +0.125."""
     return f"{value - base:+.3f}" if _known(value) and _known(base) else NONE

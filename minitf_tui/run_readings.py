@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from core.store.summary import RunSummary
     from minitf_tui.run_list import RunDetails
 
-STATE_STYLES = {"running": "bold $accent", "diverged": "$error", "finished": "", "stopped": ""}
+STATE_STYLES = {
+    "running": "bold $accent",
+    "diverged": "$error",
+    "finished": "",
+    "imported": "",
+    "stopped": "",
+}
 NAME_WIDTH = 18
 """Least cells of the first column; it takes what is left over."""
 SHOWN_CHECKPOINTS = 4

@@ -107,9 +107,9 @@ def test_it_holds_every_module_and_every_style_sheet(wheel):
 
 
 def test_it_works_far_from_the_checkout(run, home, text_file):
-    from minitf_tui import __version__
+    from core.version import VERSION
 
-    assert run("minitf", "--version") == f"minitf {__version__}\n"
+    assert run("minitf", "--version") == f"minitf {VERSION}\n"
     assert "minitf train" in run("minitf", "--help")
     assert "quick" in run("minitf", "presets")
     words = ("--corpus", text_file, "--steps", "3", "--name", "tiny", "--json", *TINY)

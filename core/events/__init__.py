@@ -25,9 +25,12 @@ from core.events.measuring import (
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
+    Agreement,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
+    Circumstance,
+    Difference,
     Diverged,
     ReturnedToCheckpoint,
     RunFinished,
@@ -82,6 +85,7 @@ Event = (
 )
 
 __all__ = [
+    "Agreement",
     "BenchCell",
     "Benchmark",
     "BenchmarkCompleted",
@@ -89,6 +93,8 @@ __all__ = [
     "CheckpointDue",
     "CheckpointFailed",
     "CheckpointSaved",
+    "Circumstance",
+    "Difference",
     "Diverged",
     "Evaluation",
     "EvaluationCompleted",

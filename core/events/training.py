@@ -154,6 +154,43 @@ class ReturnedToCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Where a replay went another way."""
+
+    step: int
+    figure: str
+    """"loss", "lr", "grad norm", "tokens", or of a validation: "validation loss"."""
+    before: float | None
+    """In the run that was replayed; None where it was not finite."""
+    now: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstance:
+    """Something a computation depends on that is not as it was: a version, threads, the
+    processor."""
+
+    name: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far a replay and the run that it repeats have the same figures, bit for bit."""
+
+    steps: int
+    """That were compared: those which the replay has taken."""
+    of: int
+    """That the run has taken."""
+    is_equal: bool
+    """Whether all figures of these steps, and of the validations after them, are equal."""
+    first_difference: Difference | None = None
+    circumstances: tuple[Circumstance, ...] = ()
+    """That are not as they were, whether or not they made a difference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
     """A run, as far as it went. Same fields as `minitf train --json`."""
 
@@ -178,6 +215,8 @@ class TrainResult:
     bits_per_byte: float | None
     floor_loss: float | None = None
     """See `RunStarted`."""
+    agreement: Agreement | None = None
+    """Of a replay with the run that it repeats; None for any other run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

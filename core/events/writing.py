@@ -67,7 +67,7 @@ class Generation:
     """Decode alone."""
     stop: str
     """"length" when max_new_tokens were written, "stop string" when the text came to one,
-    "stopped" when somebody stopped it."""
+    "end of text" when the model had said all, "stopped" when somebody stopped it."""
     stop_string: str = ""
     """The stop string that ended it."""
 

@@ -53,7 +53,7 @@ class Dialogue:
     @property
     def text(self) -> str:
         """All turns, as they follow one another."""
-        return self._tokenizer.decode(self._ids)
+        return self._tokenizer.decode_prompt(self._ids)
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -99,7 +99,10 @@ class Dialogue:
                 if isinstance(event, TokenGenerated):
                     self._ids.append(event.token.id)
                 elif isinstance(event, GenerationFinished):
-                    ending = event.continuations[0].stop_string
+                    written = event.continuations[0]
+                    ending = written.stop_string
+                    if written.stop == "end of text":
+                        self._forget(len(self._ids) - 1)
                     self._cut(said, ending)
                 yield event
         except GeneratorExit:  # closed between two tokens
@@ -142,14 +145,14 @@ class Dialogue:
 
     def _encoded(self, line: str) -> list[int]:
         if not self._turns:
-            return self._tokenizer.encode(line).tolist()
+            return self._tokenizer.encode_prompt(line).tolist()
         if not line:
-            return self._tokenizer.encode(self._turns[-1].ending).tolist()
+            return self._tokenizer.encode_following(self._turns[-1].ending).tolist()
         try:
-            between = self._tokenizer.encode(LINE_BREAK).tolist()
+            between = self._tokenizer.encode_following(LINE_BREAK).tolist()
         except TokenizerError:  # characters only, of a text without line breaks
             between = []
-        return between + self._tokenizer.encode(line).tolist()
+        return between + self._tokenizer.encode_following(line).tolist()
 
     def _cut(self, said: int, stop_string: str) -> None:
         """Leave the stop string, and what its last token holds after it, out of the text."""
@@ -165,4 +168,4 @@ class Dialogue:
                 break
             n_whole, n_bytes = n_whole + 1, n_bytes + size
         self._forget(said + n_whole)
-        self._ids += self._tokenizer.encode(data[n_bytes:length]).tolist()
+        self._ids += self._tokenizer.encode_following(data[n_bytes:length]).tolist()

@@ -139,7 +139,7 @@ class _Writing:
         self._prompt_tokens = len(prompt_ids)
         self._ttft_ms = 1000 * (time.perf_counter() - began)
         return PromptRead(
-            prompt=self._tokenizer.decode(prompt_ids),
+            prompt=self._tokenizer.decode_prompt(prompt_ids),
             prompt_tokens=len(prompt_ids),
             context=self._decoder.max_seq_len,
             prefill_ms=self._ttft_ms,
@@ -149,12 +149,16 @@ class _Writing:
         """The newest token of each that is still being written."""
         described = self._describe()
         for one, (logprob, top) in zip(self._living, described, strict=True):
-            is_last = len(one.tokens) + 1 == self._config.max_new_tokens
-            shown = one.text.add(self._tokenizer.decode_bytes([one.chosen]), is_last=is_last)
+            is_end = one.chosen in self._tokenizer.end_ids
+            is_last = is_end or len(one.tokens) + 1 == self._config.max_new_tokens
+            data = b"" if is_end else self._tokenizer.decode_bytes([one.chosen])
+            shown = one.text.add(data, is_last=is_last)
             token = GeneratedToken(id=one.chosen, text=shown, logprob=logprob, top=top)
             one.tokens.append(token)
-            if one.text.stop_string or is_last:
-                self._end(one, "stop string" if one.text.stop_string else "length")
+            if one.text.stop_string:
+                self._end(one, "stop string")
+            elif is_last:
+                self._end(one, "end of text" if is_end else "length")
             yield TokenGenerated(
                 row=one.row, index=len(one.tokens), token=token, tokens_per_s=self._tokens_per_s
             )

@@ -5,7 +5,9 @@ The weights are held once, as they are written; one tensor more is read at a tim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,9 +19,9 @@ from core.device import Device, environment
 from core.errors import FormatError
 from core.interop.foreign import ForeignModel
 from core.model.transformer import Transformer
-from core.store.checkpoint import write_first_checkpoint
 from core.store.run import Run, create_run
 from core.store.stages import IsStopping, Telling, telling
+from core.store.start import HASH, fingerprint, write_start
 from core.store.tokenizers import read_corpus
 from core.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -43,10 +45,10 @@ def arrive(
         MinitfError: the corpus or the name cannot be used. Nothing was written.
         Stopped: somebody asked for an end.
     """
-    tokenizer = load_tokenizer(
-        model.tokenizer_json, vocab_size=model.config.vocab_size, end_ids=model.end_ids
-    )
-    text = yield from read_corpus(corpus, is_stopping)
+    kind, config = _settings(model, corpus)
+    text = yield from read_corpus(config.text.source, is_stopping)
+    if config.text.source == corpus:  # its whole name, as a run keeps it
+        config = replace(config, text=replace(config.text, corpus=text.name))
     work = _read(model, expected_shapes(model))
     weights = yield from telling(f"reading the weights of {model.stem}", work, is_stopping)
     provenance = {
@@ -55,22 +57,31 @@ def arrive(
         **environment(device),
         "imported_from": model.source,
         "architecture": model.architecture,
+        "tokenizer": kind,
         "end_ids": list(model.end_ids),
+        HASH: fingerprint(weights),
     }
-    return create_run(
-        name,
-        _config(model, tokenizer, text.name),
-        provenance,
-        model.tokenizer_json,
-        partial(write_first_checkpoint, weights=weights),
-        stem=model.stem,
-    )
+    fill = partial(write_start, weights=weights)
+    return create_run(name, config, provenance, model.tokenizer_json, fill, stem=model.stem)
 
 
 def expected_shapes(model: ForeignModel) -> dict[str, tuple[int, ...]]:
-    """Shape of each parameter of our model, by name; takes no memory."""
-    with torch.device("meta"):
-        ours = Transformer(model.config, seed=None)
+    """Shape of each parameter of our model, by name; takes no memory.
+
+    Raises:
+        FormatError: there is no such model.
+    """
+    last = f"blocks.{model.config.n_layers - 1}.attention.q_proj.weight"
+    if last not in model.tensors:  # before a million blocks are made
+        raise _lacks(model, last)
+    try:
+        with torch.device("meta"):
+            ours = Transformer(model.config, seed=None)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise FormatError(
+            f"{model.source}: no model can have the shape that it tells.",
+            hint="The file is damaged, or its configuration is of another model.",
+        ) from error
     return {name: tuple(p.shape) for name, p in ours.named_parameters()}
 
 
@@ -80,29 +91,35 @@ def _read(
     _check_names(model, shapes)
     weights: dict[str, Tensor] = {}
     for n, (name, shape) in enumerate(shapes.items(), 1):
-        tensor = model.tensors[name]()
-        if tuple(tensor.shape) != shape:
-            raise FormatError(
-                f"{model.source}: {name} has the shape {tuple(tensor.shape)}, not {shape}.",
-                hint="The file is damaged, or its configuration is of another model.",
-            )
-        weights[name] = tensor.to(torch.float32).contiguous()
-        if not torch.isfinite(weights[name]).all():
-            raise FormatError(
-                f"{model.source}: {name} holds a number that is not finite.",
-                hint="Its training diverged, or the file is damaged.",
-            )
+        weights[name] = _checked(model.tensors[name](), shape, f"{model.source}: {name}")
         yield n / len(shapes)
     return weights
+
+
+def _checked(tensor: Tensor, shape: tuple[int, ...], title: str) -> Tensor:
+    if tuple(tensor.shape) != shape:
+        raise FormatError(
+            f"{title} has the shape {tuple(tensor.shape)}, not {shape}.",
+            hint="The file is damaged, or its configuration is of another model.",
+        )
+    if not tensor.is_floating_point():
+        raise FormatError(
+            f"{title} holds whole numbers.", hint="Import the model as it was before quantisation."
+        )
+    kept = tensor.to(torch.float32).contiguous()
+    # A NaN is the least and the greatest; unlike isfinite this takes no memory.
+    if not all(map(math.isfinite, torch.stack(kept.aminmax()).tolist())):
+        raise FormatError(
+            f"{title} holds a number that is not finite.",
+            hint="Its training diverged, or the file is damaged.",
+        )
+    return kept
 
 
 def _check_names(model: ForeignModel, shapes: Mapping[str, tuple[int, ...]]) -> None:
     missing, extra = shapes.keys() - model.tensors.keys(), model.tensors.keys() - shapes.keys()
     if missing:
-        raise FormatError(
-            f"{model.source} lacks a tensor: {min(missing)}.",
-            hint="Fetch the file again, with all of its parts.",
-        )
+        raise _lacks(model, min(missing))
     if extra:
         raise FormatError(
             f"{model.source} holds a tensor that minitf does not know: {min(extra)}.",
@@ -110,10 +127,37 @@ def _check_names(model: ForeignModel, shapes: Mapping[str, tuple[int, ...]]) -> 
         )
 
 
-def _config(model: ForeignModel, tokenizer: Tokenizer, corpus: str) -> RunConfig:
+def _lacks(model: ForeignModel, name: str) -> FormatError:
+    return FormatError(
+        f"{model.source} lacks a tensor: {name}.",
+        hint="Fetch the file again, with all of its parts.",
+    )
+
+
+def _check_fits(model: ForeignModel, tokenizer: Tokenizer) -> None:
+    n_ids = model.config.vocab_size
+    if tokenizer.vocab_size != n_ids:
+        raise FormatError(
+            f"{model.source}: its tokenizer has {tokenizer.vocab_size} tokens, its model {n_ids}.",
+            hint="They are not of one model.",
+        )
+    beyond = [i for i in model.end_ids if not 0 <= i < n_ids]
+    if beyond:
+        raise FormatError(
+            f"{model.source}: its text ends with token {beyond[0]}, and it has {n_ids}.",
+            hint="Its configuration is damaged, or of another model.",
+        )
+
+
+def _settings(model: ForeignModel, corpus: str) -> tuple[str, RunConfig]:
+    """What kind its tokenizer is, which is not kept beside the weights, and a run's settings."""
+    tokenizer = load_tokenizer(
+        model.tokenizer_json, vocab_size=model.config.vocab_size, end_ids=model.end_ids
+    )
+    _check_fits(model, tokenizer)
     vocab_size = max(MIN_BPE_VOCAB, tokenizer.vocab_size)
     kind = "bpe" if tokenizer.kind == "imported" else tokenizer.kind
-    return RunConfig(
+    return tokenizer.kind, RunConfig(
         model=model.config,
         text=TextConfig(corpus=corpus, tokenizer=kind, vocab_size=vocab_size),
         train=TrainConfig(

@@ -11,8 +11,10 @@ from core.config import TextConfig
 from core.events import ShownToken, Tokenization, TokenizationCompleted, TokenizationEvent
 from core.store.find import find_run
 from core.store.id_file import Ids
+from core.store.run import Run
 from core.store.stages import IsStopping, Telling, outcome, telling
 from core.store.tokenizers import make_tokenizer, read_corpus, tokenizer_of
+from core.store.tokens import corpus_of
 from core.text.corpus import TextStream, split_place
 from core.text.tokenizer import Tokenizer
 
@@ -26,6 +28,8 @@ class _Reader:
     tokenizer: Tokenizer
     of: str
     corpus: str
+    run: Run | None = None
+    """That brought its text along."""
 
 
 def tokenize(
@@ -45,7 +49,10 @@ def _tokenize(
     if prompt:
         tally.add(reader.tokenizer.encode(prompt))
         return tally.result(reader, PROMPT, len(prompt))
-    corpus = yield from read_corpus(text or reader.corpus, is_stopping)
+    if reader.run is not None and not text:
+        corpus = yield from corpus_of(reader.run, is_stopping)
+    else:
+        corpus = yield from read_corpus(text or reader.corpus, is_stopping)
     stream = TextStream(corpus.pieces())
     parts = reader.tokenizer.encode_pieces(stream.take(corpus.n_chars))
     work = _counted(tally, parts, stream, corpus.n_chars)
@@ -57,7 +64,8 @@ def _reader(source: str | TextConfig, is_stopping: IsStopping) -> Telling[_Reade
     """The tokenizer of a run, or one made from a corpus as a run would make it."""
     if isinstance(source, str):
         run = find_run(source, needs_checkpoint=False).run
-        return _Reader(tokenizer_of(run), f"run {run.name}", run.config.text.source)
+        brought = run if run.text_path.is_file() else None
+        return _Reader(tokenizer_of(run), f"run {run.name}", run.config.text.source, brought)
     corpus = yield from read_corpus(source.source, is_stopping)
     n_train = split_place(corpus.n_chars, source.validation_fraction)
     tokenizer = yield from make_tokenizer(source, corpus, n_train, is_stopping)

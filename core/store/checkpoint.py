@@ -25,18 +25,9 @@ from torch import Tensor, nn
 
 from core.errors import CheckpointError
 from core.store.files import new_folder, remove_folder, write_atomically, write_synced
-from core.store.run import FORMAT, Run, checkpoint_folder
+from core.store.run import FORMAT, Run
 
 KEPT_CHECKPOINTS = 2
-_NOTHING_DONE: dict[str, Any] = {
-    "step": 0,
-    "tokens": 0,
-    "best_loss": None,
-    "last_validation": None,
-    "validation": None,
-    "spent_s": {},
-}
-"""The state of a checkpoint before the first step."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _OS_ERROR = re.compile(r"os error (\d+)")
 
@@ -82,25 +73,9 @@ def save_checkpoint(
 
 def _write(path: Path, model: nn.Module, optimizer: Optimizer, text: str) -> None:
     with new_folder(path) as folder:
-        _save_tensors(folder / "model.safetensors", _weights(model))
-        _save_tensors(folder / "state.safetensors", optimizer.state())
+        save_tensors(folder / "model.safetensors", weights_of(model))
+        save_tensors(folder / "state.safetensors", optimizer.state())
         write_synced(folder / "state.json", text.encode())
-
-
-def write_first_checkpoint(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Step 0 of a run that is being made: weights that came from elsewhere, without moments.
-
-    Args:
-        folder: of the run; nobody sees it yet.
-        weights: by parameter name, float32.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    path = checkpoint_folder(folder, 0)
-    path.mkdir(parents=True)
-    _save_tensors(path / "model.safetensors", weights)
-    write_synced(path / "state.json", json.dumps({"format": FORMAT, **_NOTHING_DONE}).encode())
 
 
 def load_weights(run: Run, step: int, model: nn.Module) -> None:
@@ -109,12 +84,29 @@ def load_weights(run: Run, step: int, model: nn.Module) -> None:
     Raises:
         CheckpointError: it is missing, damaged or of another model.
     """
-    tensors = _load_tensors(run, step, "model.safetensors")
-    own = _weights(model)
-    _check_same_tensors(run, step, tensors, own)
+    take_weights(run, step, read_weights(run, step), model)
+
+
+def read_weights(run: Run, step: int) -> dict[str, Tensor]:
+    """A checkpoint's weights as they lie in its file, which may be dropped then.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    return _load_tensors(run, step, "model.safetensors")
+
+
+def take_weights(run: Run, step: int, weights: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Fill `model` with weights that were read.
+
+    Raises:
+        CheckpointError: they are of another model.
+    """
+    own = weights_of(model)
+    _check_same_tensors(run, step, weights, own)
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(weights[name])
 
 
 def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
@@ -125,6 +117,7 @@ def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
         CheckpointError: they are missing, damaged or of another model.
     """
     if step == 0 and not (run.checkpoint_path(0) / "state.safetensors").exists():
+        optimizer.load_state({k: torch.zeros_like(v) for k, v in optimizer.state().items()})
         return
     tensors = _load_tensors(run, step, "state.safetensors")
     try:
@@ -142,14 +135,25 @@ def drop_checkpoints_after(run: Run, step: int) -> None:
             remove_folder(run.checkpoint_path(later))
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters by name; a shared one once."""
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None
+) -> None:
+    """Write and wait until the disk has it.
+
+    Args:
+        metadata: what the header says beside names and shapes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+        plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        save_file(plain, path, metadata)
     except SafetensorError as error:
         number = _OS_ERROR.search(str(error))
         if number is None:

@@ -12,13 +12,14 @@ Never imports torch.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import RunError
 from core.store.files import write_synced
 from core.store.metrics import read_lines, read_metrics
-from core.store.run import Run
+from core.store.run import TEXT_NAME, Run
 
 FORMAT = 1
 FILE_NAME = "rates.json"
@@ -64,6 +65,14 @@ def keep_rates(rates: Sequence[float], folder: Path) -> None:
     """Write rates.json into a run's folder."""
     data = json.dumps({"format": FORMAT, "rates": list(rates)}).encode()
     write_synced(folder / FILE_NAME, data)
+
+
+def keep_for_replay(source: Run, rates: Sequence[float], folder: Path) -> None:
+    """Write what the replay of `source` cannot do without into its folder: the rates, and the
+    text if that is in no other place than the folder of `source`."""
+    keep_rates(rates, folder)
+    if source.text_path.is_file():
+        shutil.copyfile(source.text_path, folder / TEXT_NAME)
 
 
 def given_rates(run: Run) -> dict[int, float]:

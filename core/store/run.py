@@ -4,6 +4,8 @@
                              tokenizer.json
                              metrics.jsonl
                              rates.json      of a replay
+                             corpus.txt      the text, of a run that came in a capsule, and of
+                                             its replays; see `core.store.tokens`
                              checkpoints/step-00000500/
                              evaluations/*.json  benchmarks/*.json
                              lock            the operating system's, held while training
@@ -42,6 +44,7 @@ from core.text.sources import run_stem
 FORMAT = 1
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
+TEXT_NAME = "corpus.txt"
 CACHES = ("tokens", "tokenizers", "texts")
 LEFT_ALONE_S = 86_400
 """What is half done for a day has nobody who goes on with it."""
@@ -61,6 +64,11 @@ class Run:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def text_path(self) -> Path:
+        """Of the text that came with the run; most have none and read it where it was."""
+        return self.path / TEXT_NAME
 
     @property
     def tokenizer_path(self) -> Path:
@@ -237,22 +245,32 @@ def open_run(path: Path) -> Run:
     Raises:
         RunError: it is not one, or its run.toml is damaged.
     """
-    import tomllib
-
     try:
-        tables = tomllib.loads((path / "run.toml").read_text(encoding="utf-8"))
-        if tables.pop("format") != FORMAT:
-            raise ValueError("made by another version of minitf")
-        provenance = tables.pop("provenance")
-        config = RunConfig.from_dict(tables)
-        if not isinstance(provenance, dict):
-            raise ValueError("no provenance")
+        config, provenance = read_run_toml((path / "run.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, ConfigError) as error:
         raise RunError(
             f"The run {path.name!r} cannot be read: {error}.",
             hint="Restore its run.toml, or delete the folder.",
         ) from error
     return Run(path, config, provenance)
+
+
+def read_run_toml(text: str) -> tuple[RunConfig, dict[str, Any]]:
+    """Config and provenance, as run.toml keeps them.
+
+    Raises:
+        ValueError, KeyError, ConfigError: it does not.
+    """
+    import tomllib
+
+    tables = tomllib.loads(text)
+    if tables.pop("format") != FORMAT:
+        raise ValueError("made by another version of minitf")
+    provenance = tables.pop("provenance")
+    config = RunConfig.from_dict(tables)
+    if not isinstance(provenance, dict):
+        raise ValueError("no provenance")
+    return config, provenance
 
 
 def delete_run(run: Run) -> None:

@@ -23,7 +23,7 @@ class RunSummary:
     created: str
     """ISO 8601, UTC."""
     state: str
-    """"new", "running", "stopped", "finished" or "diverged"."""
+    """"new", "imported", "running", "stopped", "finished" or "diverged"."""
     step: int
     steps: int
     """Budget; 0 is no limit."""
@@ -61,19 +61,21 @@ def summarise(run: Run) -> RunSummary:
         bits_per_byte=best[1] if best else None,
         n_params=int(run.provenance.get("n_params", 0)),
         corpus=text.corpus,
-        tokenizer=text.tokenizer,
+        tokenizer=str(run.provenance.get("tokenizer", text.tokenizer)),
         size_bytes=_size(run.path),
     )
 
 
 def _size(folder: Path) -> int:
-    """Of all files; some may go while we look, for a trainer drops old checkpoints."""
-    total = 0
+    """Of all files, one with several names once; some may go while we look, for a trainer drops
+    old checkpoints."""
+    found: dict[tuple[int, int], int] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
-                total += (Path(parent) / name).stat().st_size
-    return total
+                about = (Path(parent) / name).stat()
+                found[about.st_dev, about.st_ino] = about.st_size
+    return sum(found.values())
 
 
 def _state(run: Run, events: list[dict[str, Any]]) -> str:
@@ -86,7 +88,7 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
         pass
     last = events[-1] if events else {"event": "Created"}
     if last["event"] == "Created":
-        return "new"
+        return "imported" if "imported_from" in run.provenance else "new"
     if last["event"] == "Diverged":
         return "diverged"
     is_finished = last["event"] == "RunFinished" and last.get("reason") == "budget"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from core import paths
 from core.config import TextConfig
 from core.errors import DataError, RunError
-from core.store.id_file import new_ids, open_ids
-from core.store.run import Run
+from core.store.id_file import id_type, new_ids, open_ids
+from core.store.run import TEXT_NAME, Run
 from core.store.stages import IsStopping, Telling, never, outcome, telling
 from core.store.tokenizers import hash_of, make_tokenizer, read_corpus, tokenizer_of
-from core.text.corpus import Corpus, Fingerprint, TextStream, split_place
+from core.text.corpus import Corpus, Fingerprint, TextStream, scan, split_place
+from core.text.reading import read_exactly
+from core.text.sources import Part, Source
 from core.text.tokenizer import Tokenizer
 
 FORMAT = 3
@@ -53,20 +56,24 @@ class TokenizedText:
         ids: list[int] = self.validation_ids[: PROMPT_SEARCH + n_tokens].tolist()
         ends = (i for i, t in enumerate(ids) if self.tokenizer.decode_bytes([t])[-1:] == b"\n")
         start = next(ends, -1) + 1
-        return ids[start : start + n_tokens] or ids[:n_tokens]
+        line = ids[start : start + n_tokens] or ids[:n_tokens]
+        return [*self.tokenizer.begin_ids, *line]
 
 
 def tokenize_corpus(
-    config: TextConfig, is_stopping: IsStopping = never
+    config: TextConfig, is_stopping: IsStopping = never, tokenizer: Tokenizer | None = None
 ) -> Telling[TokenizedText | None]:
     """Read a corpus, make its tokenizer and its ids, or take them from the cache. None if it
     was stopped.
+
+    Args:
+        tokenizer: to take instead of one that is made from the corpus.
 
     Raises:
         DataError: the text cannot be used.
         TokenizerError: it cannot be tokenised.
     """
-    return outcome(_tokenize_corpus(config, is_stopping))
+    return outcome(_tokenize_corpus(config, is_stopping, tokenizer))
 
 
 def tokenized_text_of(run: Run, is_stopping: IsStopping = never) -> Telling[TokenizedText | None]:
@@ -92,10 +99,13 @@ def ids_of_text(
     return outcome(_ids_of_text(tokenizer, name, is_stopping))
 
 
-def _tokenize_corpus(config: TextConfig, is_stopping: IsStopping) -> Telling[TokenizedText]:
+def _tokenize_corpus(
+    config: TextConfig, is_stopping: IsStopping, tokenizer: Tokenizer | None
+) -> Telling[TokenizedText]:
     corpus = yield from read_corpus(config.source, is_stopping)
-    n_train = split_place(corpus.n_chars, config.validation_fraction)
-    tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
+    if tokenizer is None:
+        n_train = split_place(corpus.n_chars, config.validation_fraction)
+        tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
     path = _ids_path(config, tokenizer, corpus.sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
@@ -111,20 +121,49 @@ def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
     path = _ids_path(config, tokenizer, sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
-        corpus = yield from read_corpus(config.source, is_stopping)
-        if corpus.sha256 != sha256:
-            raise RunError(
-                f"The corpus {corpus.name!r} has changed since {run.name} was made.",
-                hint="Restore the old text, or start a new run. What comes with Python changes"
-                " with Python.",
-            )
+        corpus = yield from corpus_of(run, is_stopping)
         ids = yield from _tokenize(config, tokenizer, corpus, path, is_stopping)
     return TokenizedText(tokenizer, sha256, *_enough(ids), config.corpus)
 
 
+def corpus_of(run: Run, is_stopping: IsStopping = never) -> Telling[Corpus]:
+    """The text that a run was made from: the copy in its folder, or else where it was read.
+
+    Raises:
+        RunError: it is another one now.
+        DataError: it cannot be read any more.
+        Stopped: somebody asked for an end.
+    """
+    sha256 = str(run.provenance["corpus_sha256"])
+    if run.text_path.is_file():
+        return (yield from _kept_corpus(run, sha256, is_stopping))
+    corpus = yield from read_corpus(run.config.text.source, is_stopping)
+    if corpus.sha256 != sha256:
+        raise RunError(
+            f"The corpus {corpus.name!r} has changed since {run.name} was made.",
+            hint="Restore the old text, or start a new run. What comes with Python changes"
+            " with Python.",
+        )
+    return corpus
+
+
+def _kept_corpus(run: Run, sha256: str, is_stopping: IsStopping) -> Telling[Corpus]:
+    """A copy is the text itself: not even a byte-order mark is dropped from it."""
+    path = run.text_path
+    part = Part(partial(read_exactly, path), path.stat().st_size)
+    source = Source(run.config.text.corpus, (part,))
+    corpus = yield from telling(f"reading {TEXT_NAME} of {run.name}", scan(source), is_stopping)
+    if corpus.sha256 != sha256:
+        raise RunError(
+            f"The {TEXT_NAME} of {run.name} is not the text that the run was made from.",
+            hint="Restore it, or delete it to read the text where it was.",
+        )
+    return corpus
+
+
 def _ids_of_text(tokenizer: Tokenizer, name: str, is_stopping: IsStopping) -> Telling[Ids]:
     corpus = yield from read_corpus(name, is_stopping)
-    path = _path_for(f"{hash_of(tokenizer.to_json())} {corpus.sha256} whole")
+    path = _path_for(f"{_key_of(tokenizer)} {corpus.sha256} whole")
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:
         work = _write_ids(path, tokenizer, corpus, 0)
@@ -205,9 +244,14 @@ def _enough(ids: tuple[Ids, Ids] | None) -> tuple[Ids, Ids]:
 
 def _ids_path(config: TextConfig, tokenizer: Tokenizer, corpus_sha256: str) -> Path:
     return _path_for(
-        f"{hash_of(tokenizer.to_json())} {corpus_sha256}"
-        f" {config.validation_fraction!r} {config.max_tokens}"
+        f"{_key_of(tokenizer)} {corpus_sha256} {config.validation_fraction!r} {config.max_tokens}"
     )
+
+
+def _key_of(tokenizer: Tokenizer) -> str:
+    """Models of one tokenizer may differ in size, and so does what an id takes in the file."""
+    is_wide = id_type(tokenizer.vocab_size) is not id_type(0)
+    return hash_of(tokenizer.to_json()) + " wide" * is_wide
 
 
 def _path_for(content: str) -> Path:

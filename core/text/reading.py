@@ -44,6 +44,23 @@ def read_file(path: Path) -> Iterator[str]:
         raise unreadable(path, error) from error
 
 
+def read_exactly(path: Path) -> Iterator[str]:
+    """A file's text in pieces, every character of it: for copies that minitf wrote.
+
+    Raises:
+        FileError: it is missing, unreadable or not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            for block in _ended(iter(partial(file.read, BLOCK_BYTES), b"")):
+                piece = decoder.decode(block, final=not block)
+                if piece:
+                    yield piece
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
 def read_python(path: Path) -> Iterator[str]:
     """A Python file's text, in the encoding it declares (PEP 263), line ends as newlines.
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import TokenizerError
-from core.text import tokenizer_json
+from core.text import imported_tables, tokenizer_json
 from core.text.words import PIECE_CHARS, WordEncoder, cut_words
 
 Ids = NDArray[np.int64]
@@ -37,6 +37,8 @@ class Tokenizer(ABC):
 
     kind: str
     """"char", "byte", "bpe", or "imported"."""
+    begin_ids: tuple[int, ...] = ()
+    """Tokens that a model wants to see before each text; ours have none."""
     end_ids: tuple[int, ...] = ()
     """Tokens after which a model has said all; ours have none."""
 
@@ -48,6 +50,20 @@ class Tokenizer(ABC):
         """Number of token ids."""
         return len(self._token_bytes)
 
+    def fit(self, vocab_size: int) -> None:
+        """Take on the ids of a model that has more of them; the rest stand for no bytes.
+
+        Raises:
+            TokenizerError: the model has fewer.
+        """
+        if self.vocab_size > vocab_size:
+            raise TokenizerError(
+                f"The tokenizer does not fit: its largest id is {self.vocab_size - 1}, and the"
+                f" model has vocab_size={vocab_size}.",
+                hint="Give the tokenizer that belongs to the model.",
+            )
+        self._token_bytes += [b""] * (vocab_size - self.vocab_size)
+
     def encode(self, text: str | bytes) -> Ids:
         """Ids of a text, int64 of shape (n,).
 
@@ -56,17 +72,7 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "surrogateescape")
-        parts = _ESCAPED_BYTES.split(text)
-        ids = [
-            self._encode_bytes(part.encode("utf-8", "surrogateescape"))
-            if i % 2
-            else self._encode_text(part)
-            for i, part in enumerate(parts)
-            if part
-        ]
-        return np.concatenate(ids) if ids else np.empty(0, np.int64)
+        return self._encode_parts(text, is_begin=True)
 
     def encode_prompt(self, text: str | bytes) -> Ids:
         """Ids of a text with which all begins, and what the model wants to see before it.
@@ -74,7 +80,15 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: the tokenizer has no token for part of the text.
         """
-        return self.encode(text)
+        return np.concatenate([np.array(self.begin_ids, np.int64), self.encode(text)])
+
+    def encode_following(self, text: str | bytes) -> Ids:
+        """Ids of a text that goes on another.
+
+        Raises:
+            TokenizerError: the tokenizer has no token for part of the text.
+        """
+        return self._encode_parts(text, is_begin=False)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """Ids of the text that `pieces` are when they are put together, in parts; in memory
@@ -96,19 +110,36 @@ class Tokenizer(ABC):
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
+    def decode_prompt(self, ids: Sequence[int]) -> str:
+        """The text from which `encode_prompt` made `ids`."""
+        n_begin = len(self.begin_ids)
+        return self.decode(ids[n_begin:] if tuple(ids[:n_begin]) == self.begin_ids else ids)
+
     def count_bytes(self, ids: NDArray[Any]) -> int:
         """Bytes that `ids` stand for."""
         lengths = np.array([len(b) for b in self._token_bytes], np.int64)
         starts = range(0, len(ids), _COUNTED_AT_ONCE)
         return sum(int(lengths[ids[i : i + _COUNTED_AT_ONCE]].sum()) for i in starts)
 
+    def _encode_parts(self, text: str | bytes, *, is_begin: bool) -> Ids:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        ids, place = [np.empty(0, np.int64)], 0
+        for i, part in enumerate(_ESCAPED_BYTES.split(text)):
+            if i % 2:
+                ids.append(self._encode_bytes(part.encode("utf-8", "surrogateescape")))
+            elif part:
+                ids.append(self._encode_text(part, place, is_begin=is_begin and not place))
+            place += len(part)
+        return np.concatenate(ids)
+
     @abstractmethod
     def to_json(self) -> str:
         """The tokenizer as a Hugging Face `tokenizer.json`."""
 
     @abstractmethod
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
-        """`place` is where it stands in the whole text, for errors."""
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
+        """`place` is where it stands in the whole text, for errors; there it may begin."""
 
     @abstractmethod
     def _encode_bytes(self, data: bytes) -> Ids: ...
@@ -124,7 +155,7 @@ class CharTokenizer(Tokenizer):
         super().__init__([c.encode() for c in self.characters])
         self._codes = np.array([ord(c) for c in self.characters], np.int64)
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         try:
             codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
         except UnicodeEncodeError as error:
@@ -163,7 +194,7 @@ class ByteTokenizer(Tokenizer):
     def __init__(self) -> None:
         super().__init__([bytes([b]) for b in range(256)])
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         try:
             return self._encode_bytes(text.encode())
         except UnicodeEncodeError as error:
@@ -192,9 +223,9 @@ class BpeTokenizer(Tokenizer):
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
         """See `Tokenizer.encode_pieces`; the parts end where words do."""
-        return WordEncoder(self._engine).encode(_checked(pieces))
+        return WordEncoder(self._engine).encode(checked(pieces))
 
-    def _encode_text(self, text: str, place: int = 0) -> Ids:
+    def _encode_text(self, text: str, place: int = 0, *, is_begin: bool = True) -> Ids:
         return np.concatenate(list(self.encode_pieces([text]))).astype(np.int64)
 
     def _encode_bytes(self, data: bytes) -> Ids:
@@ -223,31 +254,38 @@ def train_bpe(texts: str | Iterable[str], vocab_size: int) -> BpeTokenizer:
 
 
 def load_tokenizer(source: str, *, vocab_size: int = 0, end_ids: Sequence[int] = ()) -> Tokenizer:
-    """Read a `tokenizer.json` that one of ours wrote.
+    """Read a `tokenizer.json`: one that we wrote, or any that `ImportedTokenizer` understands.
 
     Args:
-        vocab_size: of the model; an imported one may have more ids than its tokenizer.
+        vocab_size: of the model, if it may have more ids than its tokenizer; they stand for
+            no bytes.
         end_ids: tokens after which the model has said all.
 
     Raises:
-        TokenizerError: it is not one.
+        TokenizerError: it is damaged, of another kind, or does not fit the model.
     """
+    tables = imported_tables.parse(source)
+    loaded = _ours(tables)
+    if loaded is None:
+        from core.text.imported_tokenizer import ImportedTokenizer
+
+        loaded = ImportedTokenizer(source, tables)
+    loaded.fit(vocab_size or loaded.vocab_size)
+    loaded.end_ids = tuple(end_ids)
+    return loaded
+
+
+def _ours(tables: dict[str, Any]) -> Tokenizer | None:
+    """The tokenizer, if it is one that we wrote."""
     try:
-        tables = json.loads(source)
         vocab, merges = tables["model"]["vocab"], tables["model"]["merges"]
-        has_bytes = (tables["pre_tokenizer"] or {}).get("type") == "ByteLevel"
         if merges:
             loaded: Tokenizer = BpeTokenizer([(left, right) for left, right in merges])
         else:
-            loaded = ByteTokenizer() if has_bytes else CharTokenizer(vocab)
-        if loaded.vocab_size != len(vocab):
-            raise ValueError(f"{len(vocab)} tokens, {loaded.vocab_size} expected")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TokenizerError(
-            f"The tokenizer file is damaged or not ours: {error}.",
-            hint="Train the run again, or restore its tokenizer.json.",
-        ) from error
-    return loaded
+            loaded = CharTokenizer(vocab) if tables["pre_tokenizer"] is None else ByteTokenizer()
+        return loaded if json.loads(loaded.to_json()) == tables else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -257,8 +295,12 @@ def _parts(text: str) -> Iterator[str]:
     return ("".join(words) for words in cut_words([text]))
 
 
-def _checked(pieces: Iterable[str]) -> Iterator[str]:
-    place = 0
+def checked(pieces: Iterable[str], place: int = 0) -> Iterator[str]:
+    """`pieces`, which begin at `place` of a text.
+
+    Raises:
+        TokenizerError: there is a lone surrogate in it.
+    """
     for piece in pieces:
         try:
             piece.encode()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 Merge = tuple[str, str]
+Table = dict[str, Any]
 
 
 def byte_alphabet() -> list[str]:
@@ -53,29 +54,56 @@ def learn_merges(texts: Iterable[str], vocab_size: int) -> list[Merge]:
 def for_merges(merges: Sequence[Merge]) -> str:
     """A byte-level BPE whose first 256 ids are the bytes."""
     tokens = byte_alphabet() + [left + right for left, right in merges]
-    level = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        # Without merges the words do not matter.
-        "use_regex": bool(merges),
-    }
-    return _tables({t: i for i, t in enumerate(tokens)}, merges, level, level)
+    # Without merges the words do not matter.
+    level = byte_level(use_regex=bool(merges))
+    model = {"vocab": {t: i for i, t in enumerate(tokens)}, "merges": [list(m) for m in merges]}
+    return complete(model, pre_tokenizer=level, decoder=level)
 
 
 def for_characters(characters: Sequence[str]) -> str:
     """A BPE without merges: every character is a token."""
-    vocab = {c: i for i, c in enumerate(characters)}
-    return _tables(vocab, [], None, {"type": "Fuse"})
+    model = {"vocab": {c: i for i, c in enumerate(characters)}, "merges": []}
+    return complete(model, decoder={"type": "Fuse"})
 
 
-def _tables(
-    vocab: dict[str, int],
-    merges: Sequence[Merge],
-    pre_tokenizer: dict[str, Any] | None,
-    decoder: dict[str, Any],
-) -> str:
-    model = {
+def byte_level(*, use_regex: bool) -> Table:
+    """The step from text to GPT-2's byte alphabet; with its pattern of words, or without."""
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": use_regex,
+    }
+
+
+def added_token(content: str, i: int, *, special: bool) -> Table:
+    """One of the tokens that are found in a text before all others."""
+    return {
+        "id": i,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": special,
+    }
+
+
+def beginning(content: str, i: int) -> Table:
+    """The post-processor that puts one token before each text."""
+    first, second = ({"Sequence": {"id": name, "type_id": n}} for n, name in enumerate("AB"))
+    begin, again = ({"SpecialToken": {"id": content, "type_id": n}} for n in range(2))
+    return {
+        "type": "TemplateProcessing",
+        "single": [begin, first],
+        "pair": [begin, first, again, second],
+        "special_tokens": {content: {"id": content, "ids": [i], "tokens": [content]}},
+    }
+
+
+def complete(model: Table, **steps: Any) -> str:
+    """A `tokenizer.json` of BPE; what is not given is as it is without it."""
+    whole_model: Table = {
         "type": "BPE",
         "dropout": None,
         "unk_token": None,
@@ -84,18 +112,18 @@ def _tables(
         "fuse_unk": False,
         "byte_fallback": False,
         "ignore_merges": False,
-        "vocab": vocab,
-        "merges": [list(m) for m in merges],
+        "vocab": {},
+        "merges": [],
     }
-    tables: dict[str, Any] = {
+    tables: Table = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [],
         "normalizer": None,
-        "pre_tokenizer": pre_tokenizer,
+        "pre_tokenizer": None,
         "post_processor": None,
-        "decoder": decoder,
-        "model": model,
+        "decoder": None,
+        "model": whole_model | model,
     }
-    return json.dumps(tables, ensure_ascii=False)
+    return json.dumps(tables | steps, ensure_ascii=False)

@@ -101,6 +101,7 @@ class TrainingSession:
             val_perplexity=validation.get("perplexity"),
             bits_per_byte=validation.get("bits_per_byte"),
             floor_loss=self._started.floor_loss,
+            agreement=None,
         )
 
     def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:

@@ -140,7 +140,9 @@ def _operands(command: Command, operands: Sequence[str], current: str) -> Iterat
         yield from (Answer(name, about) for name, about in ABOUT.items())
     elif form.startswith("RUN"):
         yield from _runs(current)
-    elif form.startswith("FILE"):
+        if form.endswith("FILE"):
+            yield AS_FILES
+    elif form.startswith(("FILE", "SOURCE")):
         yield AS_FILES
 
 

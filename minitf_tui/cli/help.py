@@ -12,6 +12,7 @@ WIDTH = 80
 COLUMN = 26
 _HEADINGS = {"": "Flags", "model": "Model", "text": "Text", "train": "Train", "eval": "Eval"}
 _INTRO = "minitf: train small transformers in the terminal, and look inside them."
+_FLAGS = "Flags: --help, --version, --no-autostart (open the app, and let it wait for you)"
 _OUTRO = """\
 RUN is a name, a path, last (the default) or best; NAME@STEP is one checkpoint.
 minitf alone opens the app; without a terminal it trains the preset quick.
@@ -21,9 +22,7 @@ MINITF_HOME=FOLDER keeps all data there.  minitf COMMAND --help tells the rest."
 def overview(commands: Mapping[str, str]) -> str:
     """What `minitf --help` prints; fits a screen."""
     rows = [_row(f"minitf {name}", about) for name, about in commands.items()]
-    rest = [_row("--no-autostart", "open the app, and let it wait for you")]
-    rest += [_row("--version", "print the version"), _row("--help", "print this")]
-    return "\n".join([_INTRO, "", "Commands:", *rows, "", "Flags:", *rest, "", _OUTRO])
+    return "\n".join([_INTRO, "", "Commands:", *rows, "", _FLAGS, "", _OUTRO])
 
 
 def page(command: Command) -> str:

@@ -26,6 +26,9 @@ COMMANDS = {
     "tokenize": ("minitf_tui.cli.tokenize", "show a text as its tokens"),
     "plot": ("minitf_tui.cli.plot", "draw losses or latencies, here or into a file"),
     "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),
+    "export": ("minitf_tui.cli.exporting", "write a run for other programs"),
+    "import": ("minitf_tui.cli.importing", "make a run of a model from elsewhere"),
+    "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),
     "presets": ("minitf_tui.cli.presets", "list the presets, or print one as a file"),
     "doctor": ("minitf_tui.cli.doctor", "look at this machine, and time it"),
     "completion": ("minitf_tui.cli.completion", "let the Tab key finish words in your shell"),
@@ -55,9 +58,9 @@ def _dispatch(words: list[str]) -> int:
     if name in ("--help", "-h", "help"):
         return _help(words[1:2] if name == "help" else [])
     if name == "--version":
-        from minitf_tui import __version__
+        from core.version import VERSION
 
-        print(f"minitf {__version__}", flush=True)
+        print(f"minitf {VERSION}", flush=True)
         return SUCCESS
     if name == "--no-autostart":
         name, words = "app", ["app", *words]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from core.events import (
+    Agreement,
     Benchmark,
     EvaluationCompleted,
     Generation,
@@ -13,7 +14,7 @@ from core.events import (
     TrainResult,
 )
 from minitf_tui import format as fmt
-from minitf_tui.problems import escape, quoted
+from minitf_tui.problems import escape, quoted, shortened
 from minitf_tui.sanitize import clean
 
 Row = tuple[str, str]
@@ -44,6 +45,41 @@ def training(result: TrainResult) -> str:
         ("kept in", escape(result.path)),
     ]
     return titled(f"Run {escape(result.run)}", rows)
+
+
+def agreement(found: Agreement) -> str:
+    """Whether a replay went as the run did, in words."""
+    if found.first_difference is None:
+        return _whole_agreement(found)
+    where = found.first_difference
+    figure = where.figure
+    here, there = (fmt.exact(value) for value in (where.now, where.before))
+    if where.step == 1:
+        start = "Step 1 differs already"
+    else:
+        before = "Step 1 agrees" if where.step == 2 else f"Steps 1 to {where.step - 1:,} agree"
+        start = f"{before}; step {where.step:,} differs"
+    return f"{start}: {figure} {here} here, {there} there. {_circumstances(found)}"
+
+
+def _whole_agreement(found: Agreement) -> str:
+    if not found.steps:
+        return "No step was taken that could be compared."
+    if found.steps < found.of:
+        return f"The first {found.steps:,} of {fmt.plural(found.of, 'step')} agree bit for bit."
+    if found.of == 1:
+        return "The one step agrees bit for bit."
+    return f"All {found.of:,} steps agree bit for bit."
+
+
+def _circumstances(found: Agreement) -> str:
+    if not found.circumstances:
+        return "Versions, processor and threads are the same here."
+    changes = (
+        f"{escape(c.name)} {escape(c.now)} instead of {escape(c.before)}"
+        for c in found.circumstances
+    )
+    return f"Different here: {', '.join(changes)}."
 
 
 def sample(event: SampleCompleted) -> str:
@@ -124,6 +160,17 @@ def benchmark(result: Benchmark) -> str:
         ("cache", fmt.size_bytes(held)),
     ]
     return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
+
+
+def remarks(sentences: Iterable[str]) -> list[str]:
+    """What is not as one would think, under a heading; nothing where there is nothing."""
+    lines = [f"  {shortened(escape(sentence), 400)}" for sentence in sentences]
+    return ["\n".join(("Note", *lines))] if lines else []
+
+
+def short(name: str) -> str:
+    """A name that somebody typed or a file bears, for a title."""
+    return shortened(escape(name), 60)
 
 
 def titled(title: str, rows: Iterable[Row]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from core import paths
 from core.errors import StoreError
 from core.store.files import check_writable
-from minitf_tui import __version__
+from core.version import VERSION
 from minitf_tui.cli import screen
 from minitf_tui.cli.output import is_terminal
 
@@ -31,7 +31,7 @@ _OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THRE
 def versions() -> dict[str, str | None]:
     """Of minitf, Python, the system and each package; None for one that is missing."""
     found: dict[str, str | None] = {
-        "minitf": __version__,
+        "minitf": VERSION,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
     }

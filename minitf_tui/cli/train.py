@@ -69,6 +69,12 @@ COMMAND = Command(
             metavar="RUN",
         ),
         Flag("replay", str, "take a run's recorded steps again, as a new run", metavar="RUN"),
+        Flag(
+            "init-from",
+            str,
+            "begin with the weights, model and tokenizer of a run, for other text or settings",
+            metavar="RUN",
+        ),
         JSON,
         METRICS,
         *flags_of(preset(DEFAULT_PRESET)),
@@ -76,7 +82,8 @@ COMMAND = Command(
     notes=(
         f"Defaults are those of --preset {DEFAULT_PRESET}. Flags win over --config, and --config "
         "over the preset. A budget that is given (steps, seconds, epochs, tokens) lifts the "
-        "others. SIGUSR1 saves a checkpoint and training goes on.",
+        "others. SIGUSR1 saves a checkpoint and training goes on. With --init-from, --preset gives "
+        "all but the model.",
     ),
 )
 
@@ -84,7 +91,14 @@ COMMAND = Command(
 def execute(arguments: Arguments) -> int:
     """Train, report, and return the exit code."""
     output.prepare_metrics(arguments.get("metrics"))
-    session = _session(arguments)
+    return report_run(_session(arguments), arguments, COMMAND.name)[0]
+
+
+def report_run(
+    session: Session, arguments: Arguments, command: str
+) -> tuple[int, RunFinished | None]:
+    """Drive a run to its end and report it as `--json` and `--metrics` ask, the latter under the
+    command's name; returns the exit code, and how it ended if it ended well."""
     listener = TrainListener(ProgressLine())
     try:
         interruption = drive(session, listener)
@@ -92,14 +106,14 @@ def execute(arguments: Arguments) -> int:
         listener.line.clear()
     if listener.diverged is not None:
         output.tell(_divergence(listener.diverged))
-        return FAULT
+        return FAULT, None
     if listener.finished is not None:
         if arguments.get("json"):
             output.say_json(listener.finished.result)
         else:
             output.say(listener.report())
-        output.keep_metrics(arguments.get("metrics"), "train", listener.finished.result)
-    return interruption.exit_code
+        output.keep_metrics(arguments.get("metrics"), command, listener.finished.result)
+    return interruption.exit_code, listener.finished
 
 
 def config_of(arguments: Arguments) -> RunConfig:
@@ -127,7 +141,21 @@ def _session(arguments: Arguments) -> Session:
         hint = "A replay takes the same steps again; for other settings start a new run."
         _refuse_others(arguments, _BESIDE_REPLAY, "replayed", hint)
         return recipes.replaying(arguments.values["replay"], name=arguments.get("name"))
-    return recipes.training(config_of(arguments), name=arguments.get("name"))
+    return recipes.training(
+        config_of(arguments),
+        name=arguments.get("name"),
+        init_from=arguments.get("init_from", ""),
+        given=_given(arguments),
+    )
+
+
+def _given(arguments: Arguments) -> set[str]:
+    """Settings that stand in a flag or in the file, not in the preset."""
+    import tomllib
+
+    path: Path | None = arguments.get("config")
+    tables = {} if path is None else tomllib.loads(_text_of(path))
+    return {*arguments.values, *(name for table in tables.values() for name in table)}
 
 
 def _refuse_others(arguments: Arguments, allowed: tuple[str, ...], what: str, hint: str) -> None:
@@ -206,6 +234,8 @@ class TrainListener:
         result = self.finished.result
         name = escape(_name_to_type(result))
         parts = [reports.training(result)]
+        if result.agreement is not None:
+            parts.insert(0, reports.agreement(result.agreement))
         if self.finished.reason == "finished already":
             parts.insert(
                 0, "This run is finished already; a larger --steps, --seconds or --tokens goes on."

@@ -51,6 +51,8 @@ class RunsPane(Pane):
         Binding("o,enter", "use", "use", tooltip="make it the run that all panes work with"),
         Binding("u", "resume", "resume", tooltip="go on with it in the Train pane"),
         Binding("space", "mark", "compare", tooltip="keep its curve in the plot; again: take out"),
+        Binding("e", "export", "export", tooltip="write it for transformers, llama.cpp, Ollama"),
+        Binding("i", "import", "import", tooltip="make a run of a model from elsewhere"),
         Binding("x", "axis", "x axis", show=False, tooltip="against steps, tokens or time"),
         Binding("y", "log", "log scale", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("v", "view", "details", tooltip="plot, or details and differences"),
@@ -75,6 +77,15 @@ class RunsPane(Pane):
 
         name: str
 
+    @dataclass
+    class Exported(Message):
+        """A run is to be written for other programs."""
+
+        name: str
+
+    class Imported(Message):
+        """A model from elsewhere is to become a run."""
+
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
         self.used = "last"
@@ -83,6 +94,8 @@ class RunsPane(Pane):
         self._marked: list[str] = []
         self._refused = ""
         """The run that a refusal was about; it is taken back once that run has ended."""
+        self._wanted = ""
+        """The run to highlight as soon as it is in the list."""
         self._axis = "step"
         self._drawn: object = None
         self._is_reading = False
@@ -97,7 +110,11 @@ class RunsPane(Pane):
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
         yield self.problem
-        yield Hint("There are no runs yet.", ("1", "go to Train, where r starts one"))
+        yield Hint(
+            "There are no runs yet.",
+            ("1", "go to Train, where r starts one"),
+            ("i", "import a model from elsewhere"),
+        )
         with Container(id="main"):
             with Container(id="left"):
                 yield self._list_box
@@ -123,7 +140,7 @@ class RunsPane(Pane):
         """See `Pane.can`."""
         if action == "view":
             return bool(self._seen.runs) and self.screen.has_class("-narrow")
-        return bool(self._seen.runs)
+        return bool(self._seen.runs) or action == "import"
 
     @on(RunTable.Clicked)
     def do_use(self) -> None:
@@ -135,6 +152,20 @@ class RunsPane(Pane):
         """Go on with the highlighted run in the Train pane."""
         if (run := self._table.run) and not self._refuses(run, "is being trained already"):
             self.post_message(self.Resumed(run.name))
+
+    def do_export(self) -> None:
+        """Write the highlighted run for other programs."""
+        if run := self._table.run:
+            self.post_message(self.Exported(run.name))
+
+    def do_import(self) -> None:
+        """Make a run of a model from elsewhere."""
+        self.post_message(self.Imported())
+
+    def go_to(self, name: str) -> None:
+        """Highlight a run, also one that the next look at the disk will find."""
+        self._wanted = name
+        self.look_again()
 
     def do_mark(self) -> None:
         """Keep the curve of the highlighted run in the plot, or take it out."""
@@ -269,6 +300,9 @@ class RunsPane(Pane):
         self._seen = seen
         self._marked = [name for name in self._marked if name in states]
         self._table.show(seen.runs)
+        if self._wanted in states:
+            self._table.go_to(list(states).index(self._wanted))
+            self._wanted = ""
         self.set_class(bool(seen.runs), "-started")
         if had_any != bool(seen.runs):
             self.app.refresh_bindings()

@@ -246,7 +246,7 @@ class Form(Container):
 
     def action_move(self, by: int) -> None:
         """To the field above or below."""
-        rows = list(self.query(Row))
+        rows = [row for row in self.query(Row) if row.display]
         here = next((i for i, row in enumerate(rows) if row.field.has_focus), 0)
         rows[(here + by) % len(rows)].field.focus()
 

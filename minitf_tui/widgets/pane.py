@@ -59,6 +59,28 @@ class Recipes(Protocol):
     def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session:
         """See `core.recipes.benchmarking`."""
 
+    def exporting(
+        self,
+        run: str = "last",
+        *,
+        format: str = "hf",
+        out: Any = None,
+        number_type: str = "f32",
+        overwrite: bool = False,
+    ) -> Session:
+        """See `core.recipes.exporting`."""
+
+    def importing(
+        self,
+        source: Any,
+        *,
+        name: str | None = None,
+        tokenizer: Any = None,
+        corpus: str = "python-docs",
+        max_seq_len: int = 0,
+    ) -> Session:
+        """See `core.recipes.importing`."""
+
     def estimate(self, config: RunConfig) -> Any:
         """See `core.recipes.estimate`."""
 

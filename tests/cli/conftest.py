@@ -30,6 +30,8 @@ SESSIONS = (
     "benchmarking",
     "tokenizing",
     "examination",
+    "exporting",
+    "importing",
 )
 
 

@@ -184,3 +184,32 @@ def benchmarked(speedup: float = 6.0) -> ev.BenchmarkCompleted:
     )
     result = ev.Benchmark(cells=cells, speedup=speedup, proof=proof, environment={"torch": "2"})
     return ev.BenchmarkCompleted(run="tiny", step=100, result=result)
+
+
+def exported(format: str = "hf", **given: Any) -> ev.ExportCompleted:
+    facts: dict[str, Any] = {
+        "run": "tiny",
+        "step": 100,
+        "format": format,
+        "path": "/models/tiny-hf",
+        "architecture": "" if format == "capsule" else "LlamaForCausalLM",
+        "number_type": "f32",
+        "bytes": 3_355_443,
+    }
+    return ev.ExportCompleted(result=ev.Export(**(facts | given)))
+
+
+def imported(**given: Any) -> ev.ImportCompleted:
+    facts: dict[str, Any] = {
+        "run": "stories15m",
+        "path": "/home/me/runs/stories15m",
+        "source": "stories15M.bin",
+        "format": "llama2.c",
+        "architecture": "llama",
+        "step": 0,
+        "n_params": 15_191_712,
+        "vocab_size": 32_000,
+        "context": 256,
+        "bytes": 60_800_000,
+    }
+    return ev.ImportCompleted(result=ev.Import(**(facts | given)))

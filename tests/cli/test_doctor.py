@@ -10,7 +10,7 @@ import pytest
 
 from core import events as ev
 from core.errors import DeviceError
-from minitf_tui import __version__
+from core.version import VERSION
 from minitf_tui.cli import screen, surroundings
 
 
@@ -48,7 +48,7 @@ def test_the_report_is_aligned_and_has_the_figures(minitf, recipes, quiet):
     assert outcome.err == "timing ...\n"
     flat = " ".join(outcome.out.split())
     for words in (
-        f"minitf {__version__}",
+        f"minitf {VERSION}",
         f"python {sys.version.split()[0]}",
         "processor A CPU cores 2 memory 8.0 GiB, 3.0 GiB free",
         "chosen cpu in float32, 2 threads",
@@ -69,7 +69,7 @@ def test_quick_times_nothing_and_json_is_one_object(minitf, recipes, home, quiet
     assert recipes.call == ("examination", (), {"is_measuring": False, "threads": 2})
     assert list(report) == ["versions", "machine", "openmp", "terminal", "folders", "problems"]
     assert report["folders"]["data"]["path"] == str(home)
-    assert report["versions"]["minitf"] == __version__
+    assert report["versions"]["minitf"] == VERSION
     assert report["machine"]["free_bytes"] == 3 << 30
     assert report["terminal"]["term"] == "xterm-256color"
     assert report["problems"] == []
@@ -140,7 +140,7 @@ def test_a_pytorch_that_is_broken_is_part_of_the_report(minitf, recipes, quiet):
     assert outcome.code == 1
     assert "PyTorch could not be used." in outcome.out
     assert "libtorch.so: no\\x1b" in outcome.out
-    assert f"minitf        {__version__}" in outcome.out
+    assert f"minitf        {VERSION}" in outcome.out
     assert json.loads(minitf("doctor", "--json").out)["machine"].keys() == {"error"}
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from minitf_tui import __version__
+from core.version import VERSION
 from minitf_tui.cli.main import COMMANDS
 
 HEAVY = ("torch", "textual", "numpy", "rich", "plotext", "matplotlib", "tokenizers")
@@ -59,7 +59,7 @@ def test_units_choices_and_defaults_are_shown(minitf):
 
 def test_the_version(minitf):
     outcome = minitf("--version")
-    assert (outcome.code, outcome.out, outcome.err) == (0, f"minitf {__version__}\n", "")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"minitf {VERSION}\n", "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"], ["x"]])

@@ -20,7 +20,7 @@ from core.presets import QUICK, SEED
 FIELDS = [
     *("run", "path", "steps", "tokens", "params", "context"),
     *("train_s", "eval_s", "sample_s", "save_s", "setup_s", "wall_s"),
-    *("val_loss", "val_perplexity", "bits_per_byte", "floor_loss"),
+    *("val_loss", "val_perplexity", "bits_per_byte", "floor_loss", "agreement"),
 ]
 
 
@@ -35,7 +35,7 @@ def test_quick_is_what_nobody_asked_for(minitf, recipes, make):
     assert minitf("train").code == 0
     config, kwargs = _asked(recipes)
     assert config == QUICK
-    assert kwargs == {"name": None}
+    assert kwargs == {"name": None, "init_from": "", "given": set()}
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_preset(minitf, recipes, make, tmp_path):
@@ -44,7 +44,22 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(minitf, recipes, m
     minitf("train", "--preset", "seed", "--config", "c.toml", "--batch-size", "7", "--name", "x")
     config, kwargs = _asked(recipes)
     assert config == SEED.with_changes(lr=0.5, batch_size=7, n_layers=2)
-    assert kwargs == {"name": "x"}
+    given = {"preset", "config", "batch_size", "name", "lr", "n_layers"}
+    assert kwargs == {"name": "x", "init_from": "", "given": given}
+
+
+def test_a_run_can_begin_with_another(minitf, recipes, make):
+    recipes.play(make.finished())
+    assert minitf("train", "--init-from", "tiny@5", "--lr", "0.1").code == 0
+    config, kwargs = _asked(recipes)
+    assert config == QUICK.with_changes(lr=0.1)
+    assert kwargs == {"name": None, "init_from": "tiny@5", "given": {"init_from", "lr"}}
+    hint = "A replay takes the same steps again; for other settings start a new run."
+    done = minitf("train", "--replay", "tiny", "--init-from", "tiny")
+    assert (done.code, done.err) == (
+        2,
+        f"minitf: --init-from cannot change when a run is replayed.\n{hint}\n",
+    )
 
 
 def test_a_whole_config_as_a_file_is_that_config(minitf, recipes, make, tmp_path):

@@ -13,9 +13,20 @@ from typing import Any
 import pytest
 
 import core
+from core import recipes
 from core.config import RunConfig
 from core.errors import ConfigError, MinitfError
-from core.events import Event, RunFinished, StepCompleted
+from core.events import (
+    Event,
+    Export,
+    ExportCompleted,
+    Import,
+    ImportCompleted,
+    RunFinished,
+    SetupProgressed,
+    StepCompleted,
+)
+from core.jobs import Job
 from core.store.find import find_run
 from core.testing import tiny_run_config
 
@@ -57,7 +68,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         (
             "TrainResult",
             "run path steps tokens params context train_s eval_s sample_s save_s setup_s wall_s"
-            " val_loss val_perplexity bits_per_byte floor_loss",
+            " val_loss val_perplexity bits_per_byte floor_loss agreement",
         ),
         (
             "Evaluation",
@@ -148,3 +159,44 @@ def test_an_interrupt_saves_before_it_is_raised(text_file: str) -> None:
         core.train(tiny_run_config(text_file, steps=500), name="cut", on_event=press)
     assert find_run("cut").step in (3, 4)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_models_leave_and_arrive_as_they_were_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def session(done: Any) -> Any:
+        def make(*args: Any, **how: Any) -> Job[Any]:
+            asked.append((*args, how))
+            return Job(lambda _: iter([SetupProgressed(stage="x"), done]))
+
+        return make
+
+    gone = Export(
+        run="a",
+        step=3,
+        format="gguf",
+        path="/a.gguf",
+        architecture="llama",
+        number_type="f16",
+        bytes=8,
+    )
+    come = Import(
+        run="b",
+        path="/runs/b",
+        source="b.gguf",
+        format="gguf",
+        architecture="llama",
+        step=0,
+        n_params=1,
+        vocab_size=2,
+        context=3,
+        bytes=4,
+    )
+    monkeypatch.setattr(recipes, "exporting", session(ExportCompleted(result=gone)))
+    monkeypatch.setattr(recipes, "importing", session(ImportCompleted(result=come)))
+    told: list[Event] = []
+    assert core.export_model("a", "a.gguf", format="gguf", number_type="f16") is gone
+    assert core.import_model("b.gguf", "b", max_seq_len=64, on_event=told.append) is come
+    assert [type(event) for event in told] == [SetupProgressed, ImportCompleted]
+    how = {"out": "a.gguf", "format": "gguf", "number_type": "f16", "overwrite": False}
+    assert asked == [("a", how), ("b.gguf", {"name": "b", "max_seq_len": 64})]

@@ -44,8 +44,8 @@ class Disk:
         self.is_full = False
         self.capacity = sys.maxsize
 
-    def save_file(self, tensors: dict[str, Any], path: Path) -> None:
-        save_file(tensors, path)
+    def save_file(self, tensors: dict[str, Any], path: Path, metadata: Any) -> None:
+        save_file(tensors, path, metadata)
         used = sum(p.stat().st_size for p in path.parents[1].rglob("*.safetensors"))
         if self.is_full or used > self.capacity:
             path.write_bytes(path.read_bytes()[:1000])
@@ -185,7 +185,7 @@ def test_whoever_leaves_while_the_disk_is_full_just_leaves(config, disk):
 def test_what_the_system_says_keeps_its_number_and_its_place(disk, tmp_path):
     disk.is_full = True
     with pytest.raises(OSError, match="No space left on device") as caught:
-        checkpoint._save_tensors(tmp_path / "x", {"a": next(tiny_model().parameters())})
+        checkpoint.save_tensors(tmp_path / "x", {"a": next(tiny_model().parameters())})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "x"))
 
 

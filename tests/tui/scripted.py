@@ -160,6 +160,14 @@ class Recipes:
         self.asked.append(("resuming", run))
         return self._next("resuming")
 
+    def exporting(self, run: str = "last", **how: Any) -> Script:
+        self.asked.append(("exporting", run, how))
+        return self._next("exporting")
+
+    def importing(self, source: Any, **how: Any) -> Script:
+        self.asked.append(("importing", source, how))
+        return self._next("importing")
+
     def forecasting(self, config: RunConfig) -> Script:
         self.asked.append(("forecasting", config))
         return self._next("forecasting")

@@ -20,7 +20,9 @@ from rich.style import Style
 from textual.color import Color
 from textual.pilot import Pilot
 
+from core.events import ExportCompleted
 from minitf_tui.theme import DARK, LIGHT
+from tests.cli.scripted import exported
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import (
     Script,
@@ -64,6 +66,13 @@ def trained() -> Script:
     return Script([*training_story(300), finished(steps=300)])
 
 
+def written() -> ExportCompleted:
+    """A file in a place that every machine has."""
+    remark = "output.weight is kept in f16: a block of q4_0 holds 32 numbers, and a row has 260."
+    place = {"path": "/models/new-one.gguf", "number_type": "q4_0", "architecture": "qwen3"}
+    return exported("gguf", run="new-one", remarks=(remark,), **place)
+
+
 SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
     "train-empty": ({}, ()),
     "train-editing": ({}, ("i",)),
@@ -72,6 +81,8 @@ SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
     "benchmark": ({"benchmarking": lambda: Script(benchmark_story())}, ("3", "b")),
     "generate": ({"generation": lambda: Script(generation_story())}, ("4", "g")),
     "runs": ({}, ("5", "space", "j", "space")),
+    "export": ({}, ("5", "e", "g", "down", "right", "right")),
+    "exported": ({"exporting": lambda: Script([written()])}, ("5", "e", "g", "enter")),
     "help": ({}, ("question_mark",)),
 }
 """What a screen is called; what the engine will tell; which keys lead there."""
@@ -80,10 +91,11 @@ SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", SCREENS)
 async def test_the_screen_is_as_it_was_agreed_in_both_themes(
-    name: str, size: tuple[int, int]
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     makers, keys = SCREENS[name]
-    if name == "runs":
+    monkeypatch.chdir("/")  # where an export goes is part of its screen
+    if name in ("runs", "export", "exported"):
         make_run("old-one", steps=60, loss=2.25, age_s=100, lr=0.003)
         make_run("new-one", steps=40, loss=1.75, n_layers=2)
     app = app_with(**{kind: make() for kind, make in makers.items()})

@@ -1,0 +1,3 @@
+"""Which minitf this is."""
+
+VERSION = "0.1.0"
