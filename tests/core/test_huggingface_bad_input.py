@@ -446,6 +446,14 @@ def test_more_blocks_than_tensors_are_refused_before_they_are_built(folder: Path
     )
 
 
+def test_a_model_that_no_machine_can_hold_is_refused(folder: Path) -> None:
+    edit(folder, dict.fromkeys(("hidden_size", "num_attention_heads", "head_dim"), 1 << 24))
+    assert refusal(folder) == (
+        "M: config.json describes a model that is too large.",
+        "The file is damaged.",
+    )
+
+
 def test_whole_numbers_are_no_weights(folder: Path) -> None:
     name = "model.layers.0.mlp.up_proj.weight"
     change_tensors(folder, **{name: torch.zeros(88, 32, dtype=torch.int8)})
