@@ -19,6 +19,11 @@ from tests.tui.scripted import app_with
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+TRAINING = [
+    *("--context", "16", "--batch-size", "2", "--sample-tokens", "4", "--eval-interval", "0"),
+    *("--steps", "3", "--threads", "1"),
+]
+"""The same for a model that is there already."""
 SMALL = [
     *("--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--max-seq-len", "32"),
     *("--context", "16", "--batch-size", "2", "--vocab-size", "300", "--generated-chars", "20000"),
@@ -41,6 +46,8 @@ def affordable(words: list[str]) -> list[str]:
     if words[0] == "train":
         if "--replay" in words:
             return words
+        if "--init-from" in words:
+            return [*words, *TRAINING]
         if "--resume" in words:
             return ["train", "--resume", "last", "--steps", "5"]
         return [*words, *SMALL]
@@ -83,7 +90,8 @@ def test_every_command_does_what_it_promises(
     found: list[list[str]], book: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     assert len(found) >= 10
-    for words in [["train", "--name", "earlier"], *found]:
+    offline = [words for words in found if not any(word.startswith("hub:") for word in words)]
+    for words in [["train", "--name", "earlier"], *offline]:
         stdin = io.TextIOWrapper(io.BytesIO((book / "book.txt").read_bytes()))
         monkeypatch.setattr(sys, "stdin", stdin)
         code = main(affordable(words))

@@ -36,11 +36,12 @@ async def test_a_click_presses_the_key_and_the_gap_presses_nothing() -> None:
 
 async def test_keys_leave_no_widgets_behind() -> None:
     """Textual's own footer kept every one of its keys."""
+    earlier = {id(found): found for found in gc.get_objects() if isinstance(found, Widget)}
     app = app_with()
     async with app.run_test(size=(80, 24)) as pilot:
         for _ in range(3):
             await pilot.press("2", "1", "question_mark", "escape")
             await pilot.pause()
         gc.collect()
-        widgets = [found for found in gc.get_objects() if isinstance(found, Widget)]
-        assert [found for found in widgets if not found.is_attached and found.app is app] == []
+        found = [w for w in gc.get_objects() if isinstance(w, Widget) and id(w) not in earlier]
+        assert [widget for widget in found if not widget.is_attached] == []
