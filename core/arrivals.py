@@ -10,7 +10,7 @@ from core.device import choose_device
 from core.errors import FormatError
 from core.events import Import, ImportCompleted, ImportEvent
 from core.interop.arrival import arrive
-from core.interop.capsule import is_capsule, open_capsule
+from core.interop.capsule import is_capsule, missing_text, open_capsule
 from core.interop.foreign import ForeignModel
 from core.interop.gguf_reader import read_gguf
 from core.interop.hub import HUB, fetch
@@ -51,7 +51,7 @@ def import_model(
     if is_capsule(path):
         run = yield from outcome(open_capsule(path, source, name, is_stopping))
         if run is not None:
-            yield ImportCompleted(result=_result(run, source, "capsule", "", ()))
+            yield ImportCompleted(result=_result(run, source, "capsule", "", missing_text(run)))
         return
     model = read(path, source, tokenizer, max_seq_len)
     run = yield from outcome(arrive(model, name, corpus, device, is_stopping))

@@ -13,9 +13,19 @@ from core.interop.foreign import Written
 from core.interop.gguf_writer import write_gguf
 from core.interop.huggingface_writer import write_hf
 from core.open_run import open_for_use
-from core.store.files import new_place
-from core.store.find import find_run
+from core.store.files import check_writable, new_place
+from core.store.find import RunRef, find_run
 from core.store.stages import IsStopping, Telling, outcome
+
+OF_A_FOLDER = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+"""What a folder may hold that gives way to another export."""
 
 
 def depart(
@@ -35,7 +45,8 @@ def depart(
         MinitfError: the run cannot be read.
         OSError: it cannot be written.
     """
-    _check_free(place, overwrite=overwrite)
+    _check_free(place, format, overwrite=overwrite)
+    check_writable(place.parent)
     result = yield from outcome(_depart(run, format, place, number_type, is_stopping))
     if result is not None:
         yield ExportCompleted(result=result)
@@ -44,9 +55,8 @@ def depart(
 def _depart(
     run: str, format: str, place: Path, number_type: str, is_stopping: IsStopping
 ) -> Telling[Export]:
-    ref = find_run(run, needs_checkpoint=False)
     with new_place(place) as partial:  # Stopped goes through it, so that nothing is put there
-        written = yield from _write(run, format, number_type, partial, is_stopping)
+        ref, written = yield from _write(run, format, number_type, partial, is_stopping)
         n_bytes = _size(partial)
     return Export(
         run=ref.run.name,
@@ -62,25 +72,43 @@ def _depart(
 
 def _write(
     run: str, format: str, number_type: str, partial: Path, is_stopping: IsStopping
-) -> Telling[Written]:
+) -> Telling[tuple[RunRef, Written]]:
     if format == "capsule":
         ref = find_run(run, needs_checkpoint=False)
-        return (yield from write_capsule(ref.run, partial, is_stopping))
+        return ref, (yield from write_capsule(ref.run, partial, is_stopping))
     found = open_for_use(run, device="cpu", dtype="float32", threads=0)
     weights = {name: p.detach() for name, p in found.model.named_parameters()}
     model = Portable(found.run.config.model, weights)
     if format == "hf":
-        return (yield from write_hf(model, found.tokenizer, partial, is_stopping))
-    title = found.run.name
-    return (yield from write_gguf(model, found.tokenizer, partial, title, number_type, is_stopping))
+        work = write_hf(model, found.tokenizer, partial, is_stopping)
+    else:
+        title = found.run.name
+        work = write_gguf(model, found.tokenizer, partial, title, number_type, is_stopping)
+    return RunRef(found.run, found.step), (yield from work)
 
 
-def _check_free(place: Path, *, overwrite: bool) -> None:
-    is_empty = place.is_dir() and not any(place.iterdir())
-    if place.exists() and not is_empty and not overwrite:
+def _check_free(place: Path, format: str, *, overwrite: bool) -> None:
+    """What is there goes only if it is asked to, and if it is of the kind that will be there: a
+    folder of somebody's own is not what anybody means."""
+    if not place.exists():
+        return
+    held = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    is_folder = format == "hf"
+    if place.is_dir() != is_folder:
+        there, wanted = ("a file", "a folder") if is_folder else ("a folder", "one file")
+        raise ExportError(
+            f"{str(place)!r} is {there}, and format={format} is {wanted}.",
+            hint="Name another place.",
+        )
+    if (held or not is_folder) and not overwrite:
         raise ExportError(
             f"There is something at {str(place)!r} already.",
             hint="Name another place, or give --overwrite.",
+        )
+    if others := held.difference(OF_A_FOLDER):
+        raise ExportError(
+            f"The folder {str(place)!r} holds more than a model: {min(others)!r}.",
+            hint="Name another place; a folder is overwritten only if all in it is an export's.",
         )
 
 

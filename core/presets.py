@@ -120,7 +120,7 @@ PRESETS = {
     "stories15m": shaped(STORIES_15M, LLAMA, "generated", d_ff=768),
 }
 ABOUT = {
-    "quick": "3 layers, 128 wide, learns for 90 seconds or 10 passes over the text",
+    "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
     "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
     "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",

@@ -6,8 +6,10 @@ is restored byte for byte. What came in is checked as a whole before anybody see
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from core import paths
@@ -22,12 +24,15 @@ from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.run import NAME_PATTERN, RESERVED_NAMES, TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Telling, telling
 from core.store.start import FILE_NAME as START_NAME
+from core.store.start import link
 from core.store.tokens import corpus_of
 from core.text.sources import size_of
 
 ENDING = ".tar.gz"
 REPORTS = 1000
 """Of each kind, the newest."""
+_FIRST_WEIGHTS = "checkpoints/step-00000000/model.safetensors"
+"""Of a run that began with weights from elsewhere they are in the file of those, too."""
 
 
 def write_capsule(run: Run, path: Path, is_stopping: IsStopping) -> Telling[Written]:
@@ -38,7 +43,9 @@ def write_capsule(run: Run, path: Path, is_stopping: IsStopping) -> Telling[Writ
         OSError: it cannot be read, or the file not written.
         Stopped: somebody asked for an end.
     """
-    with run.lock():
+    with ExitStack() as held:
+        with suppress(OSError):  # a folder that we may not write cannot be trained by us either
+            held.enter_context(run.lock())
         text, remarks = yield from _text(run, is_stopping)
         files = [*_files(run), *text]
         yield from telling("writing the capsule", container.write_archive(path, files), is_stopping)
@@ -76,6 +83,13 @@ def open_capsule(
         )
 
 
+def missing_text(run: Run) -> tuple[str, ...]:
+    """What to know about a restored run whose text was not put in: a sentence, or none."""
+    if run.text_path.is_file() or run.config.text.corpus == GENERATED:
+        return ()
+    return (f"Its text was not put in; to train it on, copy the text to {str(run.text_path)!r}.",)
+
+
 def _files(run: Run) -> Iterator[Packed]:
     """What of the run's folder is put in, in its order."""
     folder = run.path
@@ -88,6 +102,8 @@ def _files(run: Run) -> Iterator[Packed]:
     for kind in ("evaluations", "benchmarks"):
         found = sorted(path.name for path in (folder / kind).glob("*.json"))
         names += [f"{kind}/{name}" for name in found[-REPORTS:]]
+    if (folder / START_NAME).is_file():  # the same weights
+        names = [name for name in names if name != _FIRST_WEIGHTS]
     for name in names:
         if container.largest(name) is not None and (folder / name).is_file():
             yield Packed(name, folder / name)
@@ -122,6 +138,8 @@ def _unpack(path: Path, source: str, folder: Path) -> Generator[float, None, Non
     with container.opened(path, source) as archive:
         members = container.read_members(archive, source)
         total, done = sum(member.bytes for member in members) or 1, 0
+        if total > (free := shutil.disk_usage(folder).free):
+            raise container.damaged(source, f"it needs {total} bytes, and the disk has {free}")
         for member in members:
             for n_bytes in container.unpack(archive, member, folder / member.name, source):
                 done += n_bytes
@@ -129,6 +147,9 @@ def _unpack(path: Path, source: str, folder: Path) -> Generator[float, None, Non
             if member.name == "run.toml":
                 check_sizes(members, *read_settings(folder, source), source)
         container.check_end(archive, source)
+    first = folder / _FIRST_WEIGHTS
+    if first.parent.is_dir() and not first.exists() and (folder / START_NAME).is_file():
+        link(folder / START_NAME, first)
 
 
 def _free(name: str) -> str | None:

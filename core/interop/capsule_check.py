@@ -31,6 +31,7 @@ from core.store.tokenizers import tokenizer_of
 from core.text.reading import FileError, read_exactly
 
 MAX_LAYERS = 1024
+MAX_POSITIONS = 1 << 20
 MAX_THREADS = 1024
 _WEIGHTS_IN = {"model.safetensors": 1, "init.safetensors": 1, "state.safetensors": 2}
 """How often a file has the weights, or as much."""
@@ -89,6 +90,8 @@ def check_sizes(
     model = config.model
     if model.n_layers > MAX_LAYERS:
         raise damaged(source, f"its model has {model.n_layers} layers, and {MAX_LAYERS} at most")
+    if model.max_seq_len > MAX_POSITIONS:
+        raise damaged(source, f"its model has {model.max_seq_len} positions")
     weights = FLOAT32_BYTES * count_parameters(model)
     if weights > MAX_WEIGHT_BYTES:
         raise damaged(source, f"its model has {weights >> 30} GiB")

@@ -41,14 +41,15 @@ MAX_WEIGHT_BYTES = 64 << 30
 BLOCK = 512
 _COPIED_AT_ONCE = 1 << 20
 _MAX_PADDING = 1 << 16
+_LONGEST_WORDS = 240
 _GZIP_MAGIC = b"\x1f\x8b"
 _LEVEL = 1
 """Weights hardly shrink, however long one tries."""
 _LARGEST = {
     r"run\.toml": 1 << 20,
     r"tokenizer\.json": 100 << 20,
-    r"metrics\.jsonl": 1 << 30,
-    r"rates\.json": 1 << 28,
+    r"metrics\.jsonl": 1 << 28,
+    r"rates\.json": 1 << 25,
     r"init\.safetensors": MAX_WEIGHT_BYTES,
     r"corpus\.txt": MAX_TEXT_BYTES,
     r"checkpoints/step-\d{8,18}/state\.json": 1 << 20,
@@ -84,9 +85,10 @@ class Packed:
 
 
 def damaged(source: str, what: str) -> FormatError:
-    """The words for a capsule that is not taken."""
+    """The words for a capsule that is not taken: one line, whatever it holds."""
+    short = what if len(what) <= _LONGEST_WORDS else f"{what[:_LONGEST_WORDS]}…"
     return FormatError(
-        f"{source}: this capsule cannot be restored: {what}.",
+        f"{source}: this capsule cannot be restored: {' '.join(short.splitlines())}.",
         hint="Fetch it again, or have it exported again. Nothing was written.",
     )
 
@@ -245,7 +247,7 @@ def _next_header(archive: GzipFile, name: str, source: str) -> int:
         raise damaged(source, f"{name} is missing ({error})") from error
     if about.name != name:
         raise damaged(source, f"{about.name!r} stands where {name} should")
-    if about.type != tarfile.REGTYPE:
+    if about.type != tarfile.REGTYPE or about.size < 0:
         raise damaged(source, f"{name} is not a plain file")
     return about.size
 

@@ -38,9 +38,10 @@ def with_rms_norm(model: Portable) -> Portable:
     """Layer norm without biases subtracts the mean of the stream. When all that is written into
     the stream has mean zero there is nothing to subtract, and an RMS norm is left. The head
     reads the last norm, so it cannot be tied to an embedding that is centred. A model with
-    biases, or with norms after each part, stays as it is."""
+    biases, with norms after each part or with sinusoidal positions stays as it is."""
     config = model.config
-    if config.norm != "layernorm" or config.norm_place != "pre" or config.bias:
+    is_able = config.norm == "layernorm" and config.norm_place == "pre" and not config.bias
+    if not is_able or config.positions == "sinusoidal":  # that table is fixed, and not centred
         return model
     model = untied(model)
     centred = {

@@ -19,8 +19,6 @@ all of them."""
 
 Read = Callable[[], Tensor]
 """One tensor, of any floating type, in the layout of ours."""
-LONGEST = 8192
-"""Positions that an imported model keeps, unless somebody asks for more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,10 @@ def to_fields(tables: Tables, tokenizer: Tokenizer, vocab_size: int) -> Tokenize
 def from_fields(fields: TokenizerFields) -> tuple[str, tuple[int, ...]]:
     """See `core.interop.gguf_tokenizer.from_fields`."""
     scores, types = fields.scores or [], fields.token_types
-    if len(scores) != len(types) or not all(map(math.isfinite, scores)):
+    if len(scores) != len(types):
         raise damaged(f"it has {len(types)} tokens and not as many scores")
+    if not all(map(math.isfinite, scores)):
+        raise damaged("a score is not a number")
     texts = used(fields)
     pieces = [texts.get(i, "") for i in range(1 + max(texts, default=-1))]
     source = from_scores(

@@ -49,7 +49,10 @@ def read_gguf(path: Path, source: str, max_seq_len: int) -> ForeignModel:
             f"{source} has {len(fields.tokens)} tokens, and rows for {config.vocab_size}.",
             hint="Fetch or export it again.",
         )
-    tokenizer_json, end_ids = from_fields(fields)
+    try:
+        tokenizer_json, end_ids = from_fields(fields)
+    except FormatError as error:
+        raise FormatError(f"{source}: {error}", hint=error.hint) from error
     turn_end = read_id(values.below(PREFIX), "eot_token_id", len(fields.tokens))
     if turn_end is not None and turn_end not in end_ids:
         end_ids = (*end_ids, turn_end)

@@ -63,10 +63,11 @@ class Values:
     def all_of(self, key: str, kind: type, n: int | None = None) -> list[Any]:
         """A list of one kind, of `n` items if that is said."""
         value = self._values.get(self.prefix + key)
-        is_as_long = isinstance(value, list) and n in (None, len(value))
-        if is_as_long and all(type(item) is kind for item in value):
-            return list(value)
-        raise self._wrong(key, f"a list of {'' if n is None else f'{n} '}{kind.__name__}")
+        items: list[Any] = value if isinstance(value, list) else [value]
+        is_long_enough = isinstance(value, list) and n in (None, len(items))
+        if not is_long_enough or any(type(item) is not kind for item in items):
+            raise self._wrong(key, f"a list of {'' if n is None else f'{n} '}{kind.__name__}")
+        return items
 
     def refuse(self, key: str, value: object) -> FormatError:
         """That we cannot compute what the key asks for."""

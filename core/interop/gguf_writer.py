@@ -225,7 +225,7 @@ def _remarks(
     if row.activation == "gelu_tanh":
         remarks.append(
             "On processors llama.cpp reads GELU from a table in half precision: its logits"
-            " differ by about 0.01."
+            " differ by up to about 0.01."
         )
     return tuple(remarks)
 

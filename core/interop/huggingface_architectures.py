@@ -72,7 +72,7 @@ GPT_NEOX = Architecture(
         Part(f"{_NEOX}.mlp.dense_h_to_4h", (f"{_BLOCK}.feed_forward.up_proj",), True),
         Part(f"{_NEOX}.mlp.dense_4h_to_h", (f"{_BLOCK}.feed_forward.down_proj",), True),
         Part("gpt_neox.final_layer_norm", ("final_norm",), True),
-        Part("lm_head", ("head",)),
+        Part("embed_out", ("head",)),
     ),
 )
 _GPT2 = "transformer.h.{i}"

@@ -27,6 +27,7 @@ from core.interop.safetensors_folder import StoredTensor, stored_tensors
 from core.interop.untrusted_files import read_object
 from core.model.transformer import Transformer
 
+LM_HEAD = "lm_head.weight"
 BUFFERS = re.compile(r"\.(rotary_emb\.inv_freq|attn\.bias|(attn|attention)\.masked_bias)$")
 """Tensors that older versions kept and that hold nothing learned; see also `_is_buffer`."""
 
@@ -47,7 +48,7 @@ def read_hf(folder: Path, source: str, max_seq_len: int) -> ForeignModel:
     config, remarks = from_json(settings, max_seq_len)
     tokenizer_json = read_tokenizer(folder, source)
     end_ids = read_end_ids(folder, found, config.vocab_size, source)
-    stored = _without_buffers(_with_prefix(architecture, stored_tensors(folder, source)))
+    stored = _without_buffers(_renamed(architecture, stored_tensors(folder, source)))
     config = _untied_if_told(architecture, config, stored)
     kept, _ = kept_positions(config.max_seq_len, max_seq_len)
     return ForeignModel(
@@ -63,15 +64,18 @@ def read_hf(folder: Path, source: str, max_seq_len: int) -> ForeignModel:
     )
 
 
-def _with_prefix(
+def _renamed(
     architecture: Architecture, stored: dict[str, StoredTensor]
 ) -> dict[str, StoredTensor]:
-    """Models without their head are stored without the prefix of those with one."""
+    """Models without their head are stored without the prefix of those with one. Where a head
+    is there, it gets the name in our table."""
     prefix = architecture.prefix
+    if LM_HEAD in stored:
+        stored[architecture.head] = stored.pop(LM_HEAD)
     if any(name.startswith(prefix) for name in stored):
         return stored
     return {
-        name if name.startswith("lm_head.") else prefix + name: tensor
+        name if name == architecture.head else prefix + name: tensor
         for name, tensor in stored.items()
     }
 
@@ -90,7 +94,7 @@ def _untied_if_told(
 ) -> ModelConfig:
     """Where head and embedding are both there, though tied, transformers believes the weights.
     A head that is the embedding is dropped from `stored`."""
-    embedding, head = stored.get(f"{architecture.parts[0].theirs}.weight"), "lm_head.weight"
+    embedding, head = stored.get(architecture.embedding), architecture.head
     if not config.tied_head or head not in stored or embedding is None:
         return config
     same_shape = stored[head].shape == embedding.shape

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FormatError
+from core.interop.huggingface_settings import shown
 from core.interop.huggingface_vocabulary import Json
 from core.interop.untrusted_files import MOST_TOKENIZER_BYTES, read_object, read_text
 from core.text.tokenizer import Tokenizer
@@ -124,9 +125,10 @@ def _from_vocabulary(folder: Path, source: str) -> str:
 
 def read_end_ids(folder: Path, config: Json, vocab_size: int, source: str) -> tuple[int, ...]:
     """Tokens after which the model has said all: by generation_config.json, else config.json.
+    Ids that the model does not have, it never says.
 
     Raises:
-        FormatError: they are not ids of the model.
+        FormatError: they are no ids at all.
     """
     ends: Any = None
     if (folder / GENERATION).exists():
@@ -134,10 +136,9 @@ def read_end_ids(folder: Path, config: Json, vocab_size: int, source: str) -> tu
     if ends is None:
         ends = config.get("eos_token_id")
     ids = [] if ends is None else ends if isinstance(ends, list) else [ends]
-    are_ids = all(type(i) is int and 0 <= i < vocab_size for i in ids)
-    if not are_ids or len(ids) > MOST_END_IDS:
+    if len(ids) > MOST_END_IDS or any(type(i) is not int for i in ids):
         raise FormatError(
-            f"{source}: eos_token_id={str(ends)[:60]} is no token of the {vocab_size} there are.",
-            hint="Take it out of generation_config.json and config.json.",
+            f"{source} has eos_token_id={shown(ends)}.",
+            hint=f"That takes a token id, or a list of up to {MOST_END_IDS}.",
         )
-    return tuple(dict.fromkeys(ids))
+    return tuple(dict.fromkeys(i for i in ids if 0 <= i < vocab_size))

@@ -71,6 +71,16 @@ class Architecture:
         return tuple(dict.fromkeys(p.bias for p in self.parts if isinstance(p.bias, str)))
 
     @property
+    def embedding(self) -> str:
+        """The tensor of the embedding."""
+        return f"{self.parts[0].theirs}.weight"
+
+    @property
+    def head(self) -> str:
+        """The tensor of the head, if it is not the embedding's; some files call it lm_head."""
+        return f"{self.parts[-1].theirs}.weight"
+
+    @property
     def prefix(self) -> str:
         """What the names of all tensors but the head's begin with, in a model with a head."""
         return self.parts[0].theirs.split(".")[0] + "."

@@ -51,6 +51,8 @@ REWRITINGS = (
     (with_position_table, with_heads_repeated),
 )
 """What is tried in turn; each step leaves alone what it cannot change."""
+FUNDAMENTAL = ("positions", "norm", "activation")
+"""Switches that one would rather not change in order to have a model written."""
 
 
 def write_hf(
@@ -91,8 +93,10 @@ def choose(model: Portable) -> tuple[Architecture, Portable]:
         for architecture in ARCHITECTURES:
             if not in_the_way(architecture, rewritten):
                 return architecture, rewritten
-    nearest = min(ARCHITECTURES, key=lambda architecture: len(in_the_way(architecture, model)))
-    obstacles = in_the_way(nearest, model)
+    obstacles, nearest = min(
+        ((in_the_way(architecture, model), architecture) for architecture in ARCHITECTURES),
+        key=lambda found: sum(2 if name in FUNDAMENTAL else 1 for name in found[0]),
+    )
     has = ", ".join(f"{name}={_word(value)}" for name, value in obstacles.items())
     raise ExportError(
         f"No architecture of transformers computes {has} with the other switches of this model.",

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import FormatError
-from core.interop.foreign import LONGEST, ForeignModel, Read
+from core.interop.foreign import ForeignModel, Read, kept_positions
 from core.interop.llama2c_tokenizer import END_IDS, read_tokenizer
 
 Part = tuple[str, tuple[int, ...]]
@@ -83,10 +83,7 @@ def read_llama2c(
     header = _read_header(path, source)
     parts = _parts(header)
     _check_size(path, source, header, parts)
-    n_kept = min(max_seq_len or LONGEST, header.seq_len)
-    remarks: tuple[str, ...] = ()
-    if n_kept < header.seq_len:
-        remarks = (f"{n_kept} of its {header.seq_len} positions are kept.",)
+    n_kept, remarks = kept_positions(header.seq_len, max_seq_len)
     return ForeignModel(
         config=_config(header, n_kept),
         tensors=_tensors(path, header, parts),

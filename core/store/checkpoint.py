@@ -140,14 +140,20 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None
+) -> None:
     """Write and wait until the disk has it.
+
+    Args:
+        metadata: what the header says beside names and shapes.
 
     Raises:
         OSError: it cannot be written.
     """
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
+        plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        save_file(plain, path, metadata)
     except SafetensorError as error:
         number = _OS_ERROR.search(str(error))
         if number is None:

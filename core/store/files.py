@@ -120,17 +120,25 @@ def new_place(path: Path) -> Iterator[Path]:
         StoreError: the folder that is to hold it cannot be made.
     """
     make_folder(path.parent)
-    partial = _partial(path)
+    partial, old = _partial(path), _partial(path)
     try:
         yield partial
-        if path.is_dir() and not path.is_symlink():
-            remove_folder(path)
-        partial.replace(path)
+        _sync_all(partial)
+        is_there = path.exists() or path.is_symlink()
+        if is_there and (path.is_dir() or partial.is_dir()):  # which cannot be replaced at once
+            path.rename(old)
+        try:
+            partial.replace(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        for left in (partial, old):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 
@@ -160,6 +168,16 @@ def sweep(folder: Path, *, untouched_s: float | None = None) -> None:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f"{PARTIAL_PREFIX}{path.name}-{secrets.token_hex(4)}")
+
+
+def _sync_all(path: Path) -> None:
+    """A file, or all that is in a folder."""
+    for file_path in [path] if path.is_file() else path.rglob("*"):
+        if file_path.is_file():
+            with file_path.open("r+b") as file:
+                os.fsync(file.fileno())
+    if path.is_dir():
+        _sync_folder(path)
 
 
 def _sync_folder(path: Path) -> None:

@@ -65,7 +65,7 @@ def write_start(folder: Path, weights: Mapping[str, Tensor]) -> None:
     path = checkpoint_folder(folder, 0)
     path.mkdir(parents=True)
     save_tensors(path / "model.safetensors", weights)
-    _link(path / "model.safetensors", folder / FILE_NAME)
+    link(path / "model.safetensors", folder / FILE_NAME)
     write_synced(path / "state.json", json.dumps({"format": FORMAT, **_NOTHING_DONE}).encode())
 
 
@@ -89,7 +89,12 @@ def read_start(run: Run) -> dict[str, Tensor] | None:
     return weights
 
 
-def _link(path: Path, other: Path) -> None:
+def link(path: Path, other: Path) -> None:
+    """One file under two names, where the disk can do that.
+
+    Raises:
+        OSError: there is no room for a copy.
+    """
     try:
         os.link(path, other)
     except OSError:  # a disk that knows no links

@@ -49,6 +49,7 @@ class ImportedTokenizer(Tokenizer):
         self.tables, self._source = tables, source
         super().__init__(imported_tables.token_bytes(tables))
         self._bytes = imported_tables.byte_ids(tables)
+        self._added = tuple(t["content"] for t in imported_tables.added_tokens(tables))
         self._engine = _engine(tables)
         self.begin_ids = self._guarded(lambda: _begin_of(self._engine))
         self._adds_space = self.decode(self._guarded(lambda: self._ids("a"))) == " a"
@@ -65,7 +66,7 @@ class ImportedTokenizer(Tokenizer):
         such a place is cut after a million characters wherever it is.
         """
         place = 0
-        for part in _cut(pieces):
+        for part in _cut(pieces, self._added):
             yield self._encode_text(part, place, is_begin=not place)
             place += len(part)
 
@@ -108,12 +109,13 @@ class ImportedTokenizer(Tokenizer):
         return _without_panic(work, "The imported tokenizer cannot encode this text")
 
 
-def _cut(pieces: Iterable[str]) -> Iterator[str]:
+def _cut(pieces: Iterable[str], added: tuple[str, ...]) -> Iterator[str]:
+    """The text in parts; never after an added token, where some begin anew."""
     begun = ""
     for piece in pieces:
         begun += piece
         while len(begun) > PIECE_CHARS:
-            place = _place_of_cut(begun)
+            place = _place_of_cut(begun, added)
             if not place:
                 break
             yield begun[:place]
@@ -122,11 +124,11 @@ def _cut(pieces: Iterable[str]) -> Iterator[str]:
         yield begun
 
 
-def _place_of_cut(text: str) -> int:
+def _place_of_cut(text: str, added: tuple[str, ...]) -> int:
     """The first place after PIECE_CHARS where it may be cut; 0 if none is known yet."""
-    found = _CUT.search(text, PIECE_CHARS)
-    if found:
-        return found.start()
+    for found in _CUT.finditer(text, PIECE_CHARS):
+        if not text.endswith(added, 0, found.start()):
+            return found.start()
     return LONGEST_WORD if len(text) > LONGEST_WORD else 0
 
 

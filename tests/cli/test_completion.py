@@ -172,7 +172,7 @@ def test_in_bash(bash, runs, tmp_path):
         "minitf eval al|al",
         "minitf train --config bo|bo",
         "minitf train --n-l|--n-l",
-    ) == ["completion", "quick seed", "5 last best", "alpha", "book one.txt", "--n-layers"]
+    ) == ["completion", " ".join(PRESETS), "5 last best", "alpha", "book one.txt", "--n-layers"]
 
 
 def test_an_answer_needs_neither_torch_nor_numpy(runs):

@@ -23,14 +23,14 @@ def test_the_list_says_what_each_is_for_and_what_it_takes(minitf, words):
     for name, config in PRESETS.items():
         cost = recipes.estimate(config)
         assert ABOUT[name] in outcome.out
-        row = next(line for line in outcome.out.splitlines() if line.startswith(name))
+        row = next(line for line in outcome.out.splitlines() if line.split()[:1] == [name])
         for shown in (fmt.count(cost.n_params), fmt.size_bytes(cost.training_bytes)):
             assert shown in row
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("base", PRESETS)
+@pytest.mark.parametrize("base", ["seed", "llama-125m"])
 def test_what_is_shown_is_a_config_file_on_top_of_any_preset(minitf, tmp_path, name, base):
     outcome = minitf("presets", "show", name)
     assert (outcome.code, outcome.err) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import asdict
@@ -13,8 +14,15 @@ import pytest
 from core import api, recipes
 from core.config import RunConfig
 from core.device import environment
-from core.events import Agreement, Circumstance, Difference, RunFinished, StepCompleted
-from core.measure.agreement import CIRCUMSTANCES, agreement_of
+from core.events import (
+    Agreement,
+    Circumstance,
+    Difference,
+    RunFinished,
+    SetupProgressed,
+    StepCompleted,
+)
+from core.measure.agreement import CIRCUMSTANCES, agreement_of, judged
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run
@@ -176,3 +184,13 @@ def test_a_replay_that_nobody_watches_any_more_is_saved(config: RunConfig) -> No
     with again.lock():  # nobody holds it
         pass
     assert api.resume("again").steps == 9
+
+
+def test_closing_the_verdict_closes_the_training(tmp_path: Path) -> None:
+    """Which saves then, while the run is still held."""
+    run = made(tmp_path / "a")
+    training = (event for event in [SetupProgressed(stage="a"), SetupProgressed(stage="b")])
+    events = judged(training, run, run)
+    next(events)
+    events.close()
+    assert inspect.getgeneratorstate(training) == inspect.GEN_CLOSED

@@ -267,7 +267,7 @@ def test_an_import_that_is_stopped_leaves_nothing(
 
 
 def test_a_full_disk_leaves_nothing(arriving: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Any, path: Path) -> None:
+    def refuse(_: Any, path: Path, __: Any) -> None:
         path.write_bytes(b"half of it")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 

@@ -136,6 +136,10 @@ def test_a_block_is_pytorchs_encoder_layer(activation: str, place: str) -> None:
         ("relu", lambda x: x.clamp(min=0)),
         ("relu2", lambda x: x.clamp(min=0) ** 2),
         ("gelu", lambda x: x * torch.distributions.Normal(0, 1).cdf(x)),
+        (
+            "gelu_tanh",
+            lambda x: x / 2 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
+        ),
     ],
 )
 def test_the_feed_forward_is_two_layers_and_a_bend(activation: str, bend: Any) -> None:
@@ -156,17 +160,18 @@ def test_swiglu_gates_with_silu() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_norms_are_their_formulas(bias: bool) -> None:
+@pytest.mark.parametrize("eps", [1e-5, 0.5])
+def test_norms_are_their_formulas(bias: bool, eps: float) -> None:
     x = torch.randn(5, 32) * 3 + 1
-    layer = make_norm(ModelConfig(d_model=32, bias=bias))
-    rms = make_norm(ModelConfig(d_model=32, norm="rmsnorm", bias=bias))
+    layer = make_norm(ModelConfig(d_model=32, bias=bias, norm_eps=eps))
+    rms = make_norm(ModelConfig(d_model=32, norm="rmsnorm", bias=bias, norm_eps=eps))
     shake(layer)
     shake(rms)
     centred = x - x.mean(-1, keepdim=True)
-    scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    scaled = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
     torch.testing.assert_close(layer(x), scaled * layer.weight + (layer.bias if bias else 0))
     torch.testing.assert_close(
-        rms(x), x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * rms.weight
+        rms(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * rms.weight
     )
     assert (layer.bias is not None) == bias
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -16,8 +18,8 @@ from safetensors.torch import load, save
 
 from core import api, paths, recipes
 from core.config import RunConfig
-from core.errors import FormatError, MinitfError, RunError
-from core.events import Export, ExportCompleted, Import, ImportCompleted
+from core.errors import DataError, FormatError, MinitfError, RunError
+from core.events import Export, ExportCompleted, Import, ImportCompleted, RunStarted
 from core.interop import capsule_format
 from core.interop.capsule import is_capsule
 from core.store.find import find_run, run_names
@@ -172,10 +174,42 @@ def test_weights_that_it_began_with_are_put_in(config: RunConfig, tmp_path: Path
     assert (agreement.steps, agreement.is_equal) == (8, True)
 
 
+def test_weights_from_elsewhere_are_put_in_once(config: RunConfig, tmp_path: Path) -> None:
+    """Before its first step a run has them under two names."""
+    api.train(config, name="base")
+    events = recipes.training(config, name="tuned", init_from="base").run()
+    for event in events:
+        if isinstance(event, RunStarted):
+            break
+    shutil.copytree(run_of("tuned").path, tmp_path / "tuned")
+    events.close()
+    exported(str(tmp_path / "tuned"), tmp_path / "a.tar.gz")
+    weights = [name for name in files_of(tmp_path / "a.tar.gz") if name.endswith(".safetensors")]
+    assert weights == ["init.safetensors"]
+    assert restored(tmp_path / "a.tar.gz", "back").step == 0
+    exported("back", tmp_path / "b.tar.gz")
+    assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
+    first, start = run_of("back").checkpoint_path(0), run_of("back").path
+    assert (first / "model.safetensors").samefile(start / "init.safetensors")
+    assert api.resume("back").steps == 4
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_is_exported(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.train(config, name="run")
+
+    def denied(_: Run) -> NoReturn:
+        raise PermissionError
+
+    monkeypatch.setattr(Run, "lock", denied)
+    assert exported("run", tmp_path / "a.tar.gz").step == 4
+
+
 def test_a_run_without_a_checkpoint_is_a_capsule_too(config: RunConfig, tmp_path: Path) -> None:
     events = recipes.training(config, name="run").run()
     for event in events:
-        if type(event).__name__ == "RunStarted":
+        if isinstance(event, RunStarted):
             break
     events.close()
     exported("run", tmp_path / "a.tar.gz")
@@ -193,6 +227,7 @@ def test_only_a_text_that_anybody_can_generate_stays_out(
     changes = {"corpus": corpus, "generated_chars": 5000, "steps": 1, "max_tokens": 2000}
     api.train(config.with_changes(**changes, eval_interval=0), name="run")
     assert exported("run", tmp_path / "a.tar.gz").remarks == ()
+    assert restored(tmp_path / "a.tar.gz").remarks == ()
     text = files_of(tmp_path / "a.tar.gz").get("corpus.txt")
     assert (text is not None) == is_in
     if text is not None:
@@ -233,6 +268,25 @@ def test_a_text_that_is_another_one_or_gone_stays_out(
     )
     restored(tmp_path / "b.tar.gz", "back")
     assert not run_of("back").text_path.exists()
+
+
+def test_a_text_that_was_not_put_in_can_be_added(
+    config: RunConfig, text_file: str, tmp_path: Path
+) -> None:
+    trained = api.train(config, name="run")
+    text = Path(text_file).read_text()
+    Path(text_file).unlink()
+    exported("run", tmp_path / "a.tar.gz")
+    for cached in (paths.cache_dir() / "tokens").iterdir():
+        cached.unlink()
+    place = paths.runs_dir() / "back" / "corpus.txt"
+    assert restored(tmp_path / "a.tar.gz", "back").remarks == (
+        f"Its text was not put in; to train it on, copy the text to {str(place)!r}.",
+    )
+    with pytest.raises(DataError, match="There is no file"):
+        api.evaluate("back")
+    place.write_text(text)
+    assert api.evaluate("back").loss == pytest.approx(trained.val_loss, rel=1e-6)
 
 
 def test_a_text_of_many_files_is_restored_to_the_character(
@@ -393,6 +447,28 @@ def test_anything_but_a_plain_file(
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(archive + files["run.toml"] + bytes(4096)))
     assert refused(path) == "run.toml is not a plain file"
+
+
+def test_a_size_below_zero(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(header("capsule.json", -1) + bytes(4096)))
+    assert refused(path) == "capsule.json is not a plain file"
+
+
+def test_more_than_the_disk_has_room_for(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    words = r"it needs \d+ bytes, and the disk has 1000"
+    assert re.fullmatch(words, refused(whole))
+
+
+def test_words_of_others_are_cut_short(files: Files, tmp_path: Path) -> None:
+    changed = retold(
+        files, "run.toml", replaced('tokenizer = "byte"', f'tokenizer = "{"x" * 999}"')
+    )
+    words = refused(packed(tmp_path / "a.tar.gz", changed))
+    assert words.endswith("xxx…")
+    assert len(words) == 241
 
 
 def test_the_same_file_twice(files: Files, tmp_path: Path) -> None:
@@ -572,7 +648,8 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
         ("corpus_sha256 = ", "corpus_sha255 = ", "run.toml does not say corpus_sha256"),
         ("[provenance]", '[provenance]\nend_ids = ["a"]', "its end_ids are no list of tokens"),
         ("n_layers = 1", "n_layers = 100000", "its model has 100000 layers, and 1024 at most"),
-        ("d_model = 16", "d_model = 1000000", "its model has "),
+        ("d_model = 16", "d_model = 1000000", "its model has 44"),
+        ("max_seq_len = 32", "max_seq_len = 9000000", "its model has 9000000 positions"),
         ("vocab_size = 256", "vocab_size = 200", "tokenizer.json cannot be used ("),
         (
             "[provenance]",
@@ -632,6 +709,10 @@ def test_a_tokenizer_that_cannot_be_used(
             '{"event": "CheckpointSaved", "step": 9223372036854775808, "path": "", "save_s": 0}',
             "a CheckpointSaved whose step is 9223372036854775808",
         ),
+        (
+            '{"event": "ValidationCompleted", "step": 1, "loss": 1, "loss_ci95": [1]}',
+            "a ValidationCompleted whose loss_ci95 is [1]",
+        ),
         ('{"event": "Diverged", "step": 1, "what": [1]}', "a Diverged whose what is [1]"),
     ],
 )
@@ -643,6 +724,23 @@ def test_metrics_that_nobody_could_read(
     assert told.startswith(f"metrics.jsonl has {words}")
 
 
+@pytest.mark.parametrize("line", [b"x\n", b"[1]\n", b"\n", b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_a_line_of_metrics_that_is_no_event(files: Files, tmp_path: Path, line: bytes) -> None:
+    lines = files["metrics.jsonl"].count(b"\n")
+    path = packed(tmp_path / "a.tar.gz", retold(files, "metrics.jsonl", lambda d: d + line))
+    assert refused(path) == f"line {lines + 1} of metrics.jsonl cannot be read"
+
+
+def test_a_line_of_metrics_without_an_end(files: Files, tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar.gz", files | {"metrics.jsonl": b" " * (3 << 20)})
+    assert refused(path) == "line 1 of metrics.jsonl is too long"
+
+
+def test_a_run_without_metrics_is_taken(files: Files, tmp_path: Path) -> None:
+    del files["metrics.jsonl"]
+    assert restored(packed(tmp_path / "a.tar.gz", files)).step == 4
+
+
 def test_a_torn_last_line_and_lines_of_a_later_version_are_taken(
     files: Files, tmp_path: Path
 ) -> None:
@@ -650,12 +748,6 @@ def test_a_torn_last_line_and_lines_of_a_later_version_are_taken(
     path = packed(tmp_path / "a.tar.gz", retold(files, "metrics.jsonl", lambda d: d + tail))
     assert restored(path).run == "a"
     assert api.resume("a", steps=6).steps == 6
-
-
-def test_metrics_of_great_depth(files: Files, tmp_path: Path) -> None:
-    deep = b'{"event": ' + b"[" * 100_000 + b"\n"
-    changed = retold(files, "metrics.jsonl", lambda data: data + deep)
-    assert refused(packed(tmp_path / "a.tar.gz", changed)) == "metrics.jsonl cannot be read"
 
 
 @pytest.mark.parametrize(

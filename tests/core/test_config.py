@@ -78,6 +78,41 @@ MODEL = [
         "rope_theta=inf is not a finite number.",
         "The default is 10000.0.",
     ),
+    ({"norm_eps": 0}, "norm_eps=0 is not above 0.", "The usual value is 1e-05."),
+    (
+        {"parallel": True, "norm_place": "post"},
+        "parallel=true needs norms before each part, and norm_place=post.",
+        "Try norm_place=pre.",
+    ),
+    (
+        {"d_head": 5},
+        "rope turns pairs, and the head width 5 is odd.",
+        "Try d_head=10 or positions=learned.",
+    ),
+    *(
+        (
+            {"rope_dims": dims, "d_head": 16},
+            f"rope_dims={dims} is not an even number up to the head width 16.",
+            "0 turns all of a head.",
+        )
+        for dims in (3, 18)
+    ),
+    (
+        {"rope_dims": -2},
+        "rope_dims=-2 is below 0, the least that makes sense.",
+        "The default is 0.",
+    ),
+    ({"rope_factor": 0.5}, "rope_factor=0.5 is below 1.", "1 does not stretch rope."),
+    (
+        {"rope_scaling": "llama3", "rope_factor": 8.0},
+        "rope_scaling=llama3 needs the context before it was stretched.",
+        "Set rope_original_len, as in rope_original_len=8192.",
+    ),
+    (
+        {"rope_scaling": "yarn"},
+        "rope_scaling='yarn' is not one of none, linear, llama3.",
+        "Known: linear, llama3, none.",
+    ),
 ]
 TEXT = [
     (
@@ -265,6 +300,11 @@ def test_defaults_that_depend_on_others_are_resolved() -> None:
     assert ModelConfig(activation="swiglu").hidden_dim == 344
     assert ModelConfig(d_ff=100, activation="swiglu").hidden_dim == 100
     assert ModelConfig(n_kv_heads=2).kv_heads == 2
+
+
+def test_the_width_of_a_head_need_not_be_a_share_of_the_model() -> None:
+    wide = ModelConfig(d_model=30, n_heads=4, d_head=8)
+    assert (wide.head_dim, ModelConfig(d_model=32, n_heads=4).head_dim) == (8, 8)
 
 
 def test_a_new_budget_replaces_the_old_one() -> None:

@@ -208,3 +208,22 @@ def test_after_a_failure_the_context_is_read_anew(monkeypatch: pytest.MonkeyPatc
 
 def _fail(*_: Any) -> None:
     raise MinitfError("broken")
+
+
+def test_what_ends_a_text_is_no_part_of_it() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.end_ids = (ord("#"),)
+    talk, say = dialogue(scripted(b"Hi there#\nYou too"), tokenizer, temperature=0)
+    assert say("Hi").stop == "end of text"
+    assert talk.text == "Hi there"
+
+
+def test_a_begin_is_read_once_and_not_shown() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.begin_ids = (1,)
+    talk, say = dialogue(tiny_model(vocab_size=256), tokenizer, max_new_tokens=1, temperature=0)
+    say("a")
+    say("b")
+    assert list(talk.ids)[:2] == [1, ord("a")]
+    assert talk.ids.count(1) == 1
+    assert talk.text.startswith("a")

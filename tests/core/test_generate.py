@@ -324,3 +324,16 @@ def test_stopping_ends_all_of_them() -> None:
         is_stopping=lambda: next(told) >= 2,
     )
     assert [(one.text, one.stop) for one in last.continuations] == [("he", "stopped")] * 2
+
+
+@pytest.mark.parametrize("stop", [(), ("ab#",)])
+def test_a_text_ends_where_the_model_has_said_all(stop: tuple[str, ...]) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.end_ids = (ord("#"),)
+    sampling = SamplingConfig(max_new_tokens=9, temperature=0, stop=stop)
+    *_, last = generate(scripted(b"say ab#more"), tokenizer, b">", sampling, CPU)
+    assert isinstance(last, GenerationFinished)
+    result = last.continuations[0]
+    assert (result.text, result.stop, result.stop_string) == ("say ab", "end of text", "")
+    assert [token.text for token in result.tokens][-1] == ("" if not stop else "ab")
+    assert result.tokens[-1].id == ord("#")

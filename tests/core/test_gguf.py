@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFReader, quants
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
 
 from core.errors import ExportError
 from core.interop.equivalents import Portable
 from core.interop.gguf_writer import write_gguf
 from core.model.positions import rope_frequencies
+from core.model.transformer import Transformer
+from core.presets import preset
 from core.store.stages import Stopped
-from core.testing import byte_tokenizer, result_of, tiny_model, tiny_model_config
-from tests.core.gguf_files import llama, loaded, read, retold, values, weights_of, write
+from core.testing import byte_tokenizer, result_of, tiny_model
+from core.text.tokenizer import load_tokenizer, train_bpe
+from tests.core.gguf_files import ABSENT, llama, loaded, read, retold, values, weights_of, write
 from tests.interop.exportable import EXPORTABLE, lively_model
 
 
@@ -39,6 +42,19 @@ def test_out_and_in_and_out_again_gives_the_same_file(name: str, tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_the_tokenizer_goes_along_and_comes_back(tmp_path: Path, text_file: str) -> None:
+    spoken = train_bpe(Path(text_file).read_text(encoding="utf-8"), 280)
+    model = llama(vocab_size=spoken.vocab_size)
+    write(tmp_path / "a.gguf", model, tokenizer=spoken)
+    found = read(tmp_path / "a.gguf")
+    assert found.end_ids == ()
+    back = load_tokenizer(found.tokenizer_json, vocab_size=spoken.vocab_size)
+    text = "The river’s\n\n  sea"
+    assert back.encode(text).tolist() == spoken.encode(text).tolist()
+    write(tmp_path / "b.gguf", model, tokenizer=back)
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+
+
 @pytest.mark.parametrize("number_type", ["f16", "q8_0", "q4_0"])
 def test_rounded_weights_come_back_as_the_numbers_that_they_were_rounded_to(
     number_type: str, tmp_path: Path
@@ -56,11 +72,8 @@ def test_rounded_weights_come_back_as_the_numbers_that_they_were_rounded_to(
 
 
 def test_bfloat16_is_read(tmp_path: Path) -> None:
-    from gguf import GGUFWriter
-
     model = llama()
     write(tmp_path / "a.gguf", model)
-    retold(tmp_path / "a.gguf")
     there = GGUFReader(tmp_path / "a.gguf")
     writer = GGUFWriter(tmp_path / "bf16.gguf", "llama")
     for key, value in values(tmp_path / "a.gguf").items():
@@ -181,8 +194,6 @@ def test_biases_that_a_file_lacks_are_zero(tmp_path: Path) -> None:
     with torch.no_grad():
         model.blocks[0].attention.k_proj.bias.fill_(0.5)
     write(tmp_path / "a.gguf", model)
-    from tests.core.gguf_files import ABSENT
-
     gone = {f"blk.{i}.{name}.bias": ABSENT for i in (0, 1) for name in ("ffn_up", "attn_output")}
     assert similar(model, loaded(read(retold(tmp_path / "a.gguf", tensors=gone)))) == 0
 
@@ -262,16 +273,11 @@ def test_progress_is_told_and_an_end_is_heard(tmp_path: Path) -> None:
 
 
 def test_the_default_preset_can_go(tmp_path: Path) -> None:
-    from core.presets import preset
-
     shape = {"vocab_size": 256, "n_layers": 1, "max_seq_len": 24}
     config = replace(preset("quick").model, **shape)
     assert config.activation == "relu2"
-    from core.model.transformer import Transformer
-
     about = write(tmp_path / "a.gguf", Transformer(config))
     assert about.architecture == "apertus"
     assert about.remarks == (
         "Layer norms are written as RMS norms over centred weights: the same function.",
     )
-    assert tiny_model_config().activation == "relu"

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.model.positions import rope_tables, rotate, sinusoidal_table
+from core.model.positions import rope_frequencies, rope_tables, rotate, sinusoidal_table
 from core.testing import tiny_model_config
 
 
@@ -67,3 +67,62 @@ def test_the_sinusoidal_table_is_its_formula(d_model: int) -> None:
             angle = position / 10_000 ** (2 * (column // 2) / d_model)
             expected = math.cos(angle) if column % 2 else math.sin(angle)
             assert table[position, column].item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "theta", "factor", "original"),
+    [
+        ("linear", 10_000.0, 2.5, 64),
+        ("llama3", 500_000.0, 8.0, 8192),
+        ("llama3", 500_000.0, 32.0, 8192),
+        ("llama3", 10_000.0, 4.0, 64),
+    ],
+)
+def test_stretched_frequencies_are_those_of_transformers(
+    kind: str, theta: float, factor: float, original: int
+) -> None:
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    about = LlamaConfig(
+        hidden_size=128,
+        num_attention_heads=2,
+        max_position_embeddings=original * 4,
+        rope_parameters={
+            "rope_type": kind,
+            "rope_theta": theta,
+            "factor": factor,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": original,
+        },
+    )
+    expected, scale = ROPE_INIT_FUNCTIONS[kind](about, torch.device("cpu"))
+    config = tiny_model_config(
+        d_head=64,
+        rope_theta=theta,
+        rope_scaling=kind,
+        rope_factor=factor,
+        rope_original_len=original,
+    )
+    found = rope_frequencies(config)
+    assert scale == 1.0
+    torch.testing.assert_close(found.float(), expected, rtol=2e-6, atol=0)
+    plain = rope_frequencies(tiny_model_config(d_head=64, rope_theta=theta))
+    assert not torch.allclose(found, plain)
+
+
+def test_a_factor_of_one_does_not_stretch() -> None:
+    plain = rope_frequencies(tiny_model_config(d_head=16))
+    for kind in ("linear", "llama3"):
+        config = tiny_model_config(d_head=16, rope_scaling=kind, rope_original_len=8)
+        torch.testing.assert_close(rope_frequencies(config), plain)
+
+
+def test_rope_leaves_the_rest_of_a_head_alone() -> None:
+    x = torch.randn(10, 8)
+    cos, sin = rope_tables(tiny_model_config(max_seq_len=10, d_head=8, rope_dims=4))
+    assert cos.shape == (10, 4)
+    turned = rotate(x, cos, sin)
+    assert torch.equal(turned[:, 4:], x[:, 4:])
+    torch.testing.assert_close(turned[:, :4], rotate(x[:, :4], *tables(10, 4, 10_000.0)))

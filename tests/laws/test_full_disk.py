@@ -44,8 +44,8 @@ class Disk:
         self.is_full = False
         self.capacity = sys.maxsize
 
-    def save_file(self, tensors: dict[str, Any], path: Path) -> None:
-        save_file(tensors, path)
+    def save_file(self, tensors: dict[str, Any], path: Path, metadata: Any) -> None:
+        save_file(tensors, path, metadata)
         used = sum(p.stat().st_size for p in path.parents[1].rglob("*.safetensors"))
         if self.is_full or used > self.capacity:
             path.write_bytes(path.read_bytes()[:1000])
