@@ -164,8 +164,10 @@ def benchmark(result: Benchmark) -> str:
 
 def remarks(sentences: Iterable[str]) -> list[str]:
     """What is not as one would think, under a heading; nothing where there is nothing."""
-    lines = [f"  {shortened(escape(sentence), 400)}" for sentence in sentences]
-    return ["\n".join(("Note", *lines))] if lines else []
+    from textwrap import wrap
+
+    lines = [line for said in sentences for line in wrap(shortened(escape(said), 600), 76)]
+    return ["\n  ".join(("Note", *lines))] if lines else []
 
 
 def short(name: str) -> str:
