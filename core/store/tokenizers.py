@@ -36,16 +36,17 @@ from core.text.tokenizer import (
 
 
 def tokenizer_of(run: Run) -> Tokenizer:
-    """The run's own tokenizer.
+    """The run's own tokenizer. Only a model that came from elsewhere may have more ids.
 
     Raises:
         RunError: its file is missing.
         TokenizerError: it is damaged.
     """
+    is_foreign = "end_ids" in run.provenance
     try:
         return load_tokenizer(
             run.tokenizer_path.read_text(encoding="utf-8"),
-            vocab_size=run.config.model.vocab_size,
+            vocab_size=run.config.model.vocab_size if is_foreign else 0,
             end_ids=run.provenance.get("end_ids", ()),
         )
     except (OSError, UnicodeDecodeError) as error:

@@ -118,8 +118,12 @@ async def test_the_screen_is_as_it_was_agreed_in_both_themes(
 
 
 def timeless(text: str) -> str:
-    """Without the moment that a run was made."""
-    return re.sub(r"\d\d-\d\d \d\d:\d\d", "MM-DD hh:mm", text)
+    """Without the moment that a run was made, of which a box may cover the beginning."""
+    return re.sub(r"(?:\d\d)?-\d\d \d\d:\d\d", _without_digits, text)
+
+
+def _without_digits(moment: re.Match[str]) -> str:
+    return re.sub(r"\d", "0", moment[0])
 
 
 def colours(app: Any) -> str:
