@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from core.config import ModelConfig, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, TokenizerError
-from core.interop.capsule_format import MAX_WEIGHT_BYTES, Member, damaged
-from core.interop.metrics_check import check_metrics, is_number
+from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
+from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
 from core.store.rates import FILE_NAME as RATES_NAME
