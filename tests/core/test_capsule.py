@@ -650,7 +650,7 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
         ("n_layers = 1", "n_layers = 100000", "its model has 100000 layers, and 1024 at most"),
         ("d_model = 16", "d_model = 1000000", "its model has 44"),
         ("max_seq_len = 32", "max_seq_len = 9000000", "its model has 9000000 positions"),
-        ("vocab_size = 256", "vocab_size = 200", "tokenizer.json cannot be used ("),
+        ("vocab_size = 256", "vocab_size = 200", "its tokenizer has 256 tokens, and its model 200"),
         (
             "[provenance]",
             '[provenance]\ninit_sha256 = "0"',

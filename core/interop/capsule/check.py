@@ -132,11 +132,15 @@ def check_run(folder: Path, source: str) -> Generator[float, None, Run]:
 
 def _check_tokenizer(run: Run, source: str) -> None:
     try:
-        tokenizer_of(run)
+        tokenizer = tokenizer_of(run)
     except TokenizerError as error:
         raise damaged(source, f"tokenizer.json cannot be used ({error})") from error
     except (RunError, RecursionError) as error:
         raise damaged(source, "tokenizer.json cannot be read") from error
+    n_ids = run.config.model.vocab_size
+    if tokenizer.vocab_size > n_ids:
+        words = f"its tokenizer has {tokenizer.vocab_size} tokens, and its model {n_ids}"
+        raise damaged(source, words)
 
 
 def _check_text(run: Run, source: str) -> None:
