@@ -10,12 +10,12 @@ from core.device import choose_device
 from core.errors import FormatError
 from core.events import Import, ImportCompleted, ImportEvent
 from core.interop.arrival import arrive
-from core.interop.capsule import is_capsule, missing_text, open_capsule
+from core.interop.capsule.packing import is_capsule, missing_text, open_capsule
 from core.interop.foreign import ForeignModel
-from core.interop.gguf_reader import read_gguf
-from core.interop.hub import HUB, fetch
-from core.interop.huggingface_reader import read_hf
-from core.interop.llama2c import read_llama2c
+from core.interop.gguf.reader import read_gguf
+from core.interop.huggingface.hub import HUB, fetch
+from core.interop.huggingface.reader import read_hf
+from core.interop.llama2c.reader import read_llama2c
 from core.store.run import Run
 from core.store.stages import IsStopping, outcome
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from core.errors import ExportError
 from core.events import Export, ExportCompleted, ExportEvent
-from core.interop.capsule import write_capsule
+from core.interop.capsule.packing import write_capsule
 from core.interop.equivalents import Portable
 from core.interop.foreign import Written
-from core.interop.gguf_writer import write_gguf
-from core.interop.huggingface_writer import write_hf
+from core.interop.gguf.writer import write_gguf
+from core.interop.huggingface.writer import write_hf
 from core.open_run import open_for_use
 from core.store.files import check_writable, new_place
 from core.store.find import RunRef, find_run

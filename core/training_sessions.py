@@ -111,7 +111,7 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
 def _restored(spec: str, wishes: Wishes) -> Telling[str | None]:
     """The name of the run that a capsule becomes; any other `spec` as it is. None if it was
     stopped."""
-    from core.interop.capsule import is_capsule, open_capsule
+    from core.interop.capsule.packing import is_capsule, open_capsule
     from core.store.stages import outcome
 
     path = paths.absolute(spec)

@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from core.config import ModelConfig  # noqa: E402
-from core.interop.gguf_numbers import WRITTEN  # noqa: E402
+from core.interop.gguf.number_types import WRITTEN  # noqa: E402
 from core.model.transformer import Transformer  # noqa: E402
 from core.open_run import open_for_use  # noqa: E402
 from core.store.stages import never  # noqa: E402

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from core.interop.equivalents import Portable
 from core.interop.foreign import ForeignModel, Written
-from core.interop.gguf_reader import read_gguf
-from core.interop.gguf_writer import write_gguf
+from core.interop.gguf.reader import read_gguf
+from core.interop.gguf.writer import write_gguf
 from core.model.transformer import Transformer
 from core.testing import byte_tokenizer, result_of, tiny_model
 from core.text.tokenizer import Tokenizer

@@ -12,8 +12,8 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.interop.equivalents import Portable
 from core.interop.foreign import ForeignModel, Written
-from core.interop.huggingface_reader import read_hf
-from core.interop.huggingface_writer import write_hf
+from core.interop.huggingface.reader import read_hf
+from core.interop.huggingface.writer import write_hf
 from core.model.transformer import Transformer
 from core.store.stages import never
 from core.testing import result_of

@@ -20,8 +20,8 @@ from core import api, paths, recipes
 from core.config import RunConfig
 from core.errors import DataError, FormatError, MinitfError, RunError
 from core.events import Export, ExportCompleted, Import, ImportCompleted, RunStarted
-from core.interop import capsule_format
-from core.interop.capsule import is_capsule
+from core.interop.capsule import archive
+from core.interop.capsule.packing import is_capsule
 from core.store.find import find_run, run_names
 from core.store.run import Run
 from core.testing import tiny_run_config
@@ -244,9 +244,9 @@ def test_a_long_text_stays_out(
     api.train(config, name="run")
     exported("run", tmp_path / "with.tar.gz")
     n_bytes = Path(text_file).stat().st_size
-    monkeypatch.setattr(capsule_format, "MAX_TEXT_BYTES", n_bytes)
+    monkeypatch.setattr(archive, "MAX_TEXT_BYTES", n_bytes)
     assert exported("run", tmp_path / "just.tar.gz").remarks == ()
-    monkeypatch.setattr(capsule_format, "MAX_TEXT_BYTES", n_bytes - 1)
+    monkeypatch.setattr(archive, "MAX_TEXT_BYTES", n_bytes - 1)
     result = exported("run", tmp_path / "without.tar.gz")
     assert result.remarks == left_out("it is longer than 64 MiB")
     assert "corpus.txt" not in files_of(tmp_path / "without.tar.gz")
@@ -650,7 +650,7 @@ def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
         ("n_layers = 1", "n_layers = 100000", "its model has 100000 layers, and 1024 at most"),
         ("d_model = 16", "d_model = 1000000", "its model has 44"),
         ("max_seq_len = 32", "max_seq_len = 9000000", "its model has 9000000 positions"),
-        ("vocab_size = 256", "vocab_size = 200", "tokenizer.json cannot be used ("),
+        ("vocab_size = 256", "vocab_size = 200", "its tokenizer has 256 tokens, and its model 200"),
         (
             "[provenance]",
             '[provenance]\ninit_sha256 = "0"',

@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
 
 from core.errors import ExportError
 from core.interop.equivalents import Portable
-from core.interop.gguf_writer import write_gguf
+from core.interop.gguf.writer import write_gguf
 from core.model.positions import rope_frequencies
 from core.model.transformer import Transformer
 from core.presets import preset

@@ -13,7 +13,7 @@ import torch
 
 from core.errors import FormatError
 from core.interop.arrival import expected_shapes
-from core.interop.gguf_header import read_header
+from core.interop.gguf.header import read_header
 from core.testing import tiny_model
 from tests.core.gguf_files import (
     ABSENT,

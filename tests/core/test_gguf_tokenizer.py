@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.errors import ExportError, FormatError, MinitfError
-from core.interop.gguf_byte_level import ALIASES, KNOWN
-from core.interop.gguf_tokenizer import TokenizerFields, from_fields, to_fields
+from core.interop.gguf.byte_level import ALIASES, KNOWN
+from core.interop.gguf.tokenizer import TokenizerFields, from_fields, to_fields
 from core.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
 from tests.core.foreign_tokenizers import (
     END,

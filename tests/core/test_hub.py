@@ -20,7 +20,7 @@ from huggingface_hub import errors
 
 from core.errors import FormatError
 from core.events import SetupProgressed
-from core.interop.hub import fetch, is_of_the_network
+from core.interop.huggingface.hub import fetch, is_of_the_network
 from core.store.stages import Stopped, never
 
 ROOT = Path(__file__).parents[2]
@@ -279,7 +279,7 @@ def test_a_fault_of_ours_is_not_called_the_networks(hub: Hub) -> None:
 FETCH = """
 import sys
 from core.errors import FormatError
-from core.interop.hub import fetch
+from core.interop.huggingface.hub import fetch
 
 work = fetch(sys.argv[1], lambda: False)
 try:

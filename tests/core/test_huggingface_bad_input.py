@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import FormatError
 from core.interop import untrusted_files
-from core.interop.huggingface_config import find_architecture, from_json
-from core.interop.huggingface_reader import read_hf
-from core.interop.huggingface_settings import Settings
+from core.interop.huggingface.config import find_architecture, from_json
+from core.interop.huggingface.reader import read_hf
+from core.interop.huggingface.settings import Settings
 from tests.core.huggingface_models import POSITIONS, config_of, lively, written
 
 LLAMA = {"norm": "rmsnorm", "activation": "swiglu", "n_kv_heads": 2}
@@ -515,6 +515,6 @@ def test_shards_that_are_missing_or_too_many_are_refused(folder: Path) -> None:
 def test_a_tokenizer_that_has_no_end_is_not_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.interop.huggingface_tokenizer.MOST_TOKENIZER_BYTES", 100)
+    monkeypatch.setattr("core.interop.huggingface.tokenizer.MOST_TOKENIZER_BYTES", 100)
     assert refusal(folder)[0] == "M: tokenizer.json is longer than 100 bytes."
     assert untrusted_files.MOST_TOKENIZER_BYTES == 100 << 20

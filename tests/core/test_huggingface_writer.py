@@ -13,9 +13,9 @@ import torch
 from core.config import ModelConfig
 from core.errors import ExportError
 from core.infer.decoder import Decoder
-from core.interop.huggingface_architectures import ARCHITECTURES
-from core.interop.huggingface_config import to_json
-from core.interop.huggingface_writer import choose
+from core.interop.huggingface.architectures import ARCHITECTURES
+from core.interop.huggingface.config import to_json
+from core.interop.huggingface.writer import choose
 from core.model.transformer import Transformer
 from core.presets import PRESETS, preset
 from core.store.stages import Stopped, never
@@ -206,7 +206,7 @@ def test_biases_that_are_all_zero_are_none() -> None:
 
 
 def test_an_end_that_is_asked_for_comes_before_the_weights(tmp_path: Path) -> None:
-    from core.interop.huggingface_writer import write_hf
+    from core.interop.huggingface.writer import write_hf
 
     work = write_hf(portable(lively(config_of())), ByteTokenizer(), tmp_path / "a", lambda: True)
     with pytest.raises(Stopped):
@@ -269,7 +269,7 @@ def test_dropout_goes_along() -> None:
 
 
 def test_the_share_of_a_head_that_rope_turns_is_exact() -> None:
-    from core.interop.huggingface_architectures import GPT_NEOX
+    from core.interop.huggingface.architectures import GPT_NEOX
 
     for head in range(2, 200, 2):
         for turned in range(2, head + 1, 2):

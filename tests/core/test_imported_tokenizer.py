@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 
 from core.errors import TokenizerError
-from core.interop.gguf_byte_level import KNOWN
+from core.interop.gguf.byte_level import KNOWN
 from core.text import imported_tables, imported_tokenizer
 from core.text.tokenizer import BpeTokenizer, Tokenizer, load_tokenizer, train_bpe
 from tests.core.foreign_tokenizers import (

@@ -16,7 +16,7 @@ from core.config import ModelConfig
 from core.errors import FormatError
 from core.interop.arrival import arrive, expected_shapes
 from core.interop.foreign import LONGEST, ForeignModel
-from core.interop.llama2c import read_llama2c
+from core.interop.llama2c.reader import read_llama2c
 from core.model.transformer import Transformer
 from core.open_run import open_for_use
 from core.store.stages import never

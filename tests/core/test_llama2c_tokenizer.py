@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from core.errors import FormatError
-from core.interop import llama2c_tokenizer
 from core.interop.foreign import ForeignModel
-from core.interop.llama2c import read_llama2c
+from core.interop.llama2c import tokenizer as llama2c_tokenizer
+from core.interop.llama2c.reader import read_llama2c
 from core.text.tokenizer import load_tokenizer
 from tests.core.llama2c_files import PIECES, VOCAB, Theirs, encoded, tokenizer_bin
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.interop.equivalents import Portable
-from core.interop.gguf_writer import write_gguf
+from core.interop.gguf.writer import write_gguf
 from core.model.transformer import Transformer
 from core.testing import result_of
 from core.text.tokenizer import Tokenizer

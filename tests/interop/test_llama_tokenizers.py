@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core.interop.gguf_tokenizer import TokenizerFields, to_fields
+from core.interop.gguf.tokenizer import TokenizerFields, to_fields
 from core.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
 from tests.core.foreign_tokenizers import TEXT, byte_level, pieces, random_strings, sentencepiece
 
@@ -202,7 +202,7 @@ def test_scores_as_they_were_give_the_same_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pre", ["gpt-2", "smollm", "llama-bpe", "dbrx", "stablelm2"])
 def test_llama_cpp_knows_the_pre_tokenizers_by_these_names(pre: str, tmp_path: Path) -> None:
-    from core.interop.gguf_byte_level import KNOWN
+    from core.interop.gguf.byte_level import KNOWN
 
     steps, normalizer, ignores = KNOWN[pre]
     source = byte_level(json.dumps(steps), json.dumps(normalizer), ignores)
@@ -216,7 +216,7 @@ def test_normal_forms_are_left_to_the_user_of_llama_cpp(tmp_path: Path) -> None:
     """Qwen2 and OLMo compose characters first; llama.cpp reads their models without that."""
     import unicodedata
 
-    from core.interop.gguf_byte_level import KNOWN
+    from core.interop.gguf.byte_level import KNOWN
 
     for pre in ("qwen2", "olmo"):
         steps, normalizer, ignores = KNOWN[pre]

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ConfigError, FormatError
-from core.interop.gguf_architectures import BY_NAME, ROPE_FACTORS, Architecture
-from core.interop.gguf_header import Header
-from core.interop.gguf_settings import rope_factors
-from core.interop.gguf_values import Values
+from core.interop.gguf.architectures import BY_NAME, ROPE_FACTORS, Architecture
+from core.interop.gguf.header import Header
+from core.interop.gguf.settings import rope_factors
+from core.interop.gguf.values import Values
 from core.model.positions import LONG_WAVES, SHORT_WAVES, rope_frequencies
 
 LARGEST_CONTEXT, MOST_LAYERS = 1 << 31, 512

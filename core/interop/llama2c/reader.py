@@ -28,7 +28,7 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import FormatError
 from core.interop.foreign import ForeignModel, Read, kept_positions
-from core.interop.llama2c_tokenizer import END_IDS, read_tokenizer
+from core.interop.llama2c.tokenizer import END_IDS, read_tokenizer
 
 Part = tuple[str, tuple[int, ...]]
 """Name, with {} for the number of the layer where there is one a layer; and shape."""
@@ -72,7 +72,7 @@ class Header:
 def read_llama2c(
     path: Path, source: str, tokenizer: str | Path | None, max_seq_len: int
 ) -> ForeignModel:
-    """Understand the file; see `core.interop.huggingface_reader.read_hf`.
+    """Understand the file; see `core.interop.huggingface.reader.read_hf`.
 
     Args:
         tokenizer: its tokenizer.bin; None looks for one beside it.

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from gguf import GGUF_DEFAULT_ALIGNMENT, GGUF_MAGIC, GGUFValueType
 
 from core.errors import FormatError
-from core.interop.gguf_numbers import READ, NumberType, count_bytes, row_fits
+from core.interop.gguf.number_types import READ, NumberType, count_bytes, row_fits
 
 VERSIONS = (2, 3)
 MAX_HEADER_BYTES = 100_000_000

@@ -26,10 +26,12 @@ from core.interop.equivalents import (
     without_zero_biases,
 )
 from core.interop.foreign import Written
-from core.interop.huggingface_architectures import ARCHITECTURES
-from core.interop.huggingface_config import to_json
-from core.interop.huggingface_tensors import joined, named_tensors
-from core.interop.huggingface_tokenizer import (
+from core.interop.huggingface.architectures import ARCHITECTURES
+from core.interop.huggingface.config import to_json
+from core.interop.huggingface.description import ANY, MISSING, Architecture, Json
+from core.interop.huggingface.safetensors_folder import SINGLE
+from core.interop.huggingface.tensors import joined, named_tensors
+from core.interop.huggingface.tokenizer import (
     CONFIG,
     GENERATION,
     TOKENIZER,
@@ -37,8 +39,6 @@ from core.interop.huggingface_tokenizer import (
     special_ids,
     tokenizer_config,
 )
-from core.interop.huggingface_vocabulary import ANY, MISSING, Architecture, Json
-from core.interop.safetensors_folder import SINGLE
 from core.store.files import write_synced
 from core.store.stages import IsStopping, Telling, telling
 from core.text.tokenizer import Tokenizer

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from core.config import ModelConfig
-from core.interop.huggingface_layouts import Layout
-from core.interop.huggingface_vocabulary import Architecture, Part
+from core.interop.huggingface.description import Architecture, Part
+from core.interop.huggingface.layouts import Layout
 
 HasBias = Callable[[bool | str], bool]
 """Whether a part has a bias, by what the table says of it."""

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from core.errors import ExportError
-from core.interop.gguf_fields import (
+from core.interop.gguf.tokenizer_fields import (
     BYTE,
     CONTROL,
     ELSEWHERE,
@@ -35,7 +35,7 @@ _SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 
 
 def to_fields(tables: Tables, tokenizer: Tokenizer, vocab_size: int) -> TokenizerFields:
-    """See `core.interop.gguf_tokenizer.to_fields`; `tables` are its `tokenizer.json`."""
+    """See `core.interop.gguf.tokenizer.to_fields`; `tables` are its `tokenizer.json`."""
     _check_kind(tables)
     vocab, added = vocabulary(tables), added_tokens(tables)
     texts = {i: text for text, i in vocab.items()} | {t["id"]: t["content"] for t in added}
@@ -62,7 +62,7 @@ def to_fields(tables: Tables, tokenizer: Tokenizer, vocab_size: int) -> Tokenize
 
 
 def from_fields(fields: TokenizerFields) -> tuple[str, tuple[int, ...]]:
-    """See `core.interop.gguf_tokenizer.from_fields`."""
+    """See `core.interop.gguf.tokenizer.from_fields`."""
     scores, types = fields.scores or [], fields.token_types
     if len(scores) != len(types):
         raise damaged(f"it has {len(types)} tokens and not as many scores")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from core.errors import ExportError
-from core.interop.gguf_fields import TokenizerFields, damaged, padded, used
+from core.interop.gguf.tokenizer_fields import TokenizerFields, damaged, padded, used
 from core.text.tokenizer import ByteTokenizer, CharTokenizer
 from core.text.tokenizer_json import for_characters, for_merges
 
@@ -18,7 +18,7 @@ _SHORT = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
 
 
 def to_fields(tokenizer: ByteTokenizer | CharTokenizer, vocab_size: int) -> TokenizerFields:
-    """See `core.interop.gguf_tokenizer.to_fields`."""
+    """See `core.interop.gguf.tokenizer.to_fields`."""
     beyond = [c for c in getattr(tokenizer, "characters", ()) if not c.isascii()]
     if beyond:
         # Looking for a token, it would walk into a character that it has not seen, and stay.
@@ -34,7 +34,7 @@ def to_fields(tokenizer: ByteTokenizer | CharTokenizer, vocab_size: int) -> Toke
 
 
 def from_fields(fields: TokenizerFields) -> tuple[str, tuple[int, ...]]:
-    """See `core.interop.gguf_tokenizer.from_fields`."""
+    """See `core.interop.gguf.tokenizer.from_fields`."""
     found = [_unescaped(text) for text in used(fields).values()]
     if found == [bytes([b]) for b in range(256)]:
         return for_merges([]), ()

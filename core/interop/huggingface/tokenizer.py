@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FormatError
-from core.interop.huggingface_settings import shown
-from core.interop.huggingface_vocabulary import Json
+from core.interop.huggingface.description import Json
+from core.interop.huggingface.settings import shown
 from core.interop.untrusted_files import MOST_TOKENIZER_BYTES, read_object, read_text
 from core.text.tokenizer import Tokenizer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import events
-from core.interop.capsule_format import damaged
+from core.interop.capsule.archive import damaged
 from core.store.metrics import FILE_NAME
 
 _LARGEST_INT = 2**63

@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from core.config import ModelConfig
-from core.interop.gguf_architectures import Architecture
+from core.interop.gguf.architectures import Architecture
 from core.model.positions import rope_frequencies
 
 SOFTPLUS_IS_ONE = 0.5413249135017395

@@ -1,14 +1,14 @@
 """The tokenizer's keys of a GGUF, written and read.
 
-What they mean is known to `core.interop.gguf_tokenizer`; here they are only carried.
+What they mean is known to `core.interop.gguf.tokenizer`; here they are only carried.
 """
 
 from __future__ import annotations
 
 from gguf import GGUFWriter
 
-from core.interop.gguf_tokenizer import TokenizerFields
-from core.interop.gguf_values import Values
+from core.interop.gguf.tokenizer import TokenizerFields
+from core.interop.gguf.values import Values
 
 PREFIX = "tokenizer.ggml."
 NORMAL = 1

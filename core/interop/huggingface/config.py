@@ -1,6 +1,6 @@
 """`config.json` of transformers, from our configuration and back.
 
-What a key of theirs means is in `core.interop.huggingface_architectures`; here is how rope,
+What a key of theirs means is in `core.interop.huggingface.architectures`; here is how rope,
 biases and the things that must not be are written and read.
 """
 
@@ -12,15 +12,15 @@ from typing import Any
 from core.config import ModelConfig
 from core.errors import ConfigError, FormatError
 from core.interop.foreign import kept_positions
-from core.interop.huggingface_architectures import ARCHITECTURES
-from core.interop.huggingface_rope import rope_from_json, rope_to_json
-from core.interop.huggingface_settings import Settings, check_window, refuse_what_matters, shown
-from core.interop.huggingface_vocabulary import (
+from core.interop.huggingface.architectures import ARCHITECTURES
+from core.interop.huggingface.description import (
     ACTIVATION_NAMES,
     OTHER_ACTIVATION_NAMES,
     Architecture,
     Json,
 )
+from core.interop.huggingface.rope import rope_from_json, rope_to_json
+from core.interop.huggingface.settings import Settings, check_window, refuse_what_matters, shown
 
 
 def to_json(architecture: Architecture, config: ModelConfig) -> Json:

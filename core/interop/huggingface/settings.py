@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.errors import FormatError
-from core.interop.huggingface_vocabulary import Architecture, Json
+from core.interop.huggingface.description import Architecture, Json
 
 LARGEST = 1 << 24
 """Of any size in a config.json: no model in reach has a larger one."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from core import paths
 from core.config.text import GENERATED
 from core.errors import DataError, RunError
-from core.interop import capsule_format as container
-from core.interop.capsule_check import check_run, check_sizes, read_settings
-from core.interop.capsule_format import Packed
+from core.interop.capsule import archive
+from core.interop.capsule.archive import Packed
+from core.interop.capsule.check import check_run, check_sizes, read_settings
 from core.interop.foreign import Written
 from core.store.files import PARTIAL_PREFIX, make_folder
 from core.store.rates import FILE_NAME as RATES_NAME
@@ -48,13 +48,13 @@ def write_capsule(run: Run, path: Path, is_stopping: IsStopping) -> Telling[Writ
             held.enter_context(run.lock())
         text, remarks = yield from _text(run, is_stopping)
         files = [*_files(run), *text]
-        yield from telling("writing the capsule", container.write_archive(path, files), is_stopping)
+        yield from telling("writing the capsule", archive.write_archive(path, files), is_stopping)
     return Written("", remarks)
 
 
 def is_capsule(path: Path) -> bool:
     """Whether it looks like one, by its first bytes."""
-    return path.is_file() and container.starts_like_one(path)
+    return path.is_file() and archive.starts_like_one(path)
 
 
 def open_capsule(
@@ -105,7 +105,7 @@ def _files(run: Run) -> Iterator[Packed]:
     if (folder / START_NAME).is_file():  # the same weights
         names = [name for name in names if name != _FIRST_WEIGHTS]
     for name in names:
-        if container.largest(name) is not None and (folder / name).is_file():
+        if archive.largest(name) is not None and (folder / name).is_file():
             yield Packed(name, folder / name)
 
 
@@ -120,14 +120,14 @@ def _text(run: Run, is_stopping: IsStopping) -> Telling[tuple[list[Packed], tupl
         data = b"".join(piece.encode() for piece in corpus.pieces())
     except (DataError, RunError) as error:
         return [], (_left_out(str(error).removesuffix(".")),)
-    if len(data) > container.MAX_TEXT_BYTES:
+    if len(data) > archive.MAX_TEXT_BYTES:
         return [], (_left_out("it is longer than 64 MiB"),)
     return [Packed(TEXT_NAME, data)], ()
 
 
 def _is_long(run: Run) -> bool:
     size = size_of(run.config.text.source)
-    return size is not None and size > container.MAX_TEXT_BYTES
+    return size is not None and size > archive.MAX_TEXT_BYTES
 
 
 def _left_out(why: str) -> str:
@@ -135,18 +135,18 @@ def _left_out(why: str) -> str:
 
 
 def _unpack(path: Path, source: str, folder: Path) -> Generator[float, None, None]:
-    with container.opened(path, source) as archive:
-        members = container.read_members(archive, source)
+    with archive.opened(path, source) as stream:
+        members = archive.read_members(stream, source)
         total, done = sum(member.bytes for member in members) or 1, 0
         if total > (free := shutil.disk_usage(folder).free):
-            raise container.damaged(source, f"it needs {total} bytes, and the disk has {free}")
+            raise archive.damaged(source, f"it needs {total} bytes, and the disk has {free}")
         for member in members:
-            for n_bytes in container.unpack(archive, member, folder / member.name, source):
+            for n_bytes in archive.unpack(stream, member, folder / member.name, source):
                 done += n_bytes
                 yield done / total
             if member.name == "run.toml":
                 check_sizes(members, *read_settings(folder, source), source)
-        container.check_end(archive, source)
+        archive.check_end(stream, source)
     first = folder / _FIRST_WEIGHTS
     if first.parent.is_dir() and not first.exists() and (folder / START_NAME).is_file():
         link(folder / START_NAME, first)

@@ -17,10 +17,8 @@ from __future__ import annotations
 import json
 
 from core.errors import FormatError
-from core.interop import gguf_byte_level as byte_level
-from core.interop import gguf_longest_match as longest_match
-from core.interop import gguf_pieces as pieces
-from core.interop.gguf_fields import TokenizerFields, damaged
+from core.interop.gguf import byte_level, longest_match, pieces
+from core.interop.gguf.tokenizer_fields import TokenizerFields, damaged
 from core.text.imported_tables import is_byte_level
 from core.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 

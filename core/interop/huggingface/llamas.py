@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.interop.huggingface_vocabulary import ANY, GATED, PLAIN, Architecture, Part
+from core.interop.huggingface.description import ANY, GATED, PLAIN, Architecture, Part
 
 QKVO = ("q_proj", "k_proj", "v_proj", "o_proj")
 LLAMA_KEYS = {

@@ -8,8 +8,9 @@ Sources: the configuration and modelling files of transformers 5.24.
 
 from __future__ import annotations
 
-from core.interop.huggingface_layouts import CONV1D, FUSED_BY_HEAD, FUSED_CONV1D, OFFSET
-from core.interop.huggingface_llamas import (
+from core.interop.huggingface.description import ANY, PLAIN, Architecture, Part
+from core.interop.huggingface.layouts import CONV1D, FUSED_BY_HEAD, FUSED_CONV1D, OFFSET
+from core.interop.huggingface.llamas import (
     APERTUS,
     ARCEE,
     LLAMA,
@@ -23,7 +24,6 @@ from core.interop.huggingface_llamas import (
     STARCODER2,
     without,
 )
-from core.interop.huggingface_vocabulary import ANY, PLAIN, Architecture, Part
 
 _NEOX, _BLOCK = "gpt_neox.layers.{i}", "blocks.{i}"
 GPT_NEOX = Architecture(

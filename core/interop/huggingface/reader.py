@@ -18,12 +18,12 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import FormatError
 from core.interop.foreign import ForeignModel, Read, kept_positions
-from core.interop.huggingface_config import find_architecture, from_json, has_bias
-from core.interop.huggingface_settings import Settings
-from core.interop.huggingface_tensors import Named, joined, named_tensors
-from core.interop.huggingface_tokenizer import CONFIG, read_end_ids, read_tokenizer
-from core.interop.huggingface_vocabulary import Architecture
-from core.interop.safetensors_folder import StoredTensor, stored_tensors
+from core.interop.huggingface.config import find_architecture, from_json, has_bias
+from core.interop.huggingface.description import Architecture
+from core.interop.huggingface.safetensors_folder import StoredTensor, stored_tensors
+from core.interop.huggingface.settings import Settings
+from core.interop.huggingface.tensors import Named, joined, named_tensors
+from core.interop.huggingface.tokenizer import CONFIG, read_end_ids, read_tokenizer
 from core.interop.untrusted_files import read_object
 from core.model.transformer import Transformer
 

@@ -1,6 +1,6 @@
 """What there is to say about a stock architecture of transformers.
 
-The architectures themselves: `core.interop.huggingface_architectures`.
+The architectures themselves: `core.interop.huggingface.architectures`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.interop.huggingface_layouts import AS_IS, Layout
+from core.interop.huggingface.layouts import AS_IS, Layout
 
 Json = dict[str, Any]
 ANY: tuple[Any, ...] = ()

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from core.config import ModelConfig, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, TokenizerError
-from core.interop.capsule_format import MAX_WEIGHT_BYTES, Member, damaged
-from core.interop.metrics_check import check_metrics, is_number
+from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
+from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
 from core.store.rates import FILE_NAME as RATES_NAME
@@ -132,11 +132,15 @@ def check_run(folder: Path, source: str) -> Generator[float, None, Run]:
 
 def _check_tokenizer(run: Run, source: str) -> None:
     try:
-        tokenizer_of(run)
+        tokenizer = tokenizer_of(run)
     except TokenizerError as error:
         raise damaged(source, f"tokenizer.json cannot be used ({error})") from error
     except (RunError, RecursionError) as error:
         raise damaged(source, "tokenizer.json cannot be read") from error
+    n_ids = run.config.model.vocab_size
+    if tokenizer.vocab_size > n_ids:
+        words = f"its tokenizer has {tokenizer.vocab_size} tokens, and its model {n_ids}"
+        raise damaged(source, words)
 
 
 def _check_text(run: Run, source: str) -> None:

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import ExportError
-from core.interop import gguf_numbers as numbers
-from core.interop import gguf_settings as settings
 from core.interop.equivalents import (
     Portable,
     untied,
@@ -29,7 +27,8 @@ from core.interop.equivalents import (
     with_rms_norm,
 )
 from core.interop.foreign import Written
-from core.interop.gguf_architectures import (
+from core.interop.gguf import number_types, settings
+from core.interop.gguf.architectures import (
     ARCHITECTURES,
     ROPE_FACTORS,
     Architecture,
@@ -37,8 +36,8 @@ from core.interop.gguf_architectures import (
     pieces,
     to_adjacent,
 )
-from core.interop.gguf_tokenizer import to_fields
-from core.interop.gguf_vocabulary import add_tokenizer
+from core.interop.gguf.tokenizer import to_fields
+from core.interop.gguf.tokenizer_keys import add_tokenizer
 from core.store.stages import IsStopping, Telling, telling
 from core.text.tokenizer import Tokenizer
 
@@ -152,7 +151,7 @@ def _add_settings(
 ) -> None:
     writer.add_type("model")
     writer.add_name(title)
-    writer.add_file_type(numbers.WRITTEN[number_type][1])
+    writer.add_file_type(number_types.WRITTEN[number_type][1])
     writer.add_quantization_version(GGML_QUANT_VERSION)
     found = {f"{row.name}.{key}": v for key, v in settings.describe(row, config).items()}
     if row.name == "apertus":
@@ -171,15 +170,15 @@ def _add_settings(
 def _write_tensors(
     writer: GGUFWriter, row: Architecture, model: Portable, number_type: str
 ) -> Generator[float, None, tuple[str, ...]]:
-    wanted = numbers.WRITTEN[number_type][0]
+    wanted = number_types.WRITTEN[number_type][0]
     plan = [
-        (piece, numbers.choose_type(piece.name, _joined(piece, model.weights), wanted))
+        (piece, number_types.choose_type(piece.name, _joined(piece, model.weights), wanted))
         for piece in pieces(row, model.config, is_fused=row.is_fused)
         if _is_written(piece, row, model.weights)
     ]
     factors = settings.rope_factors(model.config)
     if factors is not None:
-        _announce(writer, ROPE_FACTORS, factors, numbers.NumberType.F32)
+        _announce(writer, ROPE_FACTORS, factors, number_types.NumberType.F32)
     for piece, kind in plan:
         _announce(writer, piece.name, _joined(piece, model.weights), kind)
     writer.write_header_to_file()
@@ -188,7 +187,7 @@ def _write_tensors(
     if factors is not None:
         writer.write_tensor_data(factors.numpy())
     for n, (piece, kind) in enumerate(plan, 1):
-        writer.write_tensor_data(numbers.encode(_joined(piece, model.weights), kind))
+        writer.write_tensor_data(number_types.encode(_joined(piece, model.weights), kind))
         yield n / len(plan)
     return _remarks(row, plan, wanted)
 
@@ -198,8 +197,8 @@ def _is_written(piece: Piece, row: Architecture, weights: dict[str, Tensor]) -> 
     return piece.parts[0][0] in weights and not is_idle
 
 
-def _announce(writer: GGUFWriter, name: str, tensor: Tensor, kind: numbers.NumberType) -> None:
-    n_bytes = numbers.count_bytes(tuple(tensor.shape), kind)
+def _announce(writer: GGUFWriter, name: str, tensor: Tensor, kind: number_types.NumberType) -> None:
+    n_bytes = number_types.count_bytes(tuple(tensor.shape), kind)
     writer.add_tensor_info(name, tensor.shape, np.dtype(np.float32), n_bytes, raw_dtype=kind)
 
 
@@ -212,10 +211,12 @@ def _joined(piece: Piece, weights: dict[str, Tensor]) -> Tensor:
 
 
 def _remarks(
-    row: Architecture, plan: list[tuple[Piece, numbers.NumberType]], wanted: numbers.NumberType
+    row: Architecture,
+    plan: list[tuple[Piece, number_types.NumberType]],
+    wanted: number_types.NumberType,
 ) -> tuple[str, ...]:
     remarks = []
-    for kind in (numbers.NumberType.F16, numbers.NumberType.F32):
+    for kind in (number_types.NumberType.F16, number_types.NumberType.F32):
         names = {_any_block(piece.name) for piece, k in plan if k == kind and not _is_small(piece)}
         if names and kind != wanted:
             remarks.append(

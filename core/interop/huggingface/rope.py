@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from core.config import ModelConfig
-from core.interop.huggingface_settings import Settings, as_number, wrong
-from core.interop.huggingface_vocabulary import Architecture, Json
+from core.interop.huggingface.description import Architecture, Json
+from core.interop.huggingface.settings import Settings, as_number, wrong
 from core.model.positions import LONG_WAVES, SHORT_WAVES
 
 

@@ -17,23 +17,23 @@ from torch import Tensor
 from core.config import ModelConfig
 from core.errors import FormatError
 from core.interop.foreign import LONGEST, ForeignModel, Read
-from core.interop.gguf_architectures import (
+from core.interop.gguf.architectures import (
     ROPE_FACTORS,
     Architecture,
     Piece,
     from_adjacent,
     pieces,
 )
-from core.interop.gguf_header import Header, TensorPlace, read_header
-from core.interop.gguf_numbers import NumberType, count_bytes, decode
-from core.interop.gguf_tokenizer import from_fields
-from core.interop.gguf_understanding import LARGEST_CONTEXT, understand
-from core.interop.gguf_values import Values
-from core.interop.gguf_vocabulary import PREFIX, read_id, read_tokenizer
+from core.interop.gguf.header import Header, TensorPlace, read_header
+from core.interop.gguf.number_types import NumberType, count_bytes, decode
+from core.interop.gguf.tokenizer import from_fields
+from core.interop.gguf.tokenizer_keys import PREFIX, read_id, read_tokenizer
+from core.interop.gguf.understanding import LARGEST_CONTEXT, understand
+from core.interop.gguf.values import Values
 
 
 def read_gguf(path: Path, source: str, max_seq_len: int) -> ForeignModel:
-    """Understand the file; see `core.interop.huggingface_reader.read_hf`.
+    """Understand the file; see `core.interop.huggingface.reader.read_hf`.
 
     Raises:
         FormatError: it is damaged, or a model that minitf cannot compute.

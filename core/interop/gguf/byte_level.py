@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from core.errors import ExportError, FormatError
-from core.interop.gguf_fields import (
+from core.interop.gguf.tokenizer_fields import (
     CONTROL,
     ELSEWHERE,
     NORMAL,
@@ -83,7 +83,7 @@ ALIASES = {
 
 
 def to_fields(tables: Tables, tokenizer: Tokenizer, vocab_size: int) -> TokenizerFields:
-    """See `core.interop.gguf_tokenizer.to_fields`; `tables` are its `tokenizer.json`."""
+    """See `core.interop.gguf.tokenizer.to_fields`; `tables` are its `tokenizer.json`."""
     model, vocab, added = tables["model"], vocabulary(tables), added_tokens(tables)
     pre = name_of(tables.get("pre_tokenizer"), tables.get("normalizer"), _ignores_merges(model))
     if pre is None:
@@ -110,7 +110,7 @@ def to_fields(tables: Tables, tokenizer: Tokenizer, vocab_size: int) -> Tokenize
 
 
 def from_fields(fields: TokenizerFields) -> tuple[str, tuple[int, ...]]:
-    """See `core.interop.gguf_tokenizer.from_fields`."""
+    """See `core.interop.gguf.tokenizer.from_fields`."""
     name = ALIASES.get(fields.pre, fields.pre)
     if name not in KNOWN:
         raise FormatError(
