@@ -18,10 +18,9 @@ from core.interop.safetensors_folder import MOST_HEADER_BYTES, stored_tensors
 from core.interop.untrusted_files import file_in
 from core.measure.tokenize import _Reader, _Tally
 from core.store.find import find_run
-from core.testing import result_of
 from core.text import imported_tables
 from core.text.tokenizer import ByteTokenizer
-from tests.core.foreign_tokenizers import byte_level, unigram
+from tests.core.foreign_tokenizers import unigram
 from tests.core.huggingface_models import config_of, lively, written
 
 
@@ -61,6 +60,7 @@ def test_a_header_of_a_million_tensors_is_not_read(tmp_path: Path) -> None:
     )
 
 
+TABLES = {"model": {"type": "BPE", "vocab": {"a": 0}}, "pre_tokenizer": {"type": "ByteLevel"}}
 STEP = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
 
 
@@ -71,9 +71,7 @@ STEP = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}
 def test_a_text_cannot_be_made_endlessly_long(step: dict[str, Any]) -> None:
     steps = {"type": "Sequence", "normalizers": [step] * 30}
     with pytest.raises(TokenizerError) as caught:
-        imported_tables.token_bytes(
-            json.loads(byte_level('{"type": "ByteLevel"}')) | {"normalizer": steps}
-        )
+        imported_tables.token_bytes(TABLES | {"normalizer": steps})
     assert str(caught.value) == (
         "The tokenizer.json is damaged: its steps make a text more than 4096 times as long."
     )
@@ -110,7 +108,7 @@ def test_a_model_of_the_hub_is_called_by_its_name(source: str) -> None:
 
 def test_an_export_never_goes_into_the_folder_of_the_runs(tmp_path: Path, text_file: str) -> None:
     written(lively(config_of(positions="learned")), tmp_path / "m")
-    result_of(recipes.importing(tmp_path / "m", name="mine", corpus=text_file))
+    list(recipes.importing(tmp_path / "m", name="mine", corpus=text_file).run())
     toml = find_run("mine", needs_checkpoint=False).run.path / "run.toml"
     before = toml.read_bytes()
     for format in ("gguf", "capsule"):
