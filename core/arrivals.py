@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 from core import paths
@@ -13,7 +15,7 @@ from core.interop.arrival import arrive
 from core.interop.capsule.packing import is_capsule, missing_text, open_capsule
 from core.interop.foreign import ForeignModel
 from core.interop.gguf.reader import read_gguf
-from core.interop.huggingface.hub import HUB, fetch
+from core.interop.huggingface.hub import HUB, fetch, model_name
 from core.interop.huggingface.reader import read_hf
 from core.interop.llama2c.reader import read_llama2c
 from core.store.run import Run
@@ -42,7 +44,7 @@ def import_model(
             return
         path = fetched
     path = paths.absolute(str(path))
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - a name may be longer than any file's
         raise FormatError(
             f"There is no file or folder {source!r}.",
             hint="Name a folder of transformers, a .gguf, a .bin of llama2.c, a capsule, or"
@@ -54,6 +56,8 @@ def import_model(
             yield ImportCompleted(result=_result(run, source, "capsule", "", missing_text(run)))
         return
     model = read(path, source, tokenizer, max_seq_len)
+    if source.startswith(HUB):  # whose folder is called after a commit
+        model = replace(model, stem=model_name(source))
     run = yield from outcome(arrive(model, name, corpus, device, is_stopping))
     if run is not None:
         about = (model.format, model.architecture, model.remarks)
@@ -68,9 +72,10 @@ def read(path: Path, source: str, tokenizer: str | Path | None, max_seq_len: int
     """
     if path.is_dir():
         return read_hf(path, source, max_seq_len)
-    if path.suffix == ".bin":
+    suffix = path.suffix if path.is_file() else ""  # a pipe may never say anything
+    if suffix == ".bin":
         return read_llama2c(path, source, tokenizer, max_seq_len)
-    if path.suffix == ".gguf":
+    if suffix == ".gguf":
         return read_gguf(path, source, max_seq_len)
     raise FormatError(
         f"{source!r} is none of the files that minitf reads.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
+from core import paths
 from core.errors import ExportError
 from core.events import Export, ExportCompleted, ExportEvent
 from core.interop.capsule.packing import write_capsule
@@ -90,6 +91,11 @@ def _write(
 def _check_free(place: Path, format: str, *, overwrite: bool) -> None:
     """What is there goes only if it is asked to, and if it is of the kind that will be there: a
     folder of somebody's own is not what anybody means."""
+    if paths.runs_dir().resolve() in (place.resolve(), *place.resolve().parents):
+        raise ExportError(
+            f"{str(place)!r} is in the folder of the runs.",
+            hint="Name another place: what is there belongs to minitf.",
+        )
     if not place.exists():
         return
     held = {path.name for path in place.iterdir()} if place.is_dir() else set()
@@ -103,7 +109,7 @@ def _check_free(place: Path, format: str, *, overwrite: bool) -> None:
     if (held or not is_folder) and not overwrite:
         raise ExportError(
             f"There is something at {str(place)!r} already.",
-            hint="Name another place, or give --overwrite.",
+            hint="Name another place, or ask to overwrite it.",
         )
     if others := held.difference(OF_A_FOLDER):
         raise ExportError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +20,8 @@ def file_in(folder: Path, name: str, source: str) -> Path:
             file to a folder of blobs of its own.
     """
     path, home = folder / name, folder.resolve()
-    real = path.resolve()
-    if not real.is_file():
+    real = Path(os.path.realpath(path))  # unlike resolve() it takes links that go in a circle
+    if not os.path.isfile(real):  # noqa: PTH113 - a name may be longer than any file's
         raise FormatError(
             f"{source} lacks {name}.", hint="Fetch the folder again, with all of its files."
         )

@@ -100,7 +100,7 @@ class _Tally:
             bytes=self._bytes,
             tokens=tokens,
             distinct_tokens=int(np.count_nonzero(self._counts)),
-            bytes_per_token=self._bytes / tokens,
+            bytes_per_token=self._bytes / tokens if tokens else 0.0,
             shown=tuple(ShownToken(id=i, text=self._spelt(i)) for i in self._first),
         )
 

@@ -22,6 +22,9 @@ SPACE = "\u2581"
 """What SentencePiece writes for a space."""
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _DEEPEST = 16
+_MOST_GROWTH = 4096
+"""How much longer all steps together may make a text: a file of a line could ask for any memory."""
+_GROWTHS = {"ByteLevel": 2, "NFD": 4, "NFKD": 18, "NFKC": 18, "Precompiled": 18}
 
 
 def parse(source: str) -> Tables:
@@ -57,8 +60,8 @@ def vocabulary(tables: Tables) -> dict[str, int]:
     kind = model.get("type", "BPE" if "merges" in model else None)
     vocab = model.get("vocab")
     if kind == "Unigram" and isinstance(vocab, list):
-        pairs = [(row[0], i) for i, row in enumerate(vocab) if isinstance(row, list) and row]
-        vocab = dict(pairs) if len(pairs) == len(vocab) else None
+        is_rows = all(isinstance(row, list) and row and isinstance(row[0], str) for row in vocab)
+        vocab = {row[0]: i for i, row in enumerate(vocab)} if is_rows else None
     elif kind not in ("BPE", "Unigram"):
         raise TokenizerError(
             f"minitf does not know tokenizers of the kind {str(kind)[:40]!r}.",
@@ -92,6 +95,7 @@ def token_bytes(tables: Tables) -> list[bytes]:
     """
     vocab, added = vocabulary(tables), added_tokens(tables)
     _check_family(tables)
+    _check_growth(tables)
     is_level = is_byte_level(tables)
     size = 1 + max([*vocab.values(), *(token["id"] for token in added)], default=-1)
     found = [b""] * size
@@ -145,6 +149,24 @@ def _check_family(tables: Tables) -> None:
             "minitf does not know how this tokenizer writes spaces.",
             hint="It reads byte-level BPE, and SentencePiece's BPE and Unigram.",
         )
+
+
+def _check_growth(tables: Tables) -> None:
+    growth = 1
+    for step in parts(tables, "normalizer") + parts(tables, "pre_tokenizer"):
+        growth *= _growth(step)
+        if growth > _MOST_GROWTH:
+            raise _damaged(f"its steps make a text more than {_MOST_GROWTH} times as long")
+
+
+def _growth(step: Tables) -> int:
+    kind, content = step.get("type"), step.get("content")
+    if kind == "Replace" and isinstance(content, str):
+        is_plain = isinstance(_string_of(step.get("pattern")), str) and _string_of(
+            step.get("pattern")
+        )
+        return max(1, len(content) + (not is_plain))  # the other kind may match nothing
+    return _GROWTHS.get(kind, 1) if isinstance(kind, str) else 1
 
 
 def _writes_spaces(step: Tables) -> bool:

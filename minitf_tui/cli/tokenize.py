@@ -82,7 +82,7 @@ def report(result: Tokenization, painter: Painter, *, with_ids: bool) -> str:
 
 def _figures(result: Tokenization) -> str:
     of = "" if result.tokenizer == "byte" else f" of {shortened(escape(result.of), 40)}"
-    per_token = result.characters / result.tokens
+    per_token = result.characters / result.tokens if result.tokens else 0.0
     rows = [
         (
             "tokenizer",

@@ -77,6 +77,11 @@ def test_nothing_is_said_of_more_when_all_is_shown(recipes, minitf):
     assert recipes.call == ("tokenizing", ("last",), {"n_shown": 0})
 
 
+def test_a_text_that_gives_no_tokens(recipes, minitf):
+    recipes.play(done(tokens=0, distinct_tokens=0, bytes_per_token=0.0))
+    assert "0, 0 distinct" in minitf("tokenize", "last").out
+
+
 def test_a_new_tokenizer(recipes, minitf):
     recipes.play(done("a"))
     words = ["--corpus", "a.txt", "--tokenizer", "bpe", "--vocab-size", "300", "--text", "-"]

@@ -145,7 +145,7 @@ def test_nothing_goes_that_nobody_gave_up(writers: Writers, out: Path) -> None:
     for place, format in ((file, "gguf"), (file, "capsule"), (folder, "hf"), (own, "hf")):
         assert refused(place, format=format) == (
             f"There is something at {str(place)!r} already.",
-            "Name another place, or give --overwrite.",
+            "Name another place, or ask to overwrite it.",
         )
     elsewhere = "Name another place."
     assert refused(file, overwrite=True) == (

@@ -61,6 +61,11 @@ def fetch(name: str, is_stopping: IsStopping) -> Telling[Path]:
     return folder
 
 
+def model_name(source: str) -> str:
+    """NAME of hub:OWNER/NAME@REVISION."""
+    return source.removeprefix(HUB).partition("@")[0].rpartition("/")[2]
+
+
 class Download(Thread):
     """Fetches one model; the only thread that talks to the hub."""
 

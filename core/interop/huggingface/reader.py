@@ -28,6 +28,7 @@ from core.interop.untrusted_files import read_object
 from core.model.transformer import Transformer
 
 LM_HEAD = "lm_head.weight"
+MOST_LAYERS = 1024
 BUFFERS = re.compile(r"\.(rotary_emb\.inv_freq|attn\.bias|(attn|attention)\.masked_bias)$")
 """Tensors that older versions kept and that hold nothing learned; see also `_is_buffer`."""
 
@@ -161,12 +162,17 @@ def _check_layers(config: ModelConfig, stored: Mapping[str, StoredTensor], sourc
 
 def _shapes(config: ModelConfig, source: str) -> dict[str, Tensor]:
     """Our parameters, without memory."""
+    if config.n_layers > MOST_LAYERS:
+        raise _too_large(source)
     short = config if config.positions == "learned" else replace(config, max_seq_len=1)
     try:
         with torch.device("meta"):
             return dict(Transformer(short, seed=None).named_parameters())
     except (RuntimeError, OverflowError) as error:
-        raise FormatError(
-            f"{source}: config.json describes a model that is too large.",
-            hint="The file is damaged.",
-        ) from error
+        raise _too_large(source) from error
+
+
+def _too_large(source: str) -> FormatError:
+    return FormatError(
+        f"{source}: config.json describes a model that is too large.", hint="The file is damaged."
+    )

@@ -20,6 +20,8 @@ from core.interop.untrusted_files import file_in, read_object
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATING = ("F64", "F32", "F16", "BF16")
 MOST_SHARDS = 1000
+MOST_HEADER_BYTES = 8 << 20
+"""Names and places of some 80,000 tensors; each is a Python object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def _is_plain(name: str) -> bool:
 
 def _tensors_of(path: Path, source: str) -> dict[str, StoredTensor]:
     try:
+        _check_header(path)
         file = safe_open(path, "pt")
         tensors = {}
         for name in file.keys():  # noqa: SIM118 - it is no mapping
@@ -112,6 +115,13 @@ def _tensors_of(path: Path, source: str) -> dict[str, StoredTensor]:
     except (SafetensorError, OSError, ValueError) as error:
         raise _damaged(source, path.name, error) from error
     return tensors
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER_BYTES < length <= path.stat().st_size:  # the library knows of longer ones
+        raise ValueError(f"its header has {length} bytes, and {MOST_HEADER_BYTES} are allowed")
 
 
 def _damaged(source: str, what: str, error: Exception) -> FormatError:

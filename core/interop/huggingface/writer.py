@@ -11,7 +11,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from core.config import ModelConfig
@@ -39,6 +38,7 @@ from core.interop.huggingface.tokenizer import (
     special_ids,
     tokenizer_config,
 )
+from core.store.checkpoint import save_tensors
 from core.store.files import write_synced
 from core.store.stages import IsStopping, Telling, telling
 from core.text.tokenizer import Tokenizer
@@ -179,7 +179,7 @@ def _write_weights(
         if name.is_theirs:
             tensors[name.theirs] = joined(name, whole.weights, model.config).contiguous()
         yield n / len(named)
-    save_file(tensors, path, metadata={"format": "pt"})
+    save_tensors(path, tensors, metadata={"format": "pt"})
 
 
 def _bytes(content: Json) -> bytes:
