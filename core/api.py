@@ -6,12 +6,8 @@ while it runs, give `on_event`, or pull the session yourself.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from core import recipes
@@ -36,6 +32,7 @@ from core.events import (
     RunFinished,
     TrainResult,
 )
+from core.interrupts import stopped_by_interrupt
 from core.presets import preset
 
 OnEvent = Callable[[Event], None]
@@ -275,36 +272,8 @@ def _finish(session: recipes.Session, on_event: OnEvent) -> TrainResult:
 def _last(session: recipes.Session, on_event: OnEvent, *kinds: type[Any]) -> Any:
     """Drive a session to its end; its last event is of one of `kinds`."""
     event: Event | None = None
-    with _stopped_by_interrupt(session):
+    with stopped_by_interrupt(session.stop):
         for event in session.run():
             on_event(event)
     assert isinstance(event, kinds), event
     return event
-
-
-@contextmanager
-def _stopped_by_interrupt(session: recipes.Session) -> Iterator[None]:
-    """Let Ctrl-C end the job in good order, saving what it has; a second one ends it at once.
-
-    Raises:
-        KeyboardInterrupt: there was one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupted = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-        session.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-        if interrupted:
-            raise KeyboardInterrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

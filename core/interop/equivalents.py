@@ -87,7 +87,7 @@ def with_biases(model: Portable) -> Portable:
 
 
 def without_zero_biases(model: Portable) -> Portable:
-    """Without biases, if all of them are zero."""
+    """Without biases, if all of them are zero and do nothing; many architectures have none."""
     biases = [name for name in model.weights if name.endswith(".bias")]
     if not model.config.bias or any(model.weights[name].any() for name in biases):
         return model

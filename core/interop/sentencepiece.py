@@ -10,14 +10,12 @@ Source: SentencePiece, arXiv:1808.06226; its BPE, `bpe_model.cc` (facts only).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from core.text.imported_tables import SPACE, Tables
+from core.text.imported_tables import BYTE, SPACE, Tables
 from core.text.tokenizer_json import added_token, beginning, complete
 
 UNKNOWN = "<unk>"
-BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 def from_scores(

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from core.errors import CheckpointError
 from core.store.files import new_folder, remove_folder, write_atomically, write_synced
-from core.store.run import FORMAT, Run
+from core.store.run import Run
+from core.store.run_toml import FORMAT
 
 KEPT_CHECKPOINTS = 2
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -104,7 +104,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        _sync_folder(partial)
+        _sync_all(partial)
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -129,8 +129,8 @@ def new_place(path: Path) -> Iterator[Path]:
             path.rename(old)
         try:
             partial.replace(path)
-        except OSError:
-            if old.exists():
+        except BaseException:  # also of a Ctrl-C: what was there must not go for nothing
+            if old.exists() and not path.exists():
                 old.rename(path)
             raise
     finally:
@@ -171,13 +171,13 @@ def _partial(path: Path) -> Path:
 
 
 def _sync_all(path: Path) -> None:
-    """A file, or all that is in a folder."""
-    for file_path in [path] if path.is_file() else path.rglob("*"):
-        if file_path.is_file():
-            with file_path.open("r+b") as file:
+    """A file, or a folder and all that is in it."""
+    for found in (path, *path.rglob("*")):
+        if found.is_dir():
+            _sync_folder(found)
+        elif found.is_file():
+            with found.open("r+b") as file:
                 os.fsync(file.fileno())
-    if path.is_dir():
-        _sync_folder(path)
 
 
 def _sync_folder(path: Path) -> None:

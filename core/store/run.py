@@ -39,9 +39,9 @@ from core.store.files import (
     write_synced,
 )
 from core.store.metrics import finite
+from core.store.run_toml import FORMAT, check_readable, read_run_toml, to_run_toml
 from core.text.sources import run_stem
 
-FORMAT = 1
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
@@ -178,8 +178,8 @@ def create_run(
         RunError: the name is taken or not a name, or a setting is no text that can be kept.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    text = _run_toml(config, {"created": created, **provenance})
-    _check_readable(text)
+    text = to_run_toml(config, {"created": created, **provenance})
+    check_readable(text)
     for shared in (paths.runs_dir(), *map(paths.cache_dir().joinpath, CACHES)):
         sweep(shared, untouched_s=LEFT_ALONE_S)
     for candidate in [name] if name else _free_names(stem or run_stem(config.text.corpus)):
@@ -208,7 +208,7 @@ def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
     """
     config = run.config.with_changes(**(BUDGETS | dict(budget)))
     config = replace(config, train=replace(config.train, steps=config.train.planned_steps))
-    write_atomically(run.path / "run.toml", _run_toml(config, run.provenance))
+    write_atomically(run.path / "run.toml", to_run_toml(config, run.provenance))
     return replace(run, config=config)
 
 
@@ -255,24 +255,6 @@ def open_run(path: Path) -> Run:
     return Run(path, config, provenance)
 
 
-def read_run_toml(text: str) -> tuple[RunConfig, dict[str, Any]]:
-    """Config and provenance, as run.toml keeps them.
-
-    Raises:
-        ValueError, KeyError, ConfigError: it does not.
-    """
-    import tomllib
-
-    tables = tomllib.loads(text)
-    if tables.pop("format") != FORMAT:
-        raise ValueError("made by another version of minitf")
-    provenance = tables.pop("provenance")
-    config = RunConfig.from_dict(tables)
-    if not isinstance(provenance, dict):
-        raise ValueError("no provenance")
-    return config, provenance
-
-
 def delete_run(run: Run) -> None:
     """Remove the folder.
 
@@ -284,26 +266,6 @@ def delete_run(run: Run) -> None:
             remove_folder(run.path)
             return
     remove_folder(run.path)
-
-
-def _run_toml(config: RunConfig, provenance: Mapping[str, Any]) -> bytes:
-    import tomli_w
-
-    tables = {"format": FORMAT, **config.to_dict(), "provenance": dict(provenance)}
-    return tomli_w.dumps(tables).encode("utf-8", "backslashreplace")
-
-
-def _check_readable(run_toml: bytes) -> None:
-    """Nobody could open, list or delete a run whose run.toml is no TOML."""
-    import tomllib
-
-    try:
-        tomllib.loads(run_toml.decode())
-    except ValueError as error:
-        raise RunError(
-            f"The settings of the run cannot be kept: {error}.",
-            hint="Give names and texts in Unicode without lone surrogates.",
-        ) from error
 
 
 def _free_names(stem: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ from torch import Tensor
 from core.errors import RunError
 from core.store.checkpoint import save_tensors
 from core.store.files import write_synced
-from core.store.run import FORMAT, Run, checkpoint_folder
+from core.store.run import Run, checkpoint_folder
+from core.store.run_toml import FORMAT
 
 FILE_NAME = "init.safetensors"
 HASH = "init_sha256"

@@ -20,7 +20,8 @@ LARGEST = 100_000_000
 MOST_TOKENS = 1 << 22
 SPACE = "\u2581"
 """What SentencePiece writes for a space."""
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+"""What it writes for a byte."""
 _DEEPEST = 16
 _MOST_GROWTH = 4096
 """How much longer all steps together may make a text: a file of a line could ask for any memory."""
@@ -186,7 +187,7 @@ def _level_bytes(token: str, alphabet: dict[str, bytes]) -> bytes:
 
 
 def _piece_bytes(piece: str) -> bytes:
-    byte = _BYTE.fullmatch(piece)
+    byte = BYTE.fullmatch(piece)
     if byte:
         return bytes([int(byte[1], 16)])
     return piece.replace(SPACE, " ").encode("utf-8", "replace")

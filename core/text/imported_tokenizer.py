@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from core.errors import TokenizerError
 from core.text import imported_tables
 from core.text.imported_tables import Tables
-from core.text.tokenizer import Ids, Tokenizer, checked
+from core.text.surrogates import checked
+from core.text.tokenizer import Ids, Tokenizer
 from core.text.words import LONGEST_WORD, PIECE_CHARS
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from core.errors import TokenizerError
 from core.text import imported_tables, tokenizer_json
+from core.text.surrogates import checked, not_unicode
 from core.text.words import PIECE_CHARS, WordEncoder, cut_words
 
 Ids = NDArray[np.int64]
@@ -159,7 +160,7 @@ class CharTokenizer(Tokenizer):
         try:
             codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
         except UnicodeEncodeError as error:
-            raise _not_unicode(text, error, place) from error
+            raise not_unicode(text, error, place) from error
         if not len(self._codes):
             raise self._unseen(text[0], place)
         ids = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
@@ -198,7 +199,7 @@ class ByteTokenizer(Tokenizer):
         try:
             return self._encode_bytes(text.encode())
         except UnicodeEncodeError as error:
-            raise _not_unicode(text, error, place) from error
+            raise not_unicode(text, error, place) from error
 
     def _encode_bytes(self, data: bytes) -> Ids:
         return np.frombuffer(data, np.uint8).astype(np.int64)
@@ -293,26 +294,3 @@ def _parts(text: str) -> Iterator[str]:
     if len(text) <= PIECE_CHARS:
         return iter([text])
     return ("".join(words) for words in cut_words([text]))
-
-
-def checked(pieces: Iterable[str], place: int = 0) -> Iterator[str]:
-    """`pieces`, which begin at `place` of a text.
-
-    Raises:
-        TokenizerError: there is a lone surrogate in it.
-    """
-    for piece in pieces:
-        try:
-            piece.encode()
-        except UnicodeEncodeError as error:
-            raise _not_unicode(piece, error, place) from error
-        yield piece
-        place += len(piece)
-
-
-def _not_unicode(text: str, error: UnicodeEncodeError, place: int) -> TokenizerError:
-    at = error.start
-    return TokenizerError(
-        f"The text holds a lone surrogate, U+{ord(text[at]):04X} at {place + at}.",
-        hint="Give the text as UTF-8 bytes.",
-    )

@@ -16,7 +16,7 @@ from core.errors import ExportError, MinitfError, StoreError
 from core.events import ExportCompleted, SetupProgressed
 from core.interop.foreign import Written
 from core.store import files
-from core.store.files import new_place
+from core.store.files import new_folder, new_place
 from core.store.find import find_run
 from core.store.stages import Stopped
 from core.testing import tiny_run_config
@@ -245,7 +245,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     assert writers.calls == []
 
 
-def raises(error: Exception) -> Any:
+def raises(error: BaseException) -> Any:
     def fail(*_: Any) -> None:
         raise error
 
@@ -283,20 +283,22 @@ class TestNewPlace:
         assert left_in(out) == ["it"]
         assert left_in(target) == ["kept"], "what a link points at is not ours"
 
+    @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt("broken")])
     def test_what_was_there_comes_back_if_the_new_one_cannot_be_put_there(
-        self, out: Path, monkeypatch: pytest.MonkeyPatch
+        self, out: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
     ) -> None:
         path = out / "it"
         path.mkdir()
         (path / "old").write_bytes(b"")
-        monkeypatch.setattr(Path, "replace", raises(OSError(errno.EIO, "broken")))
-        with pytest.raises(OSError, match="broken"), new_place(path) as partial:
+        monkeypatch.setattr(Path, "replace", raises(error))
+        with pytest.raises(type(error), match="broken"), new_place(path) as partial:
             partial.mkdir()
         assert left_in(out) == ["it"]
         assert left_in(path) == ["old"]
 
+    @pytest.mark.parametrize("kind", ["place", "folder"])
     def test_all_of_it_is_on_the_disk_before_it_is_seen(
-        self, out: Path, monkeypatch: pytest.MonkeyPatch
+        self, out: Path, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         synced: list[int] = []
         sync = os.fsync
@@ -306,8 +308,10 @@ class TestNewPlace:
             sync(handle)
 
         monkeypatch.setattr(files.os, "fsync", note)
-        with new_place(out / "it") as partial:
-            partial.mkdir()
-            (partial / "a").write_bytes(b"a")
-            wanted = {partial.stat().st_ino, (partial / "a").stat().st_ino, out.stat().st_ino}
+        new = new_place if kind == "place" else new_folder
+        with new(out / "it") as partial:
+            (partial / "in").mkdir(parents=True)
+            (partial / "in" / "a").write_bytes(b"a")
+            made = (out, partial, partial / "in", partial / "in" / "a")
+            wanted = {path.stat().st_ino for path in made}
         assert wanted == set(synced)

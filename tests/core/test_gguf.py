@@ -204,7 +204,7 @@ def test_long_contexts_are_cut_and_told(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", model)
     found = read(tmp_path / "a.gguf")
     assert found.config.max_seq_len == 8192
-    assert found.remarks == ("Of its 9000 positions 8192 are kept.",)
+    assert found.remarks == ("8192 of its 9000 positions are kept.",)
     assert torch.equal(weights_of(found)["position_table"], model.position_table.detach()[:8192])
     assert read(tmp_path / "a.gguf", 100).config.max_seq_len == 100
     assert read(tmp_path / "a.gguf", 20_000).config.max_seq_len == 9000

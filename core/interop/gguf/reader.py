@@ -6,6 +6,7 @@ matrix and we as three is read as rows of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from core.config import ModelConfig
 from core.errors import FormatError
-from core.interop.foreign import LONGEST, ForeignModel, Read
+from core.interop.foreign import LONGEST, ForeignModel, Read, kept_positions
 from core.interop.gguf.architectures import (
     ROPE_FACTORS,
     Architecture,
@@ -43,6 +44,8 @@ def read_gguf(path: Path, source: str, max_seq_len: int) -> ForeignModel:
     values = Values(header.settings, source)
     factors = file.whole(ROPE_FACTORS) if ROPE_FACTORS in header.tensors else None
     row, config = understand(header, values, factors, max_seq_len or LONGEST)
+    context = values.count(f"{row.name}.context_length", most=LARGEST_CONTEXT)
+    _, remarks = kept_positions(context, max_seq_len)
     fields = read_tokenizer(values)
     if len(fields.tokens) > config.vocab_size:
         raise FormatError(
@@ -65,19 +68,14 @@ def read_gguf(path: Path, source: str, max_seq_len: int) -> ForeignModel:
         source=source,
         stem=path.stem,
         end_ids=end_ids,
-        remarks=_remarks(values.below(f"{row.name}."), config, file.kinds()),
+        remarks=(*remarks, *_remarks(file.kinds())),
     )
 
 
-def _remarks(own: Values, config: ModelConfig, kinds: set[NumberType]) -> tuple[str, ...]:
-    remarks = []
-    context = own.count("context_length", most=LARGEST_CONTEXT)
-    if context > config.max_seq_len:
-        remarks.append(f"Of its {context} positions {config.max_seq_len} are kept.")
+def _remarks(kinds: set[NumberType]) -> Iterator[str]:
     if blocks := kinds & {NumberType.Q8_0, NumberType.Q4_0}:
         names = " and ".join(sorted(kind.name.lower() for kind in blocks))
-        remarks.append(f"Its weights were rounded to {names}, and are float32 again.")
-    return tuple(remarks)
+        yield f"Its weights were rounded to {names}, and are float32 again."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""A model's shape as the key-value pairs of a GGUF, and back.
-
-Numbers with a fraction are float32 in the file; they are read as the shortest decimal that is
-the same float32, so that 1e-5 stays 1e-5.
+"""A model's shape as the key-value pairs of a GGUF; `core.interop.gguf.understanding` reads them.
 
 Sources: keys of the GGUF specification; the softplus of xIELU, arXiv:2411.13010 §3.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def padded(
     """
     texts = [tokens.get(i) or _unused(i) for i in range(vocab_size)]
     if len(set(texts)) < vocab_size:
-        twice = next(text for i, text in enumerate(texts) if text in texts[:i])
+        [(twice, _)] = Counter(texts).most_common(1)
         raise ExportError(
             f"The tokenizer has the token {twice!r} twice, which llama.cpp does not allow.",
             hint=ELSEWHERE,

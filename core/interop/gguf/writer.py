@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from core.interop.equivalents import (
     with_biases,
     with_position_table,
     with_rms_norm,
+    without_zero_biases,
 )
 from core.interop.foreign import Written
 from core.interop.gguf import number_types, settings
@@ -53,13 +53,14 @@ def write_gguf(
     """Write `path`, which does not exist yet.
 
     Args:
-        title: the model's name in the file.
+        title: the model's name in the file: the run's, so that the file of an imported model
+            differs in this from the one it came from if the run is called otherwise.
         number_type: "f32", "f16", "q8_0" or "q4_0", of the matrices.
 
     Raises:
         ExportError: no architecture of llama.cpp computes this model.
     """
-    model = without_idle_biases(model)
+    model = without_zero_biases(model)
     row = choose_architecture(model.config)
     model = _fitted(model, row)
     fields = to_fields(tokenizer, model.config.vocab_size)
@@ -122,15 +123,6 @@ def _lacks(row: Architecture, config: ModelConfig) -> dict[str, str]:
 
 def _spelt(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def without_idle_biases(model: Portable) -> Portable:
-    """Biases that are all zero do nothing, and many architectures have none."""
-    biases = {name for name in model.weights if name.endswith(".bias")}
-    if not model.config.bias or any(model.weights[name].any() for name in biases):
-        return model
-    weights = {name: t for name, t in model.weights.items() if name not in biases}
-    return Portable(replace(model.config, bias=False), weights, model.remarks)
 
 
 def _fitted(model: Portable, row: Architecture) -> Portable:

@@ -64,6 +64,10 @@ def find_architecture(found: Json, source: str) -> Architecture:
 def from_json(settings: Settings, asked_positions: int) -> tuple[ModelConfig, tuple[str, ...]]:
     """Our configuration, with all of the model's positions, and what to say about it.
 
+    Dropout is the model's own (0.1 in GPT-2 and OPT): it acts when training goes on, as it does
+    in transformers, and is written again on export. A run that only begins with these weights
+    (`--init-from`) has the dropout of its own settings.
+
     Args:
         asked_positions: how many positions are kept; see `kept_positions`.
 

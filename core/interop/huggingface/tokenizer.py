@@ -11,6 +11,7 @@ from core.interop.huggingface.description import Json
 from core.interop.huggingface.settings import shown
 from core.interop.untrusted_files import MOST_TOKENIZER_BYTES, read_object, read_text
 from core.text.tokenizer import Tokenizer
+from core.text.tokenizer_json import added_token, byte_level, complete
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -79,48 +80,14 @@ def _from_vocabulary(folder: Path, source: str) -> str:
             f"{source}: merges.txt holds a line that is not two tokens.",
             hint="Fetch the file again.",
         )
-    level: Json = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        "use_regex": True,
-    }
-    added = [
-        {
-            "id": vocab[END_OF_TEXT],
-            "content": END_OF_TEXT,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for _ in range(END_OF_TEXT in vocab)
-    ]
-    model: Json = {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
-        "ignore_merges": False,
-        "vocab": vocab,
-        "merges": merges,
-    }
-    tables: Json = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": level,
-        "post_processor": None,
-        "decoder": level,
-        "model": model,
-    }
-    return json.dumps(tables, ensure_ascii=False)
+    level = byte_level(use_regex=True)
+    ends = [vocab[END_OF_TEXT]] if END_OF_TEXT in vocab else []
+    return complete(
+        {"vocab": vocab, "merges": merges},
+        added_tokens=[added_token(END_OF_TEXT, i, special=True) for i in ends],
+        pre_tokenizer=level,
+        decoder=level,
+    )
 
 
 def read_end_ids(folder: Path, config: Json, vocab_size: int, source: str) -> tuple[int, ...]:
