@@ -226,7 +226,7 @@ def export_model(
     run: str = "last",
     out: str | Path | None = None,
     *,
-    format: str = "hf",
+    format: str | None = None,
     number_type: str = "f32",
     overwrite: bool = False,
     on_event: OnEvent = _ignore,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -96,8 +97,13 @@ def _check_free(place: Path, format: str, *, overwrite: bool) -> None:
             f"{str(place)!r} is in the folder of the runs.",
             hint="Name another place: what is there belongs to minitf.",
         )
-    if not place.exists():
+    if not os.path.lexists(place):
         return
+    if not (place.is_file() or place.is_dir()) or place.is_symlink():
+        raise ExportError(
+            f"{str(place)!r} is neither a file nor a folder.",
+            hint="Name another place: a link or a device is never replaced.",
+        )
     held = {path.name for path in place.iterdir()} if place.is_dir() else set()
     is_folder = format == "hf"
     if place.is_dir() != is_folder:

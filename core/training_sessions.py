@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core import paths
 from core.config import RunConfig
+from core.errors import FormatError
 from core.events import ForecastEvent, SetupProgressed, TrainEvent
 from core.jobs import Job, TrainingJob
 from core.openmp import tame_openmp
@@ -115,8 +116,13 @@ def _restored(spec: str, wishes: Wishes) -> Telling[str | None]:
     from core.store.stages import outcome
 
     path = paths.absolute(spec)
-    if (paths.runs_dir() / spec).is_dir() or not is_capsule(path):
+    if (paths.runs_dir() / spec).is_dir() or not path.is_file():
         return spec
+    if not is_capsule(path):
+        raise FormatError(
+            f"{spec!r} is a file, and no capsule.",
+            hint="minitf export RUN --format capsule makes one.",
+        )
     run = yield from outcome(open_capsule(path, spec, None, wishes.is_stopping))
     if run is None:
         return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from core import paths
+from core.config import TextConfig
 from core.errors import ConfigError, did_you_mean
 from core.events import ExportEvent, ImportEvent, SetupProgressed
 from core.jobs import Job
@@ -17,13 +18,13 @@ from core.openmp import tame_openmp
 FORMATS = ("hf", "gguf", "capsule")
 NUMBER_TYPES = ("f32", "f16", "q8_0", "q4_0")
 """Of a gguf; the others are f32."""
-DEFAULT_CORPUS = "python-docs"
+DEFAULT_CORPUS = TextConfig().corpus
 
 
 def exporting(
     run: str = "last",
     *,
-    format: str = "hf",
+    format: str | None = None,
     out: str | Path | None = None,
     number_type: str = "f32",
     overwrite: bool = False,
@@ -32,24 +33,27 @@ def exporting(
     and Ollama ("gguf"), or one file with all that it takes to train it again ("capsule").
 
     Args:
+        format: "hf", "gguf" or "capsule"; None is what `out` is called after.
         out: the folder or the file; None is `place_for` the run.
         number_type: of the weights in a gguf: "f32", "f16", "q8_0" or "q4_0".
         overwrite: whether what is there may go.
     """
 
+    form = format_of(out or "") if format is None else format
+
     def work(is_stopping: Callable[[], bool]) -> Generator[ExportEvent, None, None]:
-        _check_choice("format", format, FORMATS)
+        _check_choice("format", form, FORMATS)
         _check_choice("type", number_type, NUMBER_TYPES)
-        if format != "gguf" and number_type != "f32":
+        if form != "gguf" and number_type != "f32":
             raise ConfigError(
-                f"type={number_type} is for gguf, and format={format}.", hint="Leave it out."
+                f"type={number_type} is for gguf, and format={form}.", hint="Leave it out."
             )
-        place = place_for(run, format, number_type) if out is None else paths.absolute(str(out))
+        place = place_for(run, form, number_type) if out is None else paths.absolute(str(out))
         yield SetupProgressed(stage="loading the run")
         tame_openmp()
         from core.departures import depart
 
-        yield from depart(run, format, place, number_type, is_stopping, overwrite=overwrite)
+        yield from depart(run, form, place, number_type, is_stopping, overwrite=overwrite)
 
     return Job(work)
 
@@ -66,6 +70,12 @@ def place_for(run: str, format: str, number_type: str = "f32") -> Path:
     found = find_run(run, needs_checkpoint=False)
     at = f"-{found.step}" if split_spec(run)[1] and format != "capsule" else ""
     return paths.absolute(file_name(f"{found.run.name}{at}", format, number_type))
+
+
+def format_of(place: str | Path) -> str:
+    """The format that the name of a place asks for; "hf" where it asks for none."""
+    name = str(place).lower()
+    return "gguf" if name.endswith(".gguf") else "capsule" if name.endswith(".tar.gz") else "hf"
 
 
 def file_name(stem: str, format: str, number_type: str = "f32") -> str:

@@ -172,7 +172,7 @@ def create_run(
     Args:
         fill: writes more into the folder, which nobody sees before it returns; what it raises
             leaves nothing behind.
-        stem: what a run without a name is called after instead of its corpus.
+        stem: what a run without a name is called instead, counted if that is taken.
 
     Raises:
         RunError: the name is taken or not a name, or a setting is no text that can be kept.
@@ -182,7 +182,8 @@ def create_run(
     check_readable(text)
     for shared in (paths.runs_dir(), *map(paths.cache_dir().joinpath, CACHES)):
         sweep(shared, untouched_s=LEFT_ALONE_S)
-    for candidate in [name] if name else _free_names(stem or run_stem(config.text.corpus)):
+    free = _free_names(stem or run_stem(config.text.corpus), plain=stem)
+    for candidate in [name] if name else free:
         if name:
             check_new_name(candidate)
         path = paths.runs_dir() / candidate
@@ -268,7 +269,12 @@ def delete_run(run: Run) -> None:
     remove_folder(run.path)
 
 
-def _free_names(stem: str) -> Iterator[str]:
+def _free_names(stem: str, *, plain: str = "") -> Iterator[str]:
+    """`plain` itself if a run may be called that, and then `stem` and a number."""
+    plain = plain.lower()
+    is_usable = NAME_PATTERN.fullmatch(plain) and plain not in RESERVED_NAMES
+    if is_usable and not (paths.runs_dir() / plain).exists():
+        yield plain
     stem = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "run"
     taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
     for n in range(1, 1_000_000):

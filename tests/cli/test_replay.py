@@ -167,3 +167,13 @@ def test_a_capsule_for_real(minitf, make, home: Path, text_file: str):
     assert outcome.out.splitlines()[0] == (
         f"Step 1 agrees; step 2 differs: loss {actual} here, 1.5 there. {SAME}"
     )
+
+
+def test_a_file_that_is_no_capsule_is_refused(minitf, tmp_path: Path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    outcome = minitf("replay", str(tmp_path / "a.gguf"))
+    assert outcome.code == 2
+    assert outcome.err.endswith(
+        f"{str(tmp_path / 'a.gguf')!r} is a file, and no capsule.\n"
+        "minitf export RUN --format capsule makes one.\n"
+    )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from core import api, arrivals, paths, recipes
 from core.config import ModelConfig
-from core.errors import FormatError, MinitfError
+from core.errors import ConfigError, FormatError, MinitfError
 from core.events import ImportCompleted, StepCompleted
 from core.interop.foreign import ForeignModel
 from core.measure.evaluate import windows
@@ -129,7 +129,7 @@ def test_other_number_types_become_float32(arriving: Any, dtype: torch.dtype) ->
 
 
 def test_a_run_without_a_name_is_called_after_its_source(arriving: Any) -> None:
-    assert [arriving(name=None).run for _ in range(2)] == ["model-1", "model-2"]
+    assert [arriving(name=None).run for _ in range(2)] == ["model", "model-1"]
 
 
 HEAD = "head.weight"
@@ -278,7 +278,7 @@ def test_a_full_disk_leaves_nothing(arriving: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    def refused(source: Path) -> tuple[str, str]:
+    def refused(source: Path | str) -> tuple[str, str]:
         with pytest.raises(FormatError) as caught:
             list(recipes.importing(source, name="it").run())
         return str(caught.value), caught.value.hint
@@ -289,11 +289,31 @@ def test_a_source_that_nobody_knows_is_refused(tmp_path: Path) -> None:
         f"There is no file or folder {str(missing)!r}.",
         "Name a folder of transformers, a .gguf, a .bin of llama2.c, a capsule, or hub:OWNER/NAME.",
     )
+    assert refused("hf:foo/bar")[1] == "Did you mean hub:foo/bar?"
+    assert refused("https://huggingface.co/foo/bar")[1] == "Did you mean hub:foo/bar?"
     assert refused(strange) == (
-        f"{str(strange)!r} is none of the files that minitf reads.",
+        f"{str(strange)!r} is none of the files that minitf reads, or a damaged one.",
         "Those are a folder of transformers, a .gguf, a .bin of llama2.c and a capsule.",
     )
+    strange.write_bytes(b"GGUF and what comes then")  # whatever it is called
+    assert "is a GGUF of version" in refused(strange)[0]
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.toml").touch()
+    assert refused(run) == (
+        f"{str(run)!r} is a run already.",
+        "Use it by its path, as in: minitf eval PATH",
+    )
     assert nothing_left()
+
+
+def test_what_could_change_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(b"GGUF")
+    with pytest.raises(ConfigError) as caught:
+        list(recipes.importing(path, tokenizer="b.bin").run())
+    assert str(caught.value) == "tokenizer=b.bin is for a .bin of llama2.c, and this is none."
+    assert caught.value.hint == "Leave it out."
 
 
 def test_models_of_one_tokenizer_and_ids_of_other_widths_read_the_same_text(

@@ -131,6 +131,10 @@ def test_what_cannot_be_asked_for_is_refused(out: Path) -> None:
         "type=f16 is for gguf, and format=hf.",
         "Leave it out.",
     )
+    assert refused(out / "x.GGUF", number_type="q8_0")[0] == "There is no run 'run'."
+    assert refused(out / "x.tar.gz", number_type="q8_0")[0] == (
+        "type=q8_0 is for gguf, and format=capsule."
+    )
     assert refused(out / "x")[0] == "There is no run 'run'."
     assert left_in(out) == []
 
@@ -147,8 +151,14 @@ def test_nothing_goes_that_nobody_gave_up(writers: Writers, out: Path) -> None:
             f"There is something at {str(place)!r} already.",
             "Name another place, or ask to overwrite it.",
         )
-    elsewhere = "Name another place."
-    assert refused(file, overwrite=True) == (
+    link, elsewhere = out / "link", "Name another place."
+    link.symlink_to(out / "nowhere")
+    assert refused(link, format="gguf", overwrite=True) == (
+        f"{str(link)!r} is neither a file nor a folder.",
+        "Name another place: a link or a device is never replaced.",
+    )
+    link.unlink()
+    assert refused(file, format="hf", overwrite=True) == (
         f"{str(file)!r} is a file, and format=hf is a folder.",
         elsewhere,
     )

@@ -12,7 +12,7 @@ import pytest
 from core import recipes
 from core.config import ModelConfig
 from core.errors import ConfigError, ExportError, FormatError, TokenizerError
-from core.interop import huggingface_reader
+from core.interop.huggingface import reader
 from core.interop.huggingface.hub import model_name
 from core.interop.huggingface.safetensors_folder import MOST_HEADER_BYTES, stored_tensors
 from core.interop.untrusted_files import file_in
@@ -79,9 +79,9 @@ def test_a_text_cannot_be_made_endlessly_long(step: dict[str, Any]) -> None:
 
 def test_a_million_blocks_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(lively(config_of(positions="learned")), tmp_path / "m")
-    monkeypatch.setattr(huggingface_reader, "MOST_LAYERS", 1)
+    monkeypatch.setattr(reader, "MOST_LAYERS", 1)
     with pytest.raises(FormatError) as caught:
-        huggingface_reader.read_hf(tmp_path / "m", "M", 0)
+        reader.read_hf(tmp_path / "m", "M", 0)
     assert (str(caught.value), caught.value.hint) == (
         "M: config.json describes a model that is too large.",
         "The file is damaged.",

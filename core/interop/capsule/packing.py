@@ -21,7 +21,7 @@ from core.interop.capsule.check import check_run, check_sizes, read_settings
 from core.interop.foreign import Written
 from core.store.files import PARTIAL_PREFIX, make_folder
 from core.store.rates import FILE_NAME as RATES_NAME
-from core.store.run import NAME_PATTERN, RESERVED_NAMES, TEXT_NAME, Run, create_run
+from core.store.run import TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Telling, telling
 from core.store.start import FILE_NAME as START_NAME
 from core.store.start import link
@@ -74,7 +74,7 @@ def open_capsule(
         run = yield from telling("checking the run", check_run(folder, source), is_stopping)
         stem = path.name.removesuffix(ENDING)
         return create_run(
-            name or _free(stem),
+            name,
             run.config,
             run.provenance,
             "",
@@ -150,12 +150,6 @@ def _unpack(path: Path, source: str, folder: Path) -> Generator[float, None, Non
     first = folder / _FIRST_WEIGHTS
     if first.parent.is_dir() and not first.exists() and (folder / START_NAME).is_file():
         link(folder / START_NAME, first)
-
-
-def _free(name: str) -> str | None:
-    """`name`, if a run may be called that and none is."""
-    is_usable = NAME_PATTERN.fullmatch(name) and name not in RESERVED_NAMES
-    return name if is_usable and not (paths.runs_dir() / name).exists() else None
 
 
 def _move(folder: Path, made: Path) -> None:

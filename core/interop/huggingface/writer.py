@@ -88,14 +88,15 @@ def choose(model: Portable) -> tuple[Architecture, Portable]:
         ExportError: there is none; it names the switches that are in the way of the nearest.
     """
     model = without_zero_biases(model)
+    ways: list[tuple[dict[str, Any], Architecture]] = []
     for steps in REWRITINGS:
         rewritten = applied(model, *steps)
         for architecture in ARCHITECTURES:
-            if not in_the_way(architecture, rewritten):
+            ways.append((in_the_way(architecture, rewritten), architecture))
+            if not ways[-1][0]:
                 return architecture, rewritten
     obstacles, nearest = min(
-        ((in_the_way(architecture, model), architecture) for architecture in ARCHITECTURES),
-        key=lambda found: sum(2 if name in FUNDAMENTAL else 1 for name in found[0]),
+        ways, key=lambda way: sum(2 if name in FUNDAMENTAL else 1 for name in way[0])
     )
     has = ", ".join(f"{name}={_word(value)}" for name, value in obstacles.items())
     raise ExportError(
