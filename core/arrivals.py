@@ -135,6 +135,7 @@ def _result(
         n_params=int(run.provenance.get("n_params", 0)),
         vocab_size=run.config.model.vocab_size,
         context=run.config.model.max_seq_len,
+        corpus=run.config.text.corpus,
         bytes=weights.stat().st_size if weights.exists() else 0,
         remarks=remarks,
     )

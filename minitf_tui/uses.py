@@ -48,6 +48,7 @@ def uses_of(export: Export, *, is_near: bool) -> list[Use]:
     file = escape(shlex.quote(path))
     if export.format == "capsule":
         return [Use("With any minitf", (f"minitf import {file}", f"minitf replay {file}"))]
+    name = escape(shlex.quote(Path(path).stem.lower() or export.run))
     begin = escape(shlex.quote(f"FROM {path if Path(path).is_absolute() else f'./{path}'}"))
     return [
         Use("With llama.cpp", (f'llama-cli -m {file} -p "The "', f"llama-server -m {file}")),
@@ -55,7 +56,7 @@ def uses_of(export: Export, *, is_near: bool) -> list[Use]:
             "With Ollama",
             (
                 f"echo {begin} > Modelfile",
-                f"ollama create {export.run} -f Modelfile && ollama run {export.run}",
+                f"ollama create {name} -f Modelfile && ollama run {name}",
             ),
         ),
     ]

@@ -50,6 +50,8 @@ class Import:
     vocab_size: int
     context: int
     """Positions the model can hold."""
+    corpus: str
+    """What it is scored on, and goes on learning from, when nobody names a text."""
     bytes: int
     """Of the weights, as they are kept."""
     remarks: tuple[str, ...] = ()

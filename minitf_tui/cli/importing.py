@@ -74,6 +74,7 @@ def report(result: Import) -> str:
         ("from", ", ".join(escape(part) for part in (result.format, result.architecture) if part)),
         ("model", f"{fmt.count(result.n_params)} parameters, context {fmt.whole(result.context)}"),
         ("tokens", f"{fmt.whole(result.vocab_size)} to choose from"),
+        ("text", f"{reports.short(result.corpus)}, where no other is named"),
         ("size", fmt.size_bytes(result.bytes)),
         ("kept in", escape(result.path)),
     ]

@@ -91,6 +91,9 @@ def _show(spec: str, as_json: bool) -> int:
         )
         return SUCCESS
     rows = [(name.replace("_", " "), _value(name, value)) for name, value in about.items()]
+    for fact in ("imported_from", "architecture", "init_from", "replay_of"):
+        if fact in run.provenance:
+            rows.append((fact.replace("_", " "), escape(str(run.provenance[fact]))))
     output.say(reports.titled(f"Run {escape(run.name)}", rows))
     for line in ["", *write_toml(run.config).rstrip().split("\n")]:
         output.say(escape(line))

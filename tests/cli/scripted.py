@@ -210,6 +210,7 @@ def imported(**given: Any) -> ev.ImportCompleted:
         "n_params": 15_191_712,
         "vocab_size": 32_000,
         "context": 256,
+        "corpus": "python-docs",
         "bytes": 60_800_000,
     }
     return ev.ImportCompleted(result=ev.Import(**(facts | given)))

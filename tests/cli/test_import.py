@@ -22,6 +22,7 @@ def test_what_has_come_and_what_can_be_done_with_it(recipes, minitf):
         "  from     llama2.c, llama\n"
         "  model    15.2 M parameters, context 256\n"
         "  tokens   32,000 to choose from\n"
+        "  text     python-docs, where no other is named\n"
         "  size     58.0 MiB\n"
         "  kept in  /home/me/runs/stories15m\n"
         "\n"
@@ -64,7 +65,7 @@ def test_json_is_the_result_and_nothing_else(recipes, minitf):
     assert outcome.out.count("\n") == 1
     assert list(json.loads(outcome.out)) == [
         *("run", "path", "source", "format", "architecture", "step", "n_params"),
-        *("vocab_size", "context", "bytes", "remarks"),
+        *("vocab_size", "context", "corpus", "bytes", "remarks"),
     ]
 
 

@@ -190,6 +190,7 @@ def test_models_leave_and_arrive_as_they_were_asked_to(monkeypatch: pytest.Monke
         n_params=1,
         vocab_size=2,
         context=3,
+        corpus="c",
         bytes=4,
     )
     monkeypatch.setattr(recipes, "exporting", session(ExportCompleted(result=gone)))
