@@ -128,6 +128,11 @@ class RunsPane(Pane):
         """What can be done only once it is on the screen."""
         self._list_box.border_title = "runs"
 
+    def on_resize(self) -> None:
+        """What is cut to a width is cut anew."""
+        if self._seen.runs:
+            self.call_after_refresh(self._show)
+
     def use_run(self, name: str) -> None:
         """See `Pane.use_run`."""
         self.used = name
