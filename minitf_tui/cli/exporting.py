@@ -18,7 +18,7 @@ COMMAND = Command(
     name="export",
     about="Write a run for other programs, or as one file to train it again from.",
     flags=(
-        Flag("format", str, "what to write", choices=FORMATS, default=FORMATS[0]),
+        Flag("format", str, "what to write; otherwise as --out is called", choices=FORMATS),
         Flag(
             "type",
             str,
@@ -31,9 +31,9 @@ COMMAND = Command(
         JSON,
     ),
     notes=(
-        "  hf       a folder for transformers",
-        "  gguf     a file for llama.cpp and Ollama",
-        "  capsule  a file with all that a run is made of: minitf replay trains it again",
+        "  hf       a folder for transformers; also when nothing is said",
+        "  gguf     a file for llama.cpp and Ollama; also when --out ends in .gguf",
+        "  capsule  all of a run in one file; also when --out ends in .tar.gz",
         "It is there whole or not at all, also after Ctrl-C.",
     ),
 )
