@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -44,6 +45,12 @@ async def press(pilot: Pilot[Any], *keys: str) -> str:
         await pilot.pause()
     await pilot.pause()
     return screen_text(pilot.app)
+
+
+def at_once(app: Any, *keys: str) -> None:
+    """Keys that come faster than any of them is heard."""
+    for key in keys:
+        app.post_message(Key(key, " " if key == "space" else key if len(key) == 1 else None))
 
 
 async def done(pilot: Pilot[Any]) -> str:
@@ -314,6 +321,27 @@ async def test_what_is_no_model_is_refused_and_the_list_is_as_it_was() -> None:
         await press(pilot, "escape")
         assert "2 runs" in await seen(pilot)
         assert "x" in await press(pilot, "i")
+
+
+async def test_letters_right_behind_a_move_land_where_it_leads() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.import_model()
+        await press(pilot)
+        at_once(app, *"ab", "down", *"cd", "down", "down", *"ef", "up", "up", *"gh")
+        await press(pilot)
+        texts = box_of(app).form.texts()
+        assert (texts["source"], texts["name"], texts["tokenizer"]) == ("ab", "cdgh", "ef")
+        at_once(app, "down", "escape")  # left in the middle of a move
+        await press(pilot)
+        app.export_run("new-one")
+        await press(pilot)
+        await press(pilot, "g")
+        at_once(app, "down", "down", "down", "space", "up", *"/x")
+        await press(pilot)
+        texts = box_of(app).form.texts()
+        assert (texts["format"], texts["overwrite"]) == ("gguf", "on")
+        assert texts["place"].endswith("new-one.gguf/x")
 
 
 # From everywhere.
