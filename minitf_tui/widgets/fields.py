@@ -71,6 +71,11 @@ class Field(Input):
         super().__init__(value, compact=True, select_on_focus=False)
         self._moves = moves
 
+    def write(self, value: str) -> None:
+        """Another text; whoever comes to it goes on behind it."""
+        self.value = value
+        self.cursor_position = len(value)
+
     def on_key(self, event: Key) -> None:
         """Letters that belong to another field."""
         self._moves.keep(event, self)
@@ -102,6 +107,10 @@ class Choice(Widget, can_focus=True):
         self.choices = tuple(choices)
         self._moves = moves
         self.set_reactive(Choice.value, value)
+
+    def write(self, value: str) -> None:
+        """Another word, also one that is none of the choices."""
+        self.value = value
 
     def render(self) -> Content:
         """What is painted."""

@@ -166,7 +166,7 @@ class Form(Container):
         """Write values into the fields of those names."""
         for row in self.query(Row):
             if row.item.name in values:
-                row.field.value = shown(values[row.item.name])
+                row.field.write(shown(values[row.item.name]))
 
     def edit(self) -> None:
         """Go into the first field."""

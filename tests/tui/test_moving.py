@@ -344,6 +344,18 @@ async def test_letters_right_behind_a_move_land_where_it_leads() -> None:
         assert texts["place"].endswith("new-one.gguf/x")
 
 
+async def test_what_a_program_wrote_is_gone_on_with_at_its_end() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        await press(pilot)
+        await press(pilot, "c", "down", *".old")  # from -hf to .tar.gz
+        assert box_of(app).form.texts()["place"].endswith("new-one.tar.gz.old")
+        await fill(app, pilot, place="/a/longer/place")
+        await press(pilot, "b")
+        assert box_of(app).form.texts()["place"] == "/a/longer/placeb"
+
+
 # From everywhere.
 
 
