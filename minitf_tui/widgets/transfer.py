@@ -109,6 +109,12 @@ class Transfer(Pane, Generic[R]):
         elif not self.is_active:
             self._ask()
 
+    @on(Form.Changed)
+    def _take_back(self) -> None:
+        """What was wrong was wrong with what stood there before."""
+        if not self.is_active:
+            self.complain(None)
+
     @property
     def is_working(self) -> bool:
         """True until it is done or somebody has stopped it."""

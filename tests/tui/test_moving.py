@@ -311,6 +311,16 @@ async def test_mistakes_in_the_form_are_said_in_the_box() -> None:
     assert app.asked == []  # type: ignore[attr-defined]
 
 
+async def test_a_problem_is_taken_back_with_the_first_change() -> None:
+    app = app_with(exporting=ExportError("There is something there."))
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        await press(pilot)
+        assert "something there" in await press(pilot, "enter")
+        assert "something there" in await press(pilot, "down")
+        assert "something there" not in await press(pilot, "2")
+
+
 async def test_what_is_no_model_is_refused_and_the_list_is_as_it_was() -> None:
     two_runs()
     app = app_with(importing=Script([], error=FormatError("'x': config.json is not JSON.")))
