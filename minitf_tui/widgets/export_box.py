@@ -65,7 +65,6 @@ class ExportBox(Transfer[Export]):
 
     def on_mount(self) -> None:
         """What can be done only once it is on the screen."""
-        super().on_mount()
         self._form_changed()
 
     @on(Form.Changed)

@@ -15,7 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus, Key
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -171,6 +171,10 @@ class Form(Container):
     def edit(self) -> None:
         """Go into the first field."""
         self.query(Row).first().field.focus()
+
+    def take(self, key: Key) -> None:
+        """A letter that was typed while no field was there yet; it goes to the one that is."""
+        self._moves.keep(key, self)
 
     def complain(self, problem: str) -> None:
         """Say what is wrong with the values; empty when nothing is."""

@@ -13,7 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantFocus, Key
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -178,7 +178,8 @@ class Transfer(Pane, Generic[R]):
         self.form.disabled = False
         self.screen.add_class("-asking")
         self.form.summarise("Enter starts   Esc leaves")
-        (self._field or self.form.query(Row).first().field).focus()
+        # At once: `focus` would come behind the next key.
+        self.screen.set_focus(self._field or self.form.query(Row).first().field)
 
     def _look(self) -> None:
         self.look_at_device()
@@ -220,6 +221,11 @@ class TransferScreen(ModalScreen[str]):
             return self.box.is_working == (action == "stop")
         return True
 
+    def on_key(self, event: Key) -> None:
+        """Letters that were typed before there was a field to take them."""
+        if event.is_printable:
+            self.box.form.take(event)
+
     def action_copy(self) -> None:
         """The path, by the terminal's own clipboard."""
         if self.box.result is not None:
@@ -249,5 +255,9 @@ class TransferScreen(ModalScreen[str]):
 
     def action_leave(self) -> None:
         """Back to the pane."""
-        self.box.keep_draft()
-        self.dismiss("")
+        self.call_later(self._leave)  # behind its being mounted, which cannot be broken off
+
+    def _leave(self) -> None:
+        if self.is_current:
+            self.box.keep_draft()
+            self.dismiss("")

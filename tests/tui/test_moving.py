@@ -354,6 +354,21 @@ async def test_letters_right_behind_a_move_land_where_it_leads() -> None:
         assert texts["place"].endswith("new-one.gguf/x")
 
 
+async def test_keys_that_come_before_the_box_is_drawn_go_into_it() -> None:
+    app = app_with(importing=Script([imported()]))
+    async with app.run_test(size=NARROW) as pilot:
+        app.import_model()
+        at_once(app, *"qjc", "enter")
+        await press(pilot)
+        await done(pilot)
+        assert app.asked[0][1] == "qjc"  # type: ignore[attr-defined]
+        await press(pilot, "escape")
+        app.import_model()
+        at_once(app, "a", "escape", "escape")
+        await press(pilot)
+        assert len(app.screen_stack) == 1
+
+
 async def test_what_a_program_wrote_is_gone_on_with_at_its_end() -> None:
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
