@@ -35,6 +35,13 @@ Drafts = dict[str, dict[str, str]]
 """What was typed and not done, by the title of its box."""
 
 
+def bare(text: str) -> str:
+    """A path as it was meant: a terminal puts quotes round a file that is dropped on it."""
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if is_quoted else text
+
+
 class Transfer(Pane, Generic[R]):
     """The box, whatever goes through it."""
 

@@ -18,7 +18,7 @@ from minitf_tui import transfer_readings as readings
 from minitf_tui.app import MinitfApp
 from minitf_tui.panes.runs import RunsPane
 from minitf_tui.widgets.export_box import ExportBox, place_of
-from minitf_tui.widgets.transfer import Transfer, TransferScreen
+from minitf_tui.widgets.transfer import Transfer, TransferScreen, bare
 from tests.cli.scripted import exported, imported
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import Endless, Script, app_with, reach, screen_text, settle
@@ -92,7 +92,7 @@ async def test_a_place_that_was_typed_stays_and_a_type_goes_with_gguf_alone() ->
         app.export_run("new-one")
         await press(pilot)
         await press(pilot, "g")
-        await fill(app, pilot, type="q4_0", place=" ~/mine ", overwrite="on")
+        await fill(app, pilot, type="q4_0", place=" '~/mine' ", overwrite="on")
         await press(pilot, "h", "enter")
         await done(pilot)
         how = {"format": "hf", "out": "~/mine", "number_type": "f32", "overwrite": True}
@@ -287,7 +287,7 @@ async def test_every_field_of_an_import_is_handed_over() -> None:
         await press(
             pilot,
         )
-        typed = {"source": " hub:a/b ", "name": "mine", "tokenizer": "t.bin", "corpus": "c.txt"}
+        typed = {"source": " hub:a/b ", "name": "mine", "tokenizer": "'t.bin' ", "corpus": "c.txt"}
         await fill(app, pilot, **typed, max_seq_len="2,048")
         await press(pilot, "enter")
         await done(pilot)
@@ -379,6 +379,22 @@ async def test_what_a_program_wrote_is_gone_on_with_at_its_end() -> None:
         await fill(app, pilot, place="/a/longer/place")
         await press(pilot, "b")
         assert box_of(app).form.texts()["place"] == "/a/longer/placeb"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("'/a/b c.gguf' ", "/a/b c.gguf"),
+        ('"/a"', "/a"),
+        ("'/a\"", "'/a\""),
+        ("'", "'"),
+        ("it's", "it's"),
+    ],
+)
+def test_a_path_that_was_dropped_on_the_terminal_is_taken_without_its_quotes(
+    text: str, path: str
+) -> None:
+    assert bare(text) == path
 
 
 # From everywhere.
