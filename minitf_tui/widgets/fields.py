@@ -13,6 +13,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input
 
+START = Binding(
+    "enter", "submit", "start", key_display="Enter", tooltip="start with these settings"
+)
+
 
 class Moves:
     """Moves to another field, and what was typed before they were made.
@@ -67,6 +71,8 @@ class Moves:
 class Field(Input):
     """One line of text."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [START]
+
     def __init__(self, value: str, moves: Moves) -> None:
         super().__init__(value, compact=True, select_on_focus=False)
         self._moves = moves
@@ -86,9 +92,9 @@ class Choice(Widget, can_focus=True):
 
     DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "turn(-1)", "Previous", tooltip="another choice"),
-        Binding("right,space", "turn(1)", "Next", tooltip="another choice"),
-        Binding("enter", "submit", "Start", tooltip="start with these settings"),
+        Binding("left", "turn(-1)", show=False, tooltip="another choice"),
+        Binding("right,space", "turn(1)", show=False, tooltip="another choice"),
+        START,
     ]
     value: reactive[str] = reactive("")
 

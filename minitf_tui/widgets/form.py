@@ -117,9 +117,9 @@ class Form(Container):
     """Rows of settings, and one line that explains the row being edited or what is wrong."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", tooltip="to the setting above or below"),
-        Binding("down", "move(1)", "Down", tooltip="to the setting above or below"),
-        Binding("escape", "leave", "Leave", tooltip="out of the settings"),
+        Binding("up", "move(-1)", show=False, tooltip="to the setting above or below"),
+        Binding("down", "move(1)", show=False, tooltip="to the setting above or below"),
+        Binding("escape", "leave", "leave", key_display="Esc", tooltip="out of the settings"),
     ]
 
     class Changed(Message):

@@ -199,7 +199,8 @@ class TransferScreen(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "copy the path"),
         Binding("o", "use", "use it in all panes"),
-        Binding("enter", "go_on", show=False),
+        Binding("enter", "start", "start", key_display="Enter"),
+        Binding("enter", "leave", show=False),
         Binding("q", "leave", show=False),
         Binding("j,down", "scroll('down')", show=False),
         Binding("k,up", "scroll('up')", show=False),
@@ -222,6 +223,8 @@ class TransferScreen(ModalScreen[str]):
         """Whether a key does something now; see `App.check_action`."""
         if action == "copy":
             return self.box.result is not None
+        if action == "start":
+            return self.box.result is None and not self.box.is_active
         if action == "use":
             return isinstance(self.box.result, Import)
         if action in ("stop", "leave"):
@@ -245,12 +248,9 @@ class TransferScreen(ModalScreen[str]):
         if isinstance(self.box.result, Import):
             self.dismiss(self.box.result.run)
 
-    def action_go_on(self) -> None:
-        """Start, or leave when it is done."""
-        if self.box.result is None:
-            self.box.start()
-        else:
-            self.action_leave()
+    def action_start(self) -> None:
+        """Begin with what stands in the form."""
+        self.box.start()
 
     def action_scroll(self, where: str) -> None:
         """To another part of what has come of it, where that is long."""

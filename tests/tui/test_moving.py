@@ -397,6 +397,16 @@ def test_a_path_that_was_dropped_on_the_terminal_is_taken_without_its_quotes(
     assert bare(text) == path
 
 
+async def test_the_bottom_line_shows_the_keys_of_the_box_whatever_has_the_focus() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        for key in ("g", "down", "down"):
+            assert (await press(pilot, key)).splitlines()[-1] == " Enter start  Esc close"
+        app.screen.set_focus(None)
+        assert (await press(pilot)).splitlines()[-1] == " Enter start  Esc close"
+
+
 # From everywhere.
 
 
