@@ -27,6 +27,8 @@ from minitf_tui.widgets.run_form import RunForm
 if TYPE_CHECKING:
     from minitf_tui.app import MinitfApp
 
+ELSEWHERE = ("import",)
+"""Keys of panes that are offered from every pane, by another name."""
 NAME_WIDTH, KEY_WIDTH = 24, 6
 STEPS = {"smoothing": (0.0, 0.5, 0.9, 0.97, 0.99), "plot_share": (0.01, SHARE, 0.05, 0.1, 0.25)}
 """Offered for the settings that are numbers."""
@@ -93,7 +95,7 @@ def pane_commands(app: MinitfApp) -> Iterator[Command]:
     """What the keys do: those of the pane that is shown, then those of every place."""
     pane, title = app.pane, app.pane.NAME.capitalize()
     for key in pane.KEYS:
-        if pane.can(key.action) and key.group is None:
+        if pane.can(key.action) and key.group is None and key.action not in ELSEWHERE:
             do = partial(app.action_pane, pane.NAME, key.action)
             name = key_name(key.key.split(",")[0])
             words = key.description or key.tooltip.split(",")[0]
@@ -133,7 +135,7 @@ def run_commands(app: MinitfApp, names: list[str]) -> Iterator[Command]:
             "for transformers, llama.cpp, Ollama",
             partial(app.export_run, name),
         )
-    yield Command("Import a model", "a run from a model of elsewhere", app.import_model)
+    yield Command("Import a model", "make a run of a model from elsewhere", app.import_model)
 
 
 def setting_commands(app: MinitfApp) -> Iterator[Command]:

@@ -105,16 +105,18 @@ class RunsPane(Pane):
         self._details = Readout(id="details")
         self._differences = Static("", id="differences", markup=False)
         self._sample = Static("", id="sample", markup=False)
+        self._hint = Hint(
+            "There are no runs yet.",
+            ("1", "go to Train, where r starts one"),
+            ("i", "import a model from elsewhere"),
+        )
+        self._hint.display = False  # nobody knows before the first look at the disk
         self._list_box = Container(self._table, id="list-box", classes="box")
 
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
         yield self.problem
-        yield Hint(
-            "There are no runs yet.",
-            ("1", "go to Train, where r starts one"),
-            ("i", "import a model from elsewhere"),
-        )
+        yield self._hint
         with Container(id="main"):
             with Container(id="left"):
                 yield self._list_box
@@ -308,6 +310,7 @@ class RunsPane(Pane):
         if self._wanted in states:
             self._table.go_to(list(states).index(self._wanted))
             self._wanted = ""
+        self._hint.display = not seen.runs
         self.set_class(bool(seen.runs), "-started")
         if had_any != bool(seen.runs):
             self.app.refresh_bindings()

@@ -15,7 +15,7 @@ from minitf_tui.job import Device
 from minitf_tui.transfer_readings import export_lines
 from minitf_tui.widgets.form import Form, Item
 from minitf_tui.widgets.pane import Recipes
-from minitf_tui.widgets.transfer import Drafts, Transfer
+from minitf_tui.widgets.transfer import Drafts, Transfer, bare
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -65,7 +65,6 @@ class ExportBox(Transfer[Export]):
 
     def on_mount(self) -> None:
         """What can be done only once it is on the screen."""
-        super().on_mount()
         self._form_changed()
 
     @on(Form.Changed)
@@ -84,7 +83,7 @@ class ExportBox(Transfer[Export]):
         return self.recipes().exporting(
             self.run,
             format=values["format"],
-            out=values["place"].strip() or self._place,
+            out=bare(values["place"]) or self._place,
             number_type=values["type"] if values["format"] == "gguf" else NUMBER_TYPES[0],
             overwrite=values["overwrite"],
         )

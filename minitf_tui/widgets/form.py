@@ -17,12 +17,12 @@ from textual.containers import Container
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus, Key
 from textual.message import Message
-from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from core.errors import ConfigError
 from core.fields import flag_fields
+from minitf_tui.widgets.fields import Choice, Field, Moves
 
 _WORDS = {int: "a whole number", float: "a number"}
 UNIT_WIDTH = 6
@@ -83,84 +83,21 @@ def items_of(config: Any, names: Iterable[str]) -> list[Item]:
     return [found[name] for name in names]
 
 
-class Choice(Widget, can_focus=True):
-    """One of a few words; left and right, space, a click or a first letter change it."""
-
-    DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "turn(-1)", "Previous", tooltip="another choice"),
-        Binding("right,space", "turn(1)", "Next", tooltip="another choice"),
-        Binding("enter", "submit", "Start", tooltip="start with these settings"),
-    ]
-    value: reactive[str] = reactive("")
-
-    class Changed(Message):
-        """Another word was chosen."""
-
-        def __init__(self, choice: Choice) -> None:
-            super().__init__()
-            self.choice = choice
-
-    class Submitted(Message):
-        """Enter was pressed."""
-
-    def __init__(self, value: str, choices: Sequence[str], *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.choices = tuple(choices)
-        self.set_reactive(Choice.value, value)
-
-    def render(self) -> Content:
-        """What is painted."""
-        marks = "$accent" if self.has_focus else "$quiet"
-        return Content.assemble(("‹ ", marks), self.value, (" ›", marks))
-
-    def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Printable keys are typed here, not bound."""
-        return character is not None and character.isprintable()
-
-    def on_key(self, event: Key) -> None:
-        """Keys that are no bindings."""
-        if event.character is None or not event.is_printable or event.key == "space":
-            return
-        event.stop()
-        start = [c for c in self.choices if c.startswith(event.character.lower())]
-        if start:
-            self.value = start[
-                (start.index(self.value) + 1) % len(start) if self.value in start else 0
-            ]
-
-    def on_click(self) -> None:
-        """Answer a click."""
-        self.action_turn(1)
-
-    def action_turn(self, by: int) -> None:
-        """Go round the choices."""
-        here = self.choices.index(self.value) if self.value in self.choices else -by
-        self.value = self.choices[(here + by) % len(self.choices)]
-
-    def action_submit(self) -> None:
-        """Enter, as in a text field."""
-        self.post_message(self.Submitted())
-
-    def watch_value(self) -> None:
-        """Tell of another word."""
-        self.post_message(self.Changed(self))
-
-
 class Row(Widget):
     """Name, field and unit of one setting; name and unit are its own, the field lies on top."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, moves: Moves) -> None:
         super().__init__(id=f"row-{item.name}", classes="-wide" if item.is_wide else "")
         self.item = item
+        self._moves = moves
 
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
         value = shown(self.item.value)
         if self.item.choices:
-            yield Choice(value, self.item.choices)
+            yield Choice(value, self.item.choices, self._moves)
         else:
-            yield Input(value, compact=True, select_on_focus=False)
+            yield Field(value, self._moves)
 
     def render(self) -> Content:
         """What is painted."""
@@ -171,18 +108,18 @@ class Row(Widget):
         return Content.assemble(name, gap, (unit, "$quiet"))
 
     @property
-    def field(self) -> Input | Choice:
+    def field(self) -> Field | Choice:
         """The widget that holds the value."""
-        return self.query_one("Input, Choice")  # type: ignore[return-value]
+        return self.query_one("Field, Choice")  # type: ignore[return-value]
 
 
 class Form(Container):
     """Rows of settings, and one line that explains the row being edited or what is wrong."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", tooltip="to the setting above or below"),
-        Binding("down", "move(1)", "Down", tooltip="to the setting above or below"),
-        Binding("escape", "leave", "Leave", tooltip="out of the settings"),
+        Binding("up", "move(-1)", show=False, tooltip="to the setting above or below"),
+        Binding("down", "move(1)", show=False, tooltip="to the setting above or below"),
+        Binding("escape", "leave", "leave", key_display="Esc", tooltip="out of the settings"),
     ]
 
     class Changed(Message):
@@ -198,6 +135,7 @@ class Form(Container):
     def __init__(self, items: Sequence[Item], *, columns: int = 1, id: str | None = None) -> None:
         super().__init__(id=id, classes=f"-columns-{columns}")
         self.items = tuple(items)
+        self._moves = Moves()
         self._problem = ""
         self._summary = ""
 
@@ -205,7 +143,7 @@ class Form(Container):
         """Its parts, from top to bottom."""
         with Container(classes="rows"):
             for item in self.items:
-                yield Row(item)
+                yield Row(item, self._moves)
         yield Static("", id="help", markup=False)
 
     def on_mount(self) -> None:
@@ -228,11 +166,15 @@ class Form(Container):
         """Write values into the fields of those names."""
         for row in self.query(Row):
             if row.item.name in values:
-                row.field.value = shown(values[row.item.name])
+                row.field.write(shown(values[row.item.name]))
 
     def edit(self) -> None:
         """Go into the first field."""
         self.query(Row).first().field.focus()
+
+    def take(self, key: Key) -> None:
+        """A letter that was typed while no field was there yet; it goes to the one that is."""
+        self._moves.keep(key, self)
 
     def complain(self, problem: str) -> None:
         """Say what is wrong with the values; empty when nothing is."""
@@ -247,8 +189,8 @@ class Form(Container):
     def action_move(self, by: int) -> None:
         """To the field above or below."""
         rows = [row for row in self.query(Row) if row.display]
-        here = next((i for i, row in enumerate(rows) if row.field.has_focus), 0)
-        rows[(here + by) % len(rows)].field.focus()
+        here = next((i for i, row in enumerate(rows) if row.field is self.screen.focused), 0)
+        self._moves.go(rows[(here + by) % len(rows)].field)
 
     def action_leave(self) -> None:
         """Out of the fields."""
@@ -257,6 +199,8 @@ class Form(Container):
     @on(DescendantFocus)
     @on(DescendantBlur)
     def _focus_moved(self) -> None:
+        if self.screen.focused is None:
+            self._moves.forget()
         self._explain()
 
     @on(Input.Changed)

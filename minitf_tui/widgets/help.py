@@ -14,7 +14,8 @@ from textual.keys import key_to_character
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from minitf_tui.widgets.form import Choice, Form
+from minitf_tui.widgets.fields import Choice
+from minitf_tui.widgets.form import Form
 from minitf_tui.widgets.pane import Pane
 from minitf_tui.widgets.run_form import RunForm
 from minitf_tui.widgets.sheet import Sheet

@@ -15,7 +15,7 @@ from minitf_tui.sanitize import clean_line
 from minitf_tui.transfer_readings import import_lines
 from minitf_tui.widgets.form import Item
 from minitf_tui.widgets.pane import Recipes
-from minitf_tui.widgets.transfer import Drafts, Transfer
+from minitf_tui.widgets.transfer import Drafts, Transfer, bare
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -53,7 +53,7 @@ class ImportBox(Transfer[Import]):
         """See `Transfer.make`."""
         values = self.form.values()
         source, name, corpus, tokenizer = (
-            values[key].strip() for key in ("source", "name", "corpus", "tokenizer")
+            bare(values[key]) for key in ("source", "name", "corpus", "tokenizer")
         )
         if not source:
             raise ConfigError(

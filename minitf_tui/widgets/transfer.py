@@ -13,7 +13,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantFocus, Key
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -33,6 +33,13 @@ TICK_S = 0.1
 R = TypeVar("R", Export, Import)
 Drafts = dict[str, dict[str, str]]
 """What was typed and not done, by the title of its box."""
+
+
+def bare(text: str) -> str:
+    """A path as it was meant: a terminal puts quotes round a file that is dropped on it."""
+    text = text.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if is_quoted else text
 
 
 class Transfer(Pane, Generic[R]):
@@ -109,6 +116,12 @@ class Transfer(Pane, Generic[R]):
         elif not self.is_active:
             self._ask()
 
+    @on(Form.Changed)
+    def _take_back(self) -> None:
+        """What was wrong was wrong with what stood there before."""
+        if not self.is_active:
+            self.complain(None)
+
     @property
     def is_working(self) -> bool:
         """True until it is done or somebody has stopped it."""
@@ -172,7 +185,8 @@ class Transfer(Pane, Generic[R]):
         self.form.disabled = False
         self.screen.add_class("-asking")
         self.form.summarise("Enter starts   Esc leaves")
-        (self._field or self.form.query(Row).first().field).focus()
+        # At once: `focus` would come behind the next key.
+        self.screen.set_focus(self._field or self.form.query(Row).first().field)
 
     def _look(self) -> None:
         self.look_at_device()
@@ -185,7 +199,8 @@ class TransferScreen(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "copy the path"),
         Binding("o", "use", "use it in all panes"),
-        Binding("enter", "go_on", show=False),
+        Binding("enter", "start", "start", key_display="Enter"),
+        Binding("enter", "leave", show=False),
         Binding("q", "leave", show=False),
         Binding("j,down", "scroll('down')", show=False),
         Binding("k,up", "scroll('up')", show=False),
@@ -208,11 +223,18 @@ class TransferScreen(ModalScreen[str]):
         """Whether a key does something now; see `App.check_action`."""
         if action == "copy":
             return self.box.result is not None
+        if action == "start":
+            return self.box.result is None and not self.box.is_active
         if action == "use":
             return isinstance(self.box.result, Import)
         if action in ("stop", "leave"):
             return self.box.is_working == (action == "stop")
         return True
+
+    def on_key(self, event: Key) -> None:
+        """Letters that were typed before there was a field to take them."""
+        if event.is_printable:
+            self.box.form.take(event)
 
     def action_copy(self) -> None:
         """The path, by the terminal's own clipboard."""
@@ -226,12 +248,9 @@ class TransferScreen(ModalScreen[str]):
         if isinstance(self.box.result, Import):
             self.dismiss(self.box.result.run)
 
-    def action_go_on(self) -> None:
-        """Start, or leave when it is done."""
-        if self.box.result is None:
-            self.box.start()
-        else:
-            self.action_leave()
+    def action_start(self) -> None:
+        """Begin with what stands in the form."""
+        self.box.start()
 
     def action_scroll(self, where: str) -> None:
         """To another part of what has come of it, where that is long."""
@@ -243,5 +262,9 @@ class TransferScreen(ModalScreen[str]):
 
     def action_leave(self) -> None:
         """Back to the pane."""
-        self.box.keep_draft()
-        self.dismiss("")
+        self.call_later(self._leave)  # behind its being mounted, which cannot be broken off
+
+    def _leave(self) -> None:
+        if self.is_current:
+            self.box.keep_draft()
+            self.dismiss("")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -17,7 +18,7 @@ from minitf_tui import transfer_readings as readings
 from minitf_tui.app import MinitfApp
 from minitf_tui.panes.runs import RunsPane
 from minitf_tui.widgets.export_box import ExportBox, place_of
-from minitf_tui.widgets.transfer import Transfer, TransferScreen
+from minitf_tui.widgets.transfer import Transfer, TransferScreen, bare
 from tests.cli.scripted import exported, imported
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import Endless, Script, app_with, reach, screen_text, settle
@@ -44,6 +45,12 @@ async def press(pilot: Pilot[Any], *keys: str) -> str:
         await pilot.pause()
     await pilot.pause()
     return screen_text(pilot.app)
+
+
+def at_once(app: Any, *keys: str) -> None:
+    """Keys that come faster than any of them is heard."""
+    for key in keys:
+        app.post_message(Key(key, " " if key == "space" else key if len(key) == 1 else None))
 
 
 async def done(pilot: Pilot[Any]) -> str:
@@ -85,7 +92,7 @@ async def test_a_place_that_was_typed_stays_and_a_type_goes_with_gguf_alone() ->
         app.export_run("new-one")
         await press(pilot)
         await press(pilot, "g")
-        await fill(app, pilot, type="q4_0", place=" ~/mine ", overwrite="on")
+        await fill(app, pilot, type="q4_0", place=" '~/mine' ", overwrite="on")
         await press(pilot, "h", "enter")
         await done(pilot)
         how = {"format": "hf", "out": "~/mine", "number_type": "f32", "overwrite": True}
@@ -280,7 +287,7 @@ async def test_every_field_of_an_import_is_handed_over() -> None:
         await press(
             pilot,
         )
-        typed = {"source": " hub:a/b ", "name": "mine", "tokenizer": "t.bin", "corpus": "c.txt"}
+        typed = {"source": " hub:a/b ", "name": "mine", "tokenizer": "'t.bin' ", "corpus": "c.txt"}
         await fill(app, pilot, **typed, max_seq_len="2,048")
         await press(pilot, "enter")
         await done(pilot)
@@ -304,6 +311,16 @@ async def test_mistakes_in_the_form_are_said_in_the_box() -> None:
     assert app.asked == []  # type: ignore[attr-defined]
 
 
+async def test_a_problem_is_taken_back_with_the_first_change() -> None:
+    app = app_with(exporting=ExportError("There is something there."))
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        await press(pilot)
+        assert "something there" in await press(pilot, "enter")
+        assert "something there" in await press(pilot, "down")
+        assert "something there" not in await press(pilot, "2")
+
+
 async def test_what_is_no_model_is_refused_and_the_list_is_as_it_was() -> None:
     two_runs()
     app = app_with(importing=Script([], error=FormatError("'x': config.json is not JSON.")))
@@ -314,6 +331,80 @@ async def test_what_is_no_model_is_refused_and_the_list_is_as_it_was() -> None:
         await press(pilot, "escape")
         assert "2 runs" in await seen(pilot)
         assert "x" in await press(pilot, "i")
+
+
+async def test_letters_right_behind_a_move_land_where_it_leads() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.import_model()
+        await press(pilot)
+        at_once(app, *"ab", "down", *"cd", "down", "down", *"ef", "up", "up", *"gh")
+        await press(pilot)
+        texts = box_of(app).form.texts()
+        assert (texts["source"], texts["name"], texts["tokenizer"]) == ("ab", "cdgh", "ef")
+        at_once(app, "down", "escape")  # left in the middle of a move
+        await press(pilot)
+        app.export_run("new-one")
+        await press(pilot)
+        await press(pilot, "g")
+        at_once(app, "down", "down", "down", "space", "up", *"/x")
+        await press(pilot)
+        texts = box_of(app).form.texts()
+        assert (texts["format"], texts["overwrite"]) == ("gguf", "on")
+        assert texts["place"].endswith("new-one.gguf/x")
+
+
+async def test_keys_that_come_before_the_box_is_drawn_go_into_it() -> None:
+    app = app_with(importing=Script([imported()]))
+    async with app.run_test(size=NARROW) as pilot:
+        app.import_model()
+        at_once(app, *"qjc", "enter")
+        await press(pilot)
+        await done(pilot)
+        assert app.asked[0][1] == "qjc"  # type: ignore[attr-defined]
+        await press(pilot, "escape")
+        app.import_model()
+        at_once(app, "a", "escape", "escape")
+        await press(pilot)
+        assert len(app.screen_stack) == 1
+
+
+async def test_what_a_program_wrote_is_gone_on_with_at_its_end() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        await press(pilot)
+        await press(pilot, "c", "down", *".old")  # from -hf to .tar.gz
+        assert box_of(app).form.texts()["place"].endswith("new-one.tar.gz.old")
+        await fill(app, pilot, place="/a/longer/place")
+        await press(pilot, "b")
+        assert box_of(app).form.texts()["place"] == "/a/longer/placeb"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("'/a/b c.gguf' ", "/a/b c.gguf"),
+        ('"/a"', "/a"),
+        ("'/a\"", "'/a\""),
+        ("'", "'"),
+        ("it's", "it's"),
+    ],
+)
+def test_a_path_that_was_dropped_on_the_terminal_is_taken_without_its_quotes(
+    text: str, path: str
+) -> None:
+    assert bare(text) == path
+
+
+async def test_the_bottom_line_shows_the_keys_of_the_box_whatever_has_the_focus() -> None:
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        app.export_run("new-one")
+        for key in ("g", "down", "down"):
+            assert (await press(pilot, key)).splitlines()[-1] == " Enter start  Esc close"
+        app.screen.set_focus(None)
+        assert (await press(pilot)).splitlines()[-1] == " Enter start  Esc close"
 
 
 # From everywhere.

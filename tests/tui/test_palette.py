@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from core.presets import ABOUT
 from minitf_tui import commands
-from minitf_tui.commands import Command, pane_commands, run_names, setting_commands
+from minitf_tui.commands import Command, pane_commands, run_commands, run_names, setting_commands
 from minitf_tui.settings import load_settings
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import Endless, Script, app_with, finished, screen_text, settle, started
@@ -67,6 +67,16 @@ async def test_what_the_pane_can_do_now_comes_first_with_its_key() -> None:
         assert "Train: run" not in names
         app.device.stop_all()
         await settle(pilot)
+
+
+async def test_an_import_is_offered_once_also_in_the_pane_that_has_a_key_for_it() -> None:
+    app = app_with()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("5")
+        await pilot.pause()
+        assert "Runs: import" not in [command.name for command in pane_commands(app)]
+        (found,) = [c for c in run_commands(app, []) if c.name == "Import a model"]
+        assert found.help == "make a run of a model from elsewhere"
 
 
 async def test_a_preset_fills_the_form_of_the_train_pane() -> None:

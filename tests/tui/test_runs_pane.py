@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from minitf_tui.comparison import (
     is_per_byte,
 )
 from minitf_tui.panes.runs import RunsPane
-from minitf_tui.run_list import RunReader
+from minitf_tui.run_list import RunReader, Seen
 from minitf_tui.run_readings import (
     COLUMNS,
     budget,
@@ -78,6 +79,25 @@ async def test_an_empty_pane_says_which_key_comes_next() -> None:
             await pilot.press(key)  # nothing to act on: nothing happens
         assert "t theme" in screen_text(app)
         assert "d delete" not in screen_text(app)
+
+
+async def test_nothing_is_said_of_runs_before_the_disk_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_read = threading.Event()
+
+    def slow(*_: Any) -> Seen:
+        is_read.wait(10)
+        return Seen()
+
+    monkeypatch.setattr("minitf_tui.run_list.RunReader.look", slow)
+    app = app_with()
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("5")
+        await pilot.pause()
+        assert "There are no runs yet." not in screen_text(app)
+        is_read.set()
+        assert "There are no runs yet." in await seen(pilot)
 
 
 @pytest.mark.parametrize("size", [NARROW, BROAD, VAST, (60, 16)])
