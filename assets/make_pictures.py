@@ -156,6 +156,12 @@ async def take_all() -> None:
         await pilot.press("space", "j", "space")
         await pilot.pause(2)
         snap(app, "runs")
+        os.chdir("/")  # where the export would go, the same on every machine
+        await pilot.press("e")
+        await pilot.pause(1)
+        await pilot.press("g", "down", "right", "right")
+        await pilot.pause(1)
+        snap(app, "export")
 
 
 def main() -> None:
