@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.events import Event, Export, ExportCompleted, SetupProgressed
+from core.events import Export, ExportCompleted
 from core.transfers import FORMATS, NUMBER_TYPES
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag
-from minitf_tui.cli.progress import ProgressLine
-from minitf_tui.cli.running import drive
+from minitf_tui.cli.running import conclude
 from minitf_tui.problems import escape
 from minitf_tui.uses import PROGRAMS, uses_of
 
@@ -46,26 +45,14 @@ def execute(arguments: Arguments) -> int:
     names = {"format": "format", "type": "number_type", "out": "out", "overwrite": "overwrite"}
     given = {names[key]: value for key, value in arguments.among(names).items()}
     session = recipes.exporting(arguments.run, **given)
-    line = ProgressLine()
-    done: list[Export] = []
 
-    def listen(event: Event) -> None:
-        match event:
-            case SetupProgressed():
-                line.setup(event)
-            case ExportCompleted():
-                done.append(event.result)
-
-    try:
-        interruption = drive(session, listen)
-    finally:
-        line.clear()
-    for result in done:
+    def tell(result: Export) -> None:
         if arguments.get("json"):
             output.say_json(result)
         else:
             output.say(report(result))
-    return interruption.exit_code
+
+    return conclude(session, ExportCompleted, tell)
 
 
 def report(result: Export) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config import TextConfig
-from core.events import Event, Import, ImportCompleted, SetupProgressed
+from core.events import Import, ImportCompleted
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, flags_of
-from minitf_tui.cli.progress import ProgressLine
-from minitf_tui.cli.running import drive
+from minitf_tui.cli.running import conclude
 from minitf_tui.problems import escape
 from minitf_tui.uses import uses_of_run
 
@@ -46,26 +45,14 @@ def execute(arguments: Arguments) -> int:
     from core import recipes
 
     session = recipes.importing(arguments.operands[0], **arguments.among(OWN))
-    line = ProgressLine()
-    done: list[Import] = []
 
-    def listen(event: Event) -> None:
-        match event:
-            case SetupProgressed():
-                line.setup(event)
-            case ImportCompleted():
-                done.append(event.result)
-
-    try:
-        interruption = drive(session, listen)
-    finally:
-        line.clear()
-    for result in done:
+    def tell(result: Import) -> None:
         if arguments.get("json"):
             output.say_json(result)
         else:
             output.say(report(result))
-    return interruption.exit_code
+
+    return conclude(session, ImportCompleted, tell)
 
 
 def report(result: Import) -> str:

@@ -15,10 +15,12 @@ from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from core.events import Event, SetupProgressed
 from minitf_tui.cli.exit_codes import FAULT as FAULT
 from minitf_tui.cli.exit_codes import MISTAKE as MISTAKE
 from minitf_tui.cli.exit_codes import SUCCESS as SUCCESS
 from minitf_tui.cli.output import is_terminal
+from minitf_tui.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -58,6 +60,31 @@ def drive(session: Session, listen: Callable[[Any], None]) -> Interruption:
     """
     with _saving(session):
         return pull(session.run(), session.stop, listen)
+
+
+def conclude(session: Session, completed: type[Any], tell: Callable[[Any], None]) -> int:
+    """Drive a session that prepares and then has its result: progress on stderr, the result to
+    `tell` when the line is clear; the exit code.
+
+    Args:
+        completed: the event that carries the result.
+    """
+    line = ProgressLine()
+    done: list[Any] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, SetupProgressed):
+            line.setup(event)
+        elif isinstance(event, completed):
+            done.append(event.result)
+
+    try:
+        interruption = drive(session, listen)
+    finally:
+        line.clear()
+    for result in done:
+        tell(result)
+    return interruption.exit_code
 
 
 def pull(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 
 from core.config import TextConfig
-from core.events import Event, SetupProgressed, Tokenization, TokenizationCompleted
+from core.events import Tokenization, TokenizationCompleted
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, UsageError, flags_of
-from minitf_tui.cli.progress import ProgressLine
-from minitf_tui.cli.running import drive
+from minitf_tui.cli.running import conclude
 from minitf_tui.cli.screen import look
 from minitf_tui.cli.spans import Painter
 from minitf_tui.problems import escape, shortened
@@ -48,28 +47,15 @@ def execute(arguments: Arguments) -> int:
         **arguments.among(("prompt", "text")),
         n_shown=arguments.get("show", SHOWN),
     )
-    line = ProgressLine()
-    done: list[Tokenization] = []
 
-    def listen(event: Event) -> None:
-        match event:
-            case SetupProgressed():
-                line.setup(event)
-            case TokenizationCompleted():
-                done.append(event.result)
-
-    try:
-        interruption = drive(session, listen)
-    finally:
-        line.clear()
-    for result in done:
+    def tell(result: Tokenization) -> None:
         if arguments.get("json"):
             output.say_json(result)
-        else:
-            output.say(
-                report(result, Painter(look(sys.stdout)), with_ids=bool(arguments.get("ids")))
-            )
-    return interruption.exit_code
+            return
+        painter = Painter(look(sys.stdout))
+        output.say(report(result, painter, with_ids=bool(arguments.get("ids"))))
+
+    return conclude(session, TokenizationCompleted, tell)
 
 
 def report(result: Tokenization, painter: Painter, *, with_ids: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from pathlib import Path
@@ -26,6 +25,7 @@ from core.events import (
 from core.presets import PRESETS, preset
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
+from minitf_tui.cli import train_lines as told
 from minitf_tui.cli.arguments import (
     JSON,
     METRICS,
@@ -207,20 +207,20 @@ class TrainListener:
             case ValidationCompleted():
                 self._val_loss = event.loss
                 if not self.line.is_live:
-                    self.line.note(_validation(event, self.started))
+                    self.line.note(told.validation(event, self.started))
             case SetupProgressed():
                 self.line.setup(event)
             case RunStarted():
                 self.started = event
-                self.line.note(_start(event))
+                self.line.note(told.start(event))
                 if event.floor_loss is not None:
-                    self.line.note(_floor(event))
+                    self.line.note(told.floor(event))
             case SampleCompleted():
                 self.sample = event
             case CheckpointSaved():
                 pass
             case ReturnedToCheckpoint():
-                self.line.note(_return(event))
+                self.line.note(told.way_back(event))
             case CheckpointFailed():
                 self.line.note(" ".join(explain(unsaved(event)).split("\n")))
             case Diverged():
@@ -277,42 +277,3 @@ def _name_to_type(result: TrainResult) -> str:
     path = Path(result.path)
     is_below = path.is_relative_to(Path.cwd())
     return shlex.quote(str(path.relative_to(Path.cwd()) if is_below else path))
-
-
-def _start(event: RunStarted) -> str:
-    tokens = event.steps * event.tokens_per_step
-    reach = f" ({fmt.count(tokens)} tokens)" if tokens else ""
-    limits = [fmt.plural(event.steps, "step") + reach] if event.steps else []
-    limits += [f"{fmt.seconds(event.seconds)} of training"] if event.seconds else []
-    since = f" from step {event.step}" if event.step else ""
-    return (
-        f"Run {escape(event.run)}: {fmt.count(event.n_params)} parameters, "
-        f"{fmt.count(event.train_tokens)} tokens to learn from, on {escape(event.device)} in "
-        f"{escape(event.dtype)}; {' or '.join(limits) or 'no limit'}{since}"
-    )
-
-
-def _floor(event: RunStarted) -> str:
-    """The least loss there is, and what its text is made of."""
-    bits = None if event.entropy_per_char is None else event.entropy_per_char / math.log(2)
-    return (
-        f"Floor of the validation loss: {fmt.mean_sd(event.floor_loss, event.floor_se)} nats "
-        f"per token; entropy of the source: {fmt.loss(bits)} bits per character"
-    )
-
-
-def _return(event: ReturnedToCheckpoint) -> str:
-    return (
-        f"step {event.step}: {event.what}; back to step {event.to_step}, "
-        f"learning rate x {event.lr_factor:g} from there"
-    )
-
-
-def _validation(event: ValidationCompleted, started: RunStarted | None) -> str:
-    floor = started.floor_loss if started else None
-    gap = "" if floor is None else f"floor {fmt.difference(event.loss, floor)}, "
-    return (
-        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}"
-        f"perplexity {fmt.perplexity(event.perplexity)}, "
-        f"{fmt.seconds(event.train_s)} of training"
-    )
