@@ -30,7 +30,7 @@ from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
 from minitf_tui.widgets.plot import Plot
 from minitf_tui.widgets.readout import Readout
-from minitf_tui.widgets.run_table import RunTable
+from minitf_tui.widgets.run_table import RunTable, TableKeys
 
 if TYPE_CHECKING:
     from core.store.summary import RunSummary
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 LEAST_INTERVAL_S = 1.0
 READING_SHARE = 0.05
 """Of one processor, for reading runs."""
-LIST = Binding.Group("list")
 
 
-class RunsPane(Pane):
+class RunsPane(TableKeys, Pane):
     """What was trained."""
 
     NAME = "runs"
@@ -57,12 +56,7 @@ class RunsPane(Pane):
         Binding("y", "log", "log scale", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("v", "view", "details", tooltip="plot, or details and differences"),
         Binding("d", "delete", "delete", tooltip="delete it, after a question"),
-        Binding("j,down", "down", show=False, group=LIST, tooltip="to the run below"),
-        Binding("k,up", "up", show=False, group=LIST, tooltip="to the run above"),
-        Binding("pagedown", "page_down", show=False, group=LIST, tooltip="a page down"),
-        Binding("pageup", "page_up", show=False, group=LIST, tooltip="a page up"),
-        Binding("g,home", "first", show=False, group=LIST, tooltip="to the newest run"),
-        Binding("G,end", "last", show=False, group=LIST, tooltip="to the oldest run"),
+        *TableKeys.MOVES,
     )
 
     @dataclass
@@ -197,30 +191,6 @@ class RunsPane(Pane):
     def do_view(self) -> None:
         """Details instead of the plot where there is no room for both."""
         self.toggle_class("-details")
-
-    def do_down(self) -> None:
-        """To the next run."""
-        self._table.move(1)
-
-    def do_up(self) -> None:
-        """To the run before."""
-        self._table.move(-1)
-
-    def do_page_down(self) -> None:
-        """A page on."""
-        self._table.move(self._table.page)
-
-    def do_page_up(self) -> None:
-        """A page back."""
-        self._table.move(-self._table.page)
-
-    def do_first(self) -> None:
-        """To the newest run."""
-        self._table.go_to(0)
-
-    def do_last(self) -> None:
-        """To the oldest run."""
-        self._table.go_to(len(self._seen.runs) - 1)
 
     # Deleting.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from textual.binding import Binding
 from textual.content import Content
 from textual.events import Click
 from textual.geometry import Size
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from core.store.summary import RunSummary
 
 WHEEL_ROWS = 3
+LIST = Binding.Group("list")
 
 
 class RunTable(Widget):
@@ -119,3 +121,42 @@ class RunTable(Widget):
     def on_mouse_scroll_up(self) -> None:
         """Further up."""
         self.move(-WHEEL_ROWS)
+
+
+class TableKeys:
+    """The keys that move through the list, for a pane that shows it."""
+
+    MOVES = (
+        Binding("j,down", "down", show=False, group=LIST, tooltip="to the run below"),
+        Binding("k,up", "up", show=False, group=LIST, tooltip="to the run above"),
+        Binding("pagedown", "page_down", show=False, group=LIST, tooltip="a page down"),
+        Binding("pageup", "page_up", show=False, group=LIST, tooltip="a page up"),
+        Binding("g,home", "first", show=False, group=LIST, tooltip="to the newest run"),
+        Binding("G,end", "last", show=False, group=LIST, tooltip="to the oldest run"),
+    )
+
+    _table: RunTable
+
+    def do_down(self) -> None:
+        """To the next run."""
+        self._table.move(1)
+
+    def do_up(self) -> None:
+        """To the run before."""
+        self._table.move(-1)
+
+    def do_page_down(self) -> None:
+        """A page on."""
+        self._table.move(self._table.page)
+
+    def do_page_up(self) -> None:
+        """A page back."""
+        self._table.move(-self._table.page)
+
+    def do_first(self) -> None:
+        """To the newest run."""
+        self._table.go_to(0)
+
+    def do_last(self) -> None:
+        """To the oldest run."""
+        self._table.go_to(len(self._table.runs) - 1)
