@@ -284,6 +284,7 @@ class RunsPane(TableKeys, Pane):
         self.set_class(bool(seen.runs), "-started")
         if had_any != bool(seen.runs):
             self.app.refresh_bindings()
+            self.call_after_refresh(self._show)  # once the parts beside the list have a width
         self._show()
 
     # What is seen.

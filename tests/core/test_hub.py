@@ -293,7 +293,8 @@ except FormatError as error:
 
 
 def in_a_process(name: str, home: Path, **settings: str) -> list[str]:
-    environment = {**os.environ, "HF_HOME": str(home), **settings}
+    patient = {"HF_HUB_ETAG_TIMEOUT": "60", "HF_HUB_DOWNLOAD_TIMEOUT": "60"}
+    environment = {**os.environ, "HF_HOME": str(home), **patient, **settings}
     environment.pop("HF_HUB_DISABLE_XET", None)
     done = subprocess.run(
         [sys.executable, "-c", FETCH, name],
@@ -387,6 +388,7 @@ def test_huggingface_hub_fetches_what_is_asked_and_finds_it_again_offline(
 ) -> None:
     lines = in_a_process("them/tiny", tmp_path, HF_ENDPOINT=server.address)
     folder = Path(lines[-1])
+    assert folder.is_dir(), lines
     assert sorted(path.name for path in folder.rglob("*")) == ["config.json", "model.safetensors"]
     assert (folder / "model.safetensors").read_bytes() == bytes(200_000)
     assert not any("pytorch" in path or "extra" in path for path in server.asked)
