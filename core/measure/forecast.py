@@ -114,16 +114,19 @@ def _timed(
 ) -> Generator[ForecastProgressed, None, list[float]]:
     """Seconds of each step but the warm-ups; fewer if it was stopped."""
     samples: list[float] = []
-    began = time.perf_counter()
-    while not is_stopping() and (not samples or time.perf_counter() - began < seconds):
+    began, spent = time.perf_counter(), 0.0
+    while not is_stopping() and (not samples or spent < seconds):
         index = trial.steps + 1 - WARM_UPS
         step_s = trial.step()
         if index > 0:
             samples.append(step_s)
         else:
             began = time.perf_counter()
-        share = min(1.0, (time.perf_counter() - began) / seconds)
-        yield ForecastProgressed(index=index, step_ms=1000 * step_s, share=share)
+        # Read once: the last event told is then the one that says that all is done.
+        spent = time.perf_counter() - began
+        yield ForecastProgressed(
+            index=index, step_ms=1000 * step_s, share=min(1.0, spent / seconds)
+        )
     return samples
 
 
