@@ -668,7 +668,11 @@ def test_a_sample_prompt_that_cannot_be_read_is_refused_before_anything_is_made(
 @pytest.mark.slow
 def test_a_run_of_epochs_cannot_be_resumed_without_an_end(config: RunConfig) -> None:
     train(config, epochs=0.5)
-    refused(recipes.resuming("tiny", steps=0), ConfigError)
+    assert refused(recipes.resuming("tiny", steps=0), ConfigError) == (
+        "tiny cannot go on: its new budget is steps=0, seconds=0, epochs=0 and tokens=0.",
+        "Give steps, seconds, epochs or tokens; the nearest ends the run.",
+    )
+    assert find_run("tiny").run.config.train.steps > 0
 
 
 def test_a_stop_during_the_set_up_leaves_nothing(config: RunConfig) -> None:
