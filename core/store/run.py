@@ -210,7 +210,8 @@ def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
     config = run.config.with_changes(**(BUDGETS | dict(budget)))
     if config.train.is_untrained:
         raise ConfigError(
-            f"{run.name} cannot go on: its new budget is steps=0, seconds=0, epochs=0 and tokens=0.",
+            f"{run.name} cannot go on: its new budget is steps=0, seconds=0, epochs=0 and"
+            " tokens=0.",
             hint="Give steps, seconds, epochs or tokens; the nearest ends the run.",
         )
     config = replace(config, train=replace(config.train, steps=config.train.planned_steps))
