@@ -87,7 +87,7 @@ def benchmark(
         cells=tuple(cells),
         ratios=(),
         limits=None,
-        speedup=median[0] / median[-1],
+        speedup=median[0] / median[-1] if median[-1] else 1.0,
         environment=environment(device) | {"max_seq_len": model.config.max_seq_len},
     )
 
@@ -170,7 +170,7 @@ def _cell(
         median_ms=found.median,
         min_ms=found.min,
         samples_ms=samples,
-        tokens_per_s=1000 * tokens / found.median,
+        tokens_per_s=1000 * tokens / found.median if found.median else 0.0,
         cache_bytes=held,
         warm_ups=warm_ups,
         proof=proof,
