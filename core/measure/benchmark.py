@@ -24,6 +24,8 @@ from core.events import (
     Variant,
 )
 from core.infer.decoder import Decoder
+from core.infer.engines.choose import make_engine
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.proof import prove
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
@@ -60,7 +62,9 @@ def benchmark(
     timings: dict[Variant, list[_Timing]] = {variant: [] for variant in variants}
     for index in range(1 - config.warmup, config.reps + 1):
         for variant in variants:
-            decoder = Decoder(model, device, use_cache=variant.cache != "none")
+            decoder = Decoder(
+                make_engine(model, device, engine=variant.engine, cache=variant.cache)
+            )
             timing = _time(decoder, prompt, config.n, device, is_stopping)
             if index >= 1:
                 timings[variant].append(timing)

@@ -249,7 +249,11 @@ BENCH = [
         "threads=-1 is below 0, the least that makes sense.",
         "The default is (0,).",
     ),
-    ({"caches": "disk"}, "caches='disk' is not one of none, static.", "Known: none, static."),
+    (
+        {"caches": "disk"},
+        "caches='disk' is not one of static, none, window, sinks, int8.",
+        "Known: int8, none, sinks, static, window.",
+    ),
     ({"bits": 3}, "bits=3 is not one of 0, 8, 4.", "0 takes the weights as they are stored."),
     ({"bits": ("8",)}, "bits=('8',) is not a list of whole numbers.", "The default is (0,)."),
     (

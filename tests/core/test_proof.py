@@ -10,6 +10,7 @@ import torch
 from core.config import BenchConfig
 from core.events import Proof
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.benchmark import benchmark
 from core.measure.proof import ROUNDING, prove
 from core.model.kv_cache import KVCache, LayerCache
@@ -41,7 +42,7 @@ def two_faced(margin: float) -> TwoFaced:
 
 
 def proved(model: Transformer, n: int = 10) -> Proof:
-    plain, cached = (Decoder(model, CPU, use_cache=use) for use in (False, True))
+    plain, cached = (Decoder(TorchEngine(model, CPU, cache=c)) for c in ("none", "static"))
     return prove(plain, cached, TEXT[:4], n, TEXT)
 
 
