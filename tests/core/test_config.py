@@ -237,8 +237,25 @@ SAMPLING = [
     ({"stop": ("a", 3)}, "stop=('a', 3) is not a list of texts.", "The default is ()."),
 ]
 BENCH = [
-    ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 512."),
-    ({"reps": 0}, "reps=0 is below 1, the least that makes sense.", "The default is 3."),
+    ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 128."),
+    ({"reps": 0}, "reps=0 is below 1, the least that makes sense.", "The default is 5."),
+    (
+        {"threads": (1, -1)},
+        "threads=-1 is below 0, the least that makes sense.",
+        "The default is (0,).",
+    ),
+    (
+        {"caches": "disk"},
+        "caches='disk' is not one of static, none, window, sinks, int8.",
+        "Known: int8, none, sinks, static, window.",
+    ),
+    ({"bits": 3}, "bits=3 is not one of 0, 8, 4.", "0 takes the weights as they are stored."),
+    ({"bits": ("8",)}, "bits=('8',) is not a list of whole numbers.", "The default is (0,)."),
+    (
+        {"engines": ()},
+        "engines is empty, so that there is nothing to time.",
+        "The default is torch, fast.",
+    ),
     ({"warmup": -1}, "warmup=-1 is below 0, the least that makes sense.", "The default is 1."),
 ]
 EVAL = [
