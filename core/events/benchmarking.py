@@ -103,7 +103,7 @@ class Proof:
     """How near a path comes to the plain one, on the benchmark's own prompt."""
 
     identical_tokens: int
-    """Greedy choices that are those of the plain engine."""
+    """Greedy choices that are those of the plain model, run over whole windows without a cache."""
     of: int
     near_ties: int
     """Differing choices between which the plain engine was undecided: its two best logits lie
@@ -120,8 +120,6 @@ class Proof:
     """False: the path is approximate by design, and the figures are its cost."""
     loss_difference: float = 0.0
     """On the held-out text, in nats per token: above 0 is worse than the plain engine."""
-    plain: str = ""
-    """What it was held against: "torch, no cache"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
