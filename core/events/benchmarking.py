@@ -119,7 +119,9 @@ class Proof:
     is_exact: bool = True
     """False: the path is approximate by design, and the figures are its cost."""
     loss_difference: float = 0.0
-    """On the held-out text, in nats per token: above 0 is worse than the plain engine."""
+    """On the held-out text, in nats per token: above 0 is worse than the plain model."""
+    plain: str = "torch, no cache"
+    """What it was held against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
