@@ -109,6 +109,8 @@ class BenchConfig:
     caches: tuple[str, ...] = setting(
         ("none", "static"), "how keys and values are kept", choices=CACHES, items=str
     )
+    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
+    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
     dtype: tuple[str, ...] = setting(
         ("auto",), "type of matrix products", choices=DTYPES, items=str
     )
@@ -134,8 +136,8 @@ class BenchConfig:
         check_types(self)
         in_choices(self)
         at_least(self, 2, "n")
-        at_least(self, 1, "reps", "prompt_tokens")
-        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths")
+        at_least(self, 1, "reps", "prompt_tokens", "window")
+        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths", "sinks")
         for name in ("engines", "caches", "dtype", "bits", "threads", "prompt_tokens", "depths"):
             if not getattr(self, name):
                 raise ConfigError(

@@ -67,8 +67,13 @@ def benchmark(
         variants = tuple(course.contestant.variant for course in courses)
         yield BenchPlanned(variants=variants, skipped=gathering.skipped)
         for course in courses:
-            yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
-            course.proof = gathering.prove(course.contestant, is_stopping)
+            if gathering.can_prove(course.contestant):
+                yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
+                course.proof = gathering.prove(course.contestant, is_stopping)
+        yield SetupProgressed(stage="measuring what this machine can do")
+        for course in courses:
+            if not is_stopping():
+                course.judge = gathering.judge(course.contestant)
         began = clock()
         warm_by, ends = (began + share * config.seconds for share in (WARMING_SHARE, 1.0))
         yield from _warm_up(courses, config, lambda: clock() >= warm_by, is_stopping)
@@ -79,7 +84,7 @@ def benchmark(
     return Benchmark(
         cells=tuple(cell for course in done for cell in course.cells()),
         ratios=tuple(_ratios(done)),
-        limits=None,
+        limits=gathering.limits,
         speedup=_speedup(done),
         skipped=gathering.skipped,
         environment=environment(device)

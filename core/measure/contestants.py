@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.config import BenchConfig
 from core.device import Device
 from core.errors import ConfigError
-from core.events import Proof, Variant
+from core.events import Limits, Proof, Variant, Verdict
 from core.infer.decoder import Decoder
 from core.infer.engines.choose import make_engine
 from core.measure.grid import Refused, reason_against, variants_of, worth_telling
+from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
 from core.measure.proof import Plain, prove
 from core.measure.repetition import Contestant, IsStopping, Own
 from core.model.transformer import Transformer
@@ -30,6 +31,8 @@ class Gathering:
         self._config, self._device = config, device
         self._decoders: dict[int, Decoder] = {}
         self._proofs: dict[Variant, Proof] = {}
+        self.limits: Limits | None = None
+        """Of the first variant."""
         self.skipped: tuple[str, ...] = ()
         self.contestants: list[Contestant] = []
 
@@ -54,16 +57,19 @@ class Gathering:
             )
         self.skipped = worth_telling([c.variant for c in self.contestants], refused)
 
-    def prove(self, contestant: Contestant, is_stopping: IsStopping) -> Proof | None:
-        """How near it comes to the plain model; None for that model itself, and for rivals.
+    def can_prove(self, contestant: Contestant) -> bool:
+        """Not the plain model itself, and no rival."""
+        variant = contestant.variant
+        is_plain = (variant.engine, variant.cache) == ("torch", "none")
+        return id(contestant) in self._decoders and not is_plain
+
+    def prove(self, contestant: Contestant, is_stopping: IsStopping) -> Proof:
+        """How near it comes to the plain model, if that can be proved.
 
         The work that is proved is the prompt and n tokens, whatever the depth.
         """
-        variant = contestant.variant
+        variant, decoder = contestant.variant, self._decoders[id(contestant)]
         key = replace(variant, depth=variant.prompt_tokens)
-        decoder = self._decoders.get(id(contestant))
-        if decoder is None or (variant.engine, variant.cache) == ("torch", "none"):
-            return None
         if key not in self._proofs:
             decoder.rewind(0)
             self._proofs[key] = prove(
@@ -79,6 +85,34 @@ class Gathering:
             decoder.rewind(0)
         return self._proofs[key]
 
+    def judge(self, contestant: Contestant) -> Callable[[float], Verdict] | None:
+        """What says of its tokens a second which limit of the machine they are near to, in the
+        middle of the tokens that it decodes; None for rivals, whose inside is not known."""
+        variant, decoder = contestant.variant, self._decoders.get(id(contestant))
+        if decoder is None:
+            return None
+        decoder.rewind(0)
+        decoder.feed(self._held_out[: variant.prompt_tokens])
+        dispatches = count_dispatches(decoder.engine)
+        decoder.rewind(0)
+        read = weights_read(self._model)
+        limits = measure_limits(self._device_of(variant), read)
+        self.limits = self.limits or limits
+        depth = variant.depth + self._config.n // 2
+
+        def judged(tokens_per_s: float) -> Verdict:
+            return verdict(
+                limits,
+                self._model.config,
+                variant,
+                depth,
+                tokens_per_s,
+                weight_bytes=read,
+                dispatches=dispatches,
+            )
+
+        return judged
+
     def close(self) -> None:
         """End what they started."""
         for contestant in self.contestants:
@@ -87,7 +121,14 @@ class Gathering:
     def _add(self, variant: Variant, limit_s: float) -> str:
         """Make one; why that is not possible, if it is not."""
         device = self._device_of(variant)
-        engine = make_engine(self._model, device, engine=variant.engine, cache=variant.cache)
+        engine = make_engine(
+            self._model,
+            device,
+            engine=variant.engine,
+            cache=variant.cache,
+            window=self._config.window,
+            sinks=self._config.sinks,
+        )
         if engine.name != variant.engine:
             return engine.note
         decoder = Decoder(engine)

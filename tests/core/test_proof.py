@@ -84,4 +84,4 @@ def test_a_benchmark_that_is_stopped_ends_soon() -> None:
         return True
 
     list(benchmark(tiny_model(), TEXT, BENCH, CPU, is_stopping=is_stopping))
-    assert asked[0] <= 4
+    assert asked[0] < 2 * BENCH.n, "not even one repetition is made to its end"
