@@ -16,9 +16,11 @@ Rows = list[tuple[str, ...]]
 
 _DECODE = ("ways to decode", "mean ± sd (ms)", "µs/token", "tokens/s", "vs first", "bound")
 _PREFILL = ("time to first token", "mean ± sd (ms)", "median (ms)", "tokens/s")
+_BOUNDS = {"dispatch": "calls"}
+_SHORT = {"float32": "f32", "bfloat16": "bf16"}
 _MACHINE = ("device", "device_name", "platform")
 _VERSIONS = ("minitf", "torch", "numba", "transformers", "llama.cpp", "python")
-_PROOF = ("proof", "same tokens", "near ties", "logits", "KLD", "loss", "")
+_PROOF = ("proof", "same", "ties", "logits", "KLD", "loss", "")
 
 
 def table(result: Benchmark) -> str:
@@ -38,7 +40,7 @@ def markdown(result: Benchmark) -> str:
         parts += [
             f"{_work(cells)}:",
             _markdown_table(_DECODE, _decode_rows(result, cells)),
-            _markdown_table(_PREFILL, _prefill_rows(result, cells)),
+            _markdown_table(_PREFILL, _prefill_rows(cells)),
         ]
     if proofs := _proof_rows(result):
         parts.append(_markdown_table(_PROOF, proofs))
@@ -57,53 +59,53 @@ def csv_lines(result: Benchmark) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def labels(variants: Sequence[Variant]) -> dict[Variant, str]:
-    """What to call each of them: its label, and what else they differ in."""
-    has_dtypes = len({variant.dtype for variant in variants}) > 1
-    has_threads = len({variant.threads for variant in variants}) > 1
-    return {
-        variant: escape(variant.label)
-        + (f", {variant.dtype}" if has_dtypes else "")
-        + (f", {fmt.plural(variant.threads, 'thread')}" if has_threads else "")
-        for variant in variants
-    }
+def _name(variant: Variant) -> str:
+    return escape(variant.label)
 
 
 def _workloads(result: Benchmark) -> list[list[BenchCell]]:
-    """Cells apart by the work that they do, which alone makes them comparable."""
-    found: dict[tuple[int, int], list[BenchCell]] = {}
+    """Cells apart by the work that they do, and in what type and with how many threads."""
+    found: dict[tuple[int | str, ...], list[BenchCell]] = {}
     for cell in result.cells:
         variant = cell.variant
-        found.setdefault((variant.prompt_tokens, variant.depth), []).append(cell)
+        key = variant.prompt_tokens, variant.depth, variant.dtype, variant.threads
+        found.setdefault(key, []).append(cell)
     return list(found.values())
 
 
 def _workload(result: Benchmark, cells: Sequence[BenchCell]) -> Iterator[str]:
     yield f"{_work(cells)}\n{columns([_DECODE, *_decode_rows(result, cells)], left=1)}"
-    yield columns([_PREFILL, *_prefill_rows(result, cells)], left=1)
+    yield columns([_PREFILL, *_prefill_rows(cells)], left=1)
 
 
 def _work(cells: Sequence[BenchCell]) -> str:
     variant = cells[0].variant
     tokens = sorted({cell.tokens for cell in cells if cell.phase == "decode"}, reverse=True)
     written = " or ".join(map(str, tokens))
-    return f"{written} tokens at depth {variant.depth}, after {variant.prompt_tokens} of prompt"
+    work = f"{written} tokens at depth {variant.depth}, after {variant.prompt_tokens} of prompt"
+    return f"{work}; {variant.dtype}, {fmt.plural(variant.threads, 'thread')}"
 
 
 def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
-    names = labels([cell.variant for cell in result.cells])
     decode = [cell for cell in cells if cell.phase == "decode"]
+    first = next(c for c in result.cells if c.phase == "decode" and _is_same(c, decode[0]))
     return [
         (
-            names[cell.variant],
+            _name(cell.variant),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(1000 * cell.median_ms / cell.tokens, None),
             fmt.count(cell.tokens_per_s),
-            _against(cell, decode[0]) if cell.is_ranked else "wrong",
+            _against(cell, first) if cell.is_ranked else "wrong",
             _bound(cell),
         )
         for cell in decode
     ]
+
+
+def _is_same(left: BenchCell, right: BenchCell) -> bool:
+    """They do the same work."""
+    one, other = left.variant, right.variant
+    return (one.prompt_tokens, one.depth) == (other.prompt_tokens, other.depth)
 
 
 def _against(cell: BenchCell, first: BenchCell) -> str:
@@ -113,14 +115,14 @@ def _against(cell: BenchCell, first: BenchCell) -> str:
 
 def _bound(cell: BenchCell) -> str:
     verdict = cell.verdict
-    return f"{verdict.bound} {100 * verdict.fraction:.0f} %" if verdict else fmt.NONE
+    words = _BOUNDS.get(verdict.bound, verdict.bound) if verdict else ""
+    return f"{words} {100 * verdict.fraction:.0f} %" if verdict else fmt.NONE
 
 
-def _prefill_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
-    names = labels([cell.variant for cell in result.cells])
+def _prefill_rows(cells: Sequence[BenchCell]) -> Rows:
     return [
         (
-            names[cell.variant],
+            _name(cell.variant),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             f"{cell.median_ms:,.2f}",
             fmt.count(cell.tokens_per_s),
@@ -132,14 +134,21 @@ def _prefill_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
 
 def _proof_rows(result: Benchmark) -> Rows:
     """One for each way to decode, of the first workload that it was proved on."""
-    names = labels([cell.variant for cell in result.cells])
-    proofs = {names[c.variant]: c.proof for c in reversed(result.cells) if c.proof is not None}
+    has_types = len({cell.variant.dtype for cell in result.cells}) > 1
+    proofs = {
+        _name(cell.variant)
+        + (
+            f", {_SHORT.get(cell.variant.dtype, cell.variant.dtype)}" if has_types else ""
+        ): cell.proof
+        for cell in reversed(result.cells)
+        if cell.proof is not None
+    }
     return [
         (
             name,
             f"{proof.identical_tokens} of {proof.of}",
             str(proof.near_ties),
-            f"± {proof.max_logit_diff:.1e}",
+            f"{proof.max_logit_diff:.1e}",
             f"{proof.mean_kld:.1e}",
             f"{proof.loss_difference:+.4f}",
             _judgement(proof),
@@ -150,13 +159,12 @@ def _proof_rows(result: Benchmark) -> Rows:
 
 def _judgement(proof: Proof) -> str:
     if not proof.is_exact:
-        return "approximate"
+        return "approx."
     return "passes" if proof.passes else "fails"
 
 
 def _failed(result: Benchmark) -> list[str]:
-    names = labels([cell.variant for cell in result.cells])
-    wrong = dict.fromkeys(names[cell.variant] for cell in result.cells if not cell.is_ranked)
+    wrong = dict.fromkeys(_name(cell.variant) for cell in result.cells if not cell.is_ranked)
     return [f"{name} does not write what the model says, so it is not ranked." for name in wrong]
 
 

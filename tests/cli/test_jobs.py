@@ -14,7 +14,6 @@ from core.config import BenchConfig, SamplingConfig
 from core.events import (
     EvaluationProgressed,
     GenerationFinished,
-    RepetitionCompleted,
     SetupProgressed,
 )
 
@@ -234,41 +233,6 @@ def test_bench_json(minitf, recipes, make):
     assert {"identical_tokens", "of", "near_ties", "max_logit_diff"} <= set(
         result["cells"][2]["proof"]
     )
-
-
-def test_bench_report_is_a_table_with_the_proof(minitf, recipes, make):
-    recipes.play(make.benchmarked())
-    lines = minitf("bench").out.splitlines()
-    assert lines[0] == "tiny at step 100"
-    assert " ".join(lines[2].split()) == "phase variant tokens mean ± sd (ms) median (ms) tokens/s"
-    assert [line.split()[0] for line in lines[3:7]] == ["prefill", "prefill", "decode", "decode"]
-    assert len({len(line) for line in lines[2:7]}) == 1
-    text = "\n".join(lines)
-    assert "6.00× in decode" in text
-    assert "512 of 512, 0 near ties" in text
-    assert "by at most 2.0e-06" in text
-
-
-def test_bench_tells_each_repetition(minitf, recipes, make, terminal):
-    def done(index):
-        return RepetitionCompleted(
-            variant=make.variant("static"),
-            index=index,
-            prefill_ms=1.5,
-            decode_ms=200.0,
-            tokens=511,
-            is_stable=True,
-        )
-
-    recipes.play(done(0), done(1), make.benchmarked())
-    assert minitf("bench").err.splitlines() == [
-        "torch, KV cache, warm-up: prefill 1.50 ms, decode 200 ms",
-        "torch, KV cache, repetition 1 of 5: prefill 1.50 ms, decode 200 ms",
-    ]
-    screen = terminal("stderr")
-    recipes.play(done(1), make.benchmarked())
-    minitf("bench", "--json")
-    assert "repetition 1 of 5" in screen.getvalue()
 
 
 @pytest.mark.parametrize("command", ["eval", "generate", "bench"])
