@@ -20,10 +20,11 @@ from core.config import BenchConfig
 from core.device import Device, environment, synchronize
 from core.events import BenchCell, Benchmark, Proof, RepetitionCompleted
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
 
-CACHES = {"none": False, "static": True}
+CACHES = ("none", "static")
 NEAR_TIE = 1e-4
 MAX_HELD_OUT = 512
 
@@ -53,8 +54,8 @@ def benchmark(
     prompt = held_out[: config.prompt_tokens]
     timings: dict[str, list[_Timing]] = {cache: [] for cache in CACHES}
     for index in range(1 - config.warmup, config.reps + 1):
-        for cache, use_cache in CACHES.items():
-            decoder = Decoder(model, device, use_cache=use_cache)
+        for cache in CACHES:
+            decoder = Decoder(TorchEngine(model, device, cache=cache))
             timing = _time(decoder, prompt, config.n, device, is_stopping)
             if index >= 1:
                 timings[cache].append(timing)
@@ -149,7 +150,7 @@ def prove(
     everything after it differ; on held-out text both follow the text.
     """
     prompt = held_out[: config.prompt_tokens]
-    cached, plain = (Decoder(model, device, use_cache=use) for use in (True, False))
+    plain, cached = (Decoder(TorchEngine(model, device, cache=cache)) for cache in CACHES)
     identical = near_ties = 0
     largest = 0.0
     portion: Sequence[int] = prompt
@@ -179,7 +180,7 @@ def _teacher_forced(model: Transformer, text: Sequence[int], device: Device) -> 
     """Largest difference on held-out text: token by token against one full pass."""
     with device.autocast():
         full_TV = model(torch.tensor([list(text)], device=device.type))[0].float()
-    cached = Decoder(model, device, use_cache=True)
+    cached = Decoder(TorchEngine(model, device))
     return max(_difference(cached.feed([t]), full_TV[i]) for i, t in enumerate(text))
 
 

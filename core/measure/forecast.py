@@ -32,6 +32,7 @@ from core.events import (
     SetupProgressed,
 )
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.evaluate import evaluate
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
@@ -227,7 +228,10 @@ class Trial:
         wanted = self._config.eval.sample_tokens
         if not wanted:
             return 0.0
-        decoder, n_tokens = Decoder(self.model, self._device), min(wanted, SAMPLED_TOKENS)
+        decoder, n_tokens = (
+            Decoder(TorchEngine(self.model, self._device)),
+            min(wanted, SAMPLED_TOKENS),
+        )
         began = time.perf_counter()
         for _ in range(n_tokens):
             decoder.feed([0])

@@ -80,8 +80,16 @@ def test_generate_hands_over_the_sampling(minitf, recipes, make):
     recipes.play(*make.generated("a"))
     words = ["--prompt", "Once", "--temperature", "0", "--top-k", "5", "--no-cache"]
     assert minitf("generate", "best", *words, *MACHINE).code == 0
-    sampling = SamplingConfig(prompt="Once", temperature=0.0, top_k=5, cache=False)
+    sampling = SamplingConfig(prompt="Once", temperature=0.0, top_k=5, cache="none")
     assert recipes.call == ("generation", ("best", sampling), MACHINE_VALUES)
+
+
+def test_two_caches_cannot_be_wished_for(minitf):
+    outcome = minitf("generate", "--cache", "int8", "--no-cache")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "minitf: --no-cache and --cache int8 do not go together.\nLeave one of them out.\n"
+    )
 
 
 def test_the_text_goes_to_stdout_and_its_speed_to_stderr(minitf, recipes, make):

@@ -532,8 +532,8 @@ async def test_again_takes_the_next_seed_and_c_switches_the_cache() -> None:
         await pilot.press("c", "a")
         await settle(pilot)
     first, second = (asked[2] for asked in app.asked)  # type: ignore[attr-defined]
-    assert (first.seed, first.cache) == (0, True)
-    assert (second.seed, second.cache) == (1, False)
+    assert (first.seed, first.cache) == (0, "static")
+    assert (second.seed, second.cache) == (1, "none")
 
 
 async def test_again_stops_what_is_being_written() -> None:
