@@ -14,6 +14,8 @@ thread, `LINE` bytes long so that no two threads write to the same one.
 
 from __future__ import annotations
 
+import numpy as np
+
 from core.infer.engines.compiled import compiled
 from core.infer.engines.kernels import gemm_f32, gemv_f32
 from core.infer.engines.memory import (
@@ -25,6 +27,7 @@ from core.infer.engines.memory import (
     release,
     spin_hint,
     store_int,
+    word,
 )
 from core.infer.engines.operations import (
     activate,
@@ -102,11 +105,11 @@ def work(job: int, program: int, size: int, worker: int, n_workers: int, is_woke
     if worker > 0:
         return _follow(job, program, size, worker, n_workers)
     if is_woken == 0:
-        release(job + 8 * GENERATION, load_int(job + 8 * GENERATION) + 1)
+        release(job + 8 * GENERATION, word(job, GENERATION) + 1)
         for other in range(1, n_workers):
             if acquire(_line(job, other) + 8 * IS_PARKED) == 1:
                 return 1
-    _run(job, program, size, 0, n_workers)
+    _run(job, program, size, worker, n_workers)
     return 0
 
 
@@ -114,15 +117,15 @@ def work(job: int, program: int, size: int, worker: int, n_workers: int, is_woke
 def _follow(job: int, program: int, size: int, worker: int, n_workers: int) -> int:
     line = _line(job, worker)
     release(line + 8 * IS_PARKED, 0)
-    spins = 0
+    spins = np.int64(0)
     while True:
         if acquire(job + 8 * IS_STOPPING) == 1:
             return -1
-        if acquire(job + 8 * GENERATION) != load_int(line + 8 * SEEN):
+        if acquire(job + 8 * GENERATION) != word(line, SEEN):
             _run(job, program, size, worker, n_workers)
-            store_int(line + 8 * SEEN, load_int(line + 8 * SEEN) + 1)
+            store_int(line + 8 * SEEN, word(line, SEEN) + 1)
             release(line + 8 * IS_PARKED, 0)
-            spins = 0
+            spins = np.int64(0)
         elif spins == SPINS:
             # Whoever begins a generation now sees it, or the look above sees the generation.
             release(line + 8 * IS_PARKED, 1)
@@ -153,7 +156,7 @@ def _barrier(job: int, worker: int, n_workers: int) -> None:
     reached = load_int(mine) + 1
     release(mine, reached)
     for other in range(n_workers):
-        spins = 0
+        spins = np.int64(0)
         while acquire(_line(job, other) + 8 * BARRIERS) < reached:
             spins += 1
             _wait(spins)
@@ -162,10 +165,10 @@ def _barrier(job: int, worker: int, n_workers: int) -> None:
 @compiled
 def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None:
     """All steps of a generation."""
-    n_rows, stride = load_int(job + 8 * N_ROWS), load_int(job + 8 * STRIDE)
-    position, token = load_int(job + 8 * POSITION), -1
-    for step in range(load_int(job + 8 * N_STEPS)):
-        first = 0
+    n_rows, stride = word(job, N_ROWS), word(job, STRIDE)
+    position, token = word(job, POSITION), np.int64(-1)
+    for step in range(word(job, N_STEPS)):
+        first = np.int64(0)
         for at in range(program, program + 8 * size, 8 * WORDS):
             code = load_int(at)
             if code == BARRIER:
@@ -173,14 +176,14 @@ def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None
             elif code == PRODUCT:
                 _multiply(at, first, n_rows, stride)
             elif code == ASKED:
-                first = load_int(job + 8 * FIRST_ASKED)
+                first = word(job, FIRST_ASKED)
             elif code == LARGEST:
-                best = largest(_word(at, 1) + first * stride, _word(at, 2), _word(at, 3))
+                best = largest(word(at, 1) + first * stride, word(at, 2), word(at, 3))
                 store_int(_line(job, worker) + 8 * BEST, best)
             elif code == CHOOSE:
-                token = _choice(job, _word(at, 1) + first * stride, n_workers)
+                token = _choice(job, word(at, 1) + first * stride, n_workers)
                 if worker == 0:
-                    store_int(load_int(job + 8 * CHOSEN) + 8 * step, token)
+                    store_int(word(job, CHOSEN) + 8 * step, token)
             else:
                 for row in range(first, n_rows):
                     _operate(code, at, job, row, stride, position, token)
@@ -188,14 +191,9 @@ def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None
 
 
 @compiled
-def _word(at: int, index: int) -> int:
-    return load_int(at + 8 * index)
-
-
-@compiled
 def _choice(job: int, logits: int, n_workers: int) -> int:
     """The best of what the threads found, the lowest of equals."""
-    best = load_int(_line(job, 0) + 8 * BEST)
+    best = load_int(_line(job, np.int64(0)) + 8 * BEST)
     for other in range(1, n_workers):
         found = load_int(_line(job, other) + 8 * BEST)
         if load_float(logits + 4 * found) > load_float(logits + 4 * best):
@@ -206,15 +204,15 @@ def _choice(job: int, logits: int, n_workers: int) -> int:
 @compiled
 def _multiply(at: int, from_row: int, n_rows: int, stride: int) -> None:
     """PRODUCT kind y w scales zeros x xq xs first end cols group."""
-    kind, cols = _word(at, 1), _word(at, 11)
-    first, end = _word(at, 9), _word(at, 10)
+    kind, cols, no = word(at, 1), word(at, 11), np.int64(0)
+    first, end = word(at, 9), word(at, 10)
     shift = from_row * stride
-    y, w, x = _word(at, 2) + shift, _word(at, 3), _word(at, 6) + shift
+    y, w, x = word(at, 2) + shift, word(at, 3), word(at, 6) + shift
     if kind == F32:
         if n_rows - from_row > 1:
             gemm_f32(y, w, x, stride, n_rows - from_row, first, end, cols)
         else:
-            gemv_f32(y, w, 0, 0, x, 0, 0, first, end, cols, 0)
+            gemv_f32(y, w, no, no, x, no, no, first, end, cols, no)
 
 
 @compiled
@@ -223,30 +221,30 @@ def _operate(
 ) -> None:
     """One operation on one row."""
     shift = row * stride
-    to = _word(at, 1) + shift
-    position += row * load_int(job + 8 * POSITION_STEP)
+    to = word(at, 1) + shift
+    position += row * word(job, POSITION_STEP)
     if code == EMBED:
         if token < 0:
-            token = load_int(load_int(job + 8 * TOKENS) + 8 * row)
-        _embed(to, _word(at, 2), _word(at, 3), _word(at, 4), token, position)
+            token = load_int(word(job, TOKENS) + 8 * row)
+        _embed(to, word(at, 2), word(at, 3), word(at, 4), token, position)
     elif code == RMS_NORM:
-        rms_norm(to, _word(at, 2) + shift, _word(at, 3), _word(at, 5), load_double(at + 8 * 6))
+        rms_norm(to, word(at, 2) + shift, word(at, 3), word(at, 5), load_double(at + 8 * 6))
     elif code == LAYER_NORM:
         eps = load_double(at + 8 * 6)
-        layer_norm(to, _word(at, 2) + shift, _word(at, 3), _word(at, 4), _word(at, 5), eps)
+        layer_norm(to, word(at, 2) + shift, word(at, 3), word(at, 4), word(at, 5), eps)
     elif code == ADD:
-        other = _word(at, 3) + shift * _word(at, 6)
-        add(to, _word(at, 2) + shift, other, _word(at, 4), _word(at, 5))
+        other = word(at, 3) + shift * word(at, 6)
+        add(to, word(at, 2) + shift, other, word(at, 4), word(at, 5))
     elif code == ACTIVATE:
-        up = _word(at, 4) + shift
-        activate(_word(at, 2), to, _word(at, 3) + shift, up, _word(at, 5), _word(at, 6))
+        up = word(at, 4) + shift
+        activate(word(at, 2), to, word(at, 3) + shift, up, word(at, 5), word(at, 6))
     elif code == CAP:
-        soft_cap(to, load_double(at + 8 * 4), _word(at, 2), _word(at, 3))
+        soft_cap(to, load_double(at + 8 * 4), word(at, 2), word(at, 3))
     elif code == ROTATE:
         _rotate_heads(to, at, position)
     else:
-        cache = 4 * (load_int(job + 8 * CACHE_SHIFT) + row * load_int(job + 8 * CACHE_STEP))
-        keys, values = load_int(job + 8 * KEYS) + cache, load_int(job + 8 * VALUES) + cache
+        cache = 4 * (word(job, CACHE_SHIFT) + row * word(job, CACHE_STEP))
+        keys, values = word(job, KEYS) + cache, word(job, VALUES) + cache
         if code == HOLD:
             _hold_heads(to, at, shift, keys, values, position)
         elif code == ATTEND:
@@ -260,29 +258,29 @@ def _embed(to: int, table: int, places: int, d_model: int, token: int, position:
     if places == 0:
         copy(to, table + size * token, d_model)
     else:
-        add(to, table + size * token, places + size * position, 0, d_model)
+        add(to, table + size * token, places + size * position, np.int64(0), d_model)
 
 
 @compiled
 def _rotate_heads(x: int, at: int, position: int) -> None:
     """ROTATE x first end head_dim weight eps cos sin n_turned: norm, then rotation, if any."""
-    head_dim, weight, n_turned = _word(at, 4), _word(at, 5), _word(at, 9)
+    head_dim, weight, n_turned = word(at, 4), word(at, 5), word(at, 9)
     angles = 4 * n_turned * position
-    for head in range(_word(at, 2), _word(at, 3)):
+    for head in range(word(at, 2), word(at, 3)):
         place = x + 4 * head * head_dim
         if weight != 0:
             rms_norm(place, place, weight, head_dim, load_double(at + 8 * 6))
         if n_turned != 0:
-            rotate(place, _word(at, 7) + angles, _word(at, 8) + angles, n_turned)
+            rotate(place, word(at, 7) + angles, word(at, 8) + angles, n_turned)
 
 
 @compiled
 def _hold_heads(k: int, at: int, shift: int, keys: int, values: int, position: int) -> None:
     """HOLD k v first end head_dim keys values keys_size values_size: of one head, in bytes."""
-    head_dim, v = _word(at, 5), _word(at, 2) + shift
-    for head in range(_word(at, 3), _word(at, 4)):
-        held_k = keys + _word(at, 6) + head * _word(at, 8)
-        held_v = values + _word(at, 7) + head * _word(at, 9)
+    head_dim, v = word(at, 5), word(at, 2) + shift
+    for head in range(word(at, 3), word(at, 4)):
+        held_k = keys + word(at, 6) + head * word(at, 8)
+        held_v = values + word(at, 7) + head * word(at, 9)
         place = 4 * head * head_dim
         hold(held_k, held_v, k + place, v + place, head_dim, position)
 
@@ -290,10 +288,10 @@ def _hold_heads(k: int, at: int, shift: int, keys: int, values: int, position: i
 @compiled
 def _attend_heads(out: int, at: int, shift: int, keys: int, values: int, position: int) -> None:
     """ATTEND out q first end head_dim keys values keys_size values_size group scores."""
-    head_dim, q, scores = _word(at, 5), _word(at, 2) + shift, _word(at, 11)
-    for head in range(_word(at, 3), _word(at, 4)):
-        kv_head = head // _word(at, 10)
-        held_k = keys + _word(at, 6) + kv_head * _word(at, 8)
-        held_v = values + _word(at, 7) + kv_head * _word(at, 9)
+    head_dim, q, scores = word(at, 5), word(at, 2) + shift, word(at, 11)
+    for head in range(word(at, 3), word(at, 4)):
+        kv_head = head // word(at, 10)
+        held_k = keys + word(at, 6) + kv_head * word(at, 8)
+        held_v = values + word(at, 7) + kv_head * word(at, 9)
         place = 4 * head * head_dim
         attend(out + place, q + place, held_k, held_v, scores, head_dim, position + 1)
