@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from core.events import (
     Agreement,
-    Benchmark,
     Evaluation,
     EvaluationCompleted,
     Generation,
@@ -146,31 +145,6 @@ def generation(result: Generation | GenerationBatch) -> str:
     n = sum(len(one.tokens) for one in result.continuations)
     written = f"{fmt.plural(n, 'token')} in {len(result.continuations)} continuations"
     return f"{written} after {result.prompt_tokens} of prompt: {first}, {then} together"
-
-
-def benchmark(result: Benchmark) -> str:
-    """The cells as a table, the speed-up and the proof."""
-    head = ("phase", "cache", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
-    table = [
-        (
-            cell.phase,
-            fmt.CACHES.get(cell.cache, cell.cache),
-            str(cell.tokens),
-            fmt.mean_sd(cell.mean_ms, cell.sd_ms),
-            fmt.mean_sd(cell.median_ms, cell.sd_ms).partition(" ")[0],
-            fmt.count(cell.tokens_per_s),
-        )
-        for cell in sorted(result.cells, key=lambda cell: (cell.phase != "prefill", cell.cache))
-    ]
-    proof = result.proof
-    held = max((cell.cache_bytes for cell in result.cells), default=0)
-    rows = [
-        ("speed-up", f"{fmt.times(result.speedup)} in decode"),
-        ("same tokens", f"{proof.identical_tokens} of {proof.of}, {proof.near_ties} near ties"),
-        ("logits differ", f"by at most {proof.max_logit_diff:.1e}"),
-        ("cache", fmt.size_bytes(held)),
-    ]
-    return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
 
 
 def remarks(sentences: Iterable[str]) -> list[str]:

@@ -50,12 +50,12 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
     trained = core.train(config, name="tiny", steps=6)
     evaluated = core.evaluate(trained.run)
     written = core.generate(trained.path, "The river", max_new_tokens=12, seed=3)
-    timed = core.benchmark("last", n=4, reps=2, warmup=0)
+    timed = core.benchmark("last", n=4, reps=2, warmup=0, seconds=0)
 
     assert (trained.run, trained.steps) == ("tiny", 6)
     assert evaluated.loss == pytest.approx(trained.val_loss, rel=1e-6)
     assert len(written.tokens) == 12
-    assert timed.proof.identical_tokens == 4
+    assert timed.cells[-1].proof.identical_tokens == 4
     for result in (trained, evaluated, written, timed):
         plain = json.loads(json.dumps(asdict(result)))
         assert all(map(math.isfinite, numbers(plain)))
@@ -77,7 +77,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         ),
         ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop stop_string"),
         ("GenerationBatch", "continuations prompt_tokens ttft_ms tokens_per_s"),
-        ("Benchmark", "cells speedup proof environment"),
+        ("Benchmark", "cells ratios limits speedup skipped environment"),
     ],
 )
 def test_results_have_the_fields_of_the_json_that_is_promised(kind: str, promised: str) -> None:
