@@ -39,7 +39,7 @@ _HOMES = {
     "Forecast": "core.events.measuring",
     "Generation": "core.events.writing",
     "GenerationBatch": "core.events.writing",
-    "Benchmark": "core.events.measuring",
+    "Benchmark": "core.events.benchmarking",
     "Export": "core.events.moving",
     "Import": "core.events.moving",
     "MinitfError": "core.errors",

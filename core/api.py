@@ -207,18 +207,15 @@ def benchmark(
     run: str = "last",
     *,
     device: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
     on_event: OnEvent = _ignore,
     **bench: Any,
 ) -> Benchmark:
-    """Time generation with and without the KV cache, and prove that they agree.
+    """Time ways to decode the run, in turns, and prove that they agree with the plain one.
 
     Args:
-        bench: fields of `BenchConfig`: `n=512, reps=3, warmup=1`, `prompt_tokens`.
+        bench: fields of `BenchConfig`: `engines`, `caches`, `bits`, `depths`, `n`, `reps`, …
     """
-    config = BenchConfig(**bench)
-    session = recipes.benchmarking(run, config, device=device, dtype=dtype, threads=threads)
+    session = recipes.benchmarking(run, BenchConfig(**bench), device=device)
     return _last(session, on_event, BenchmarkCompleted).result
 
 

@@ -181,10 +181,8 @@ def benchmarking(
     bench: BenchConfig | None = None,
     *,
     device: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
 ) -> Job[BenchmarkEvent]:
-    """Time generation with and without the KV cache, and prove that they agree."""
+    """Time ways to decode the run, in turns, and prove that they agree with the plain one."""
     bench = bench or BenchConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[BenchmarkEvent, None, None]:
@@ -192,8 +190,8 @@ def benchmarking(
         tame_openmp()
         from core.measure.benchmark import benchmark
 
-        found = _open(run, device, dtype, threads)
-        held_out = yield from found.held_out_ids(bench.prompt_tokens, is_stopping)
+        found = _open(run, device, bench.dtype[0], bench.threads[0])
+        held_out = yield from found.held_out_ids(max(bench.prompt_tokens), is_stopping)
         if held_out is None:
             return
         timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)

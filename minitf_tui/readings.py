@@ -11,6 +11,7 @@ from core.events import (
     BenchmarkCompleted,
     EvaluationCompleted,
     Forecast,
+    Proof,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -263,34 +264,34 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
 
 def benchmark_groups(event: BenchmarkCompleted) -> tuple[Group, Group]:
     """What the cache is worth, and that it changes nothing."""
-    result, proof = event.result, event.result.proof
-    cells = {(cell.cache, cell.phase): cell for cell in result.cells}
-    cached = cells.get(("static", "decode"))
-    median = {cache: cell.median_ms for (cache, phase), cell in cells.items() if phase == "decode"}
-    same = proof.identical_tokens + proof.near_ties >= proof.of
+    result = event.result
+    cells = {cell.variant.cache: cell for cell in result.cells if cell.phase == "decode"}
+    cached, plain = cells.get("static"), cells.get("none")
+    proof = cached.proof if cached else None
     return (
         Group(
             "speed",
             (
                 Reading("decode speed-up", fmt.times(result.speedup), style="bold $accent"),
-                Reading("median, cache", fmt.milliseconds(median.get("static"))),
-                Reading("median, no cache", fmt.milliseconds(median.get("none"))),
+                Reading("median, cache", fmt.milliseconds(cached.median_ms if cached else None)),
+                Reading("median, no cache", fmt.milliseconds(plain.median_ms if plain else None)),
                 Reading("cache size", fmt.size_bytes(cached.cache_bytes if cached else None)),
             ),
         ),
-        Group(
-            "proof",
-            (
-                Reading(
-                    "identical tokens",
-                    f"{proof.identical_tokens} of {proof.of}",
-                    style="bold $success" if same else "bold $error",
-                ),
-                Reading("near ties", str(proof.near_ties)),
-                Reading("largest logit diff.", f"{proof.max_logit_diff:.1e}"),
-                Reading("held out compared", fmt.whole(proof.held_out_tokens), "tokens"),
-            ),
+        Group("proof", _proof_readings(proof) if proof else ()),
+    )
+
+
+def _proof_readings(proof: Proof) -> tuple[Reading, ...]:
+    return (
+        Reading(
+            "identical tokens",
+            f"{proof.identical_tokens} of {proof.of}",
+            style="bold $success" if proof.passes else "bold $error",
         ),
+        Reading("near ties", str(proof.near_ties)),
+        Reading("largest logit diff.", f"{proof.max_logit_diff:.1e}"),
+        Reading("held out compared", fmt.whole(proof.held_out_tokens), "tokens"),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from core.errors import ConfigError
-from core.fields import MAX_SEED, at_least, check_types, setting
+from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
 MAX_COUNT = 256
 
@@ -68,17 +69,72 @@ class SamplingConfig:
                 )
 
 
+CACHES = ("none", "static")
+ENGINES = ("torch", "fast")
+DTYPES = ("auto", "float32", "bfloat16")
+BITS = (0, 8, 4)
+RIVALS = ("transformers", "llama.cpp")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """How the KV cache is timed."""
+    """Which ways to decode are timed, and how well.
 
-    n: int = setting(512, "tokens generated in a repetition", unit="tokens")
-    reps: int = setting(3, "counted repetitions of each cell")
-    warmup: int = setting(1, "repetitions before, not counted")
-    prompt_tokens: int = setting(16, "held-out tokens read before the first new one", unit="tokens")
+    Every combination of the lists is a variant, if this model and machine can do it. A single
+    value may stand for a list of one.
+    """
+
+    n: int = setting(128, "tokens decoded in a repetition", unit="tokens")
+    reps: int = setting(5, "counted repetitions of each variant, at least")
+    warmup: int = setting(
+        1, "repetitions before, at least; more until they get no faster; 0 is none at all"
+    )
+    precision: float = setting(
+        0.02, "repeat until half the 95 % interval is this share of the mean; 0 is never"
+    )
+    seconds: float = setting(60.0, "time after which no more than reps are made", unit="s")
+    engines: tuple[str, ...] = setting(
+        ENGINES, "what decodes; torch is the reference", choices=ENGINES, items=str
+    )
+    caches: tuple[str, ...] = setting(
+        CACHES, "how keys and values are kept", choices=CACHES, items=str
+    )
+    dtype: tuple[str, ...] = setting(
+        ("auto",), "type of matrix products", choices=DTYPES, items=str
+    )
+    bits: tuple[int, ...] = setting(
+        (0,), "of each weight: 0 as stored, 8 or 4 rounded to the nearest", items=int
+    )
+    threads: tuple[int, ...] = setting((0,), "0 takes one a core", items=int)
+    prompt_tokens: tuple[int, ...] = setting(
+        (16,), "held-out tokens read before the first new one", unit="tokens", items=int
+    )
+    depths: tuple[int, ...] = setting(
+        (0,), "positions held when decoding begins; 0 is the prompt", unit="tokens", items=int
+    )
+    compare: tuple[str, ...] = setting(
+        (), "other programs, on the same weights", choices=RIVALS, items=str
+    )
 
     def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if type(item.default) is tuple and type(value) in (str, int):
+                object.__setattr__(self, item.name, (value,))
         check_types(self)
+        in_choices(self)
         at_least(self, 2, "n")
         at_least(self, 1, "reps", "prompt_tokens")
-        at_least(self, 0, "warmup")
+        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths")
+        for name in ("engines", "caches", "dtype", "bits", "threads", "prompt_tokens", "depths"):
+            if not getattr(self, name):
+                raise ConfigError(
+                    f"{name} is empty, so that there is nothing to time.",
+                    hint=f"The default is {', '.join(map(str, default(self, name)))}.",
+                )
+        for bits in self.bits:
+            if bits not in BITS:
+                raise ConfigError(
+                    f"bits={bits} is not one of {', '.join(map(str, BITS))}.",
+                    hint="0 takes the weights as they are stored.",
+                )

@@ -7,19 +7,27 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
-from core.events.machine import Machine, MachineExamined, Speed
-from core.events.measuring import (
+from core.events.benchmarking import (
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
+    BenchPlanned,
+    CellSettled,
+    Limits,
+    Proof,
+    Ratio,
+    RepetitionCompleted,
+    Variant,
+    Verdict,
+)
+from core.events.machine import Machine, MachineExamined, Speed
+from core.events.measuring import (
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
-    Proof,
-    RepetitionCompleted,
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
@@ -66,7 +74,14 @@ TrainEvent = (
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
-BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | ReportFailed
+BenchmarkEvent = (
+    SetupProgressed
+    | BenchPlanned
+    | RepetitionCompleted
+    | CellSettled
+    | BenchmarkCompleted
+    | ReportFailed
+)
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
@@ -87,9 +102,11 @@ Event = (
 __all__ = [
     "Agreement",
     "BenchCell",
+    "BenchPlanned",
     "Benchmark",
     "BenchmarkCompleted",
     "BenchmarkEvent",
+    "CellSettled",
     "CheckpointDue",
     "CheckpointFailed",
     "CheckpointSaved",
@@ -116,11 +133,13 @@ __all__ = [
     "Import",
     "ImportCompleted",
     "ImportEvent",
+    "Limits",
     "Machine",
     "MachineEvent",
     "MachineExamined",
     "PromptRead",
     "Proof",
+    "Ratio",
     "RepetitionCompleted",
     "ReportFailed",
     "ReturnedToCheckpoint",
@@ -139,4 +158,6 @@ __all__ = [
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",
+    "Variant",
+    "Verdict",
 ]

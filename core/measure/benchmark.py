@@ -1,10 +1,8 @@
-"""The KV cache, timed on real generation and proved to change nothing.
+"""Ways to decode one model, timed on real generation and proved against the plain one.
 
 Each repetition reads the same held-out prompt (prefill) and then writes n tokens greedily
-(decode), once without a cache and once with it, in turn, so that a machine that slows down
-slows both. Warm-ups come first and are not counted.
-
-Shape suffix: V vocab_size.
+(decode). Variants take turns, so that a machine that slows down slows all of them. Warm-ups
+come first and are not counted.
 """
 
 from __future__ import annotations
@@ -12,26 +10,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from itertools import pairwise
 
 from core.config import BenchConfig
 from core.device import Device, environment, synchronize
-from core.events import BenchCell, Benchmark, Proof, RepetitionCompleted
+from core.events import (
+    BenchCell,
+    Benchmark,
+    BenchPlanned,
+    CellSettled,
+    Proof,
+    RepetitionCompleted,
+    Variant,
+)
 from core.infer.decoder import Decoder
+from core.measure.proof import prove
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
 
-CACHES = {"none": False, "static": True}
-NEAR_TIE = 1e-4
-MAX_HELD_OUT = 512
+Told = BenchPlanned | RepetitionCompleted | CellSettled
 
 
 @dataclass(frozen=True, slots=True)
 class _Timing:
     prefill_ms: float
     decode_ms: float
+    steps_ms: tuple[float, ...]
     prefill_bytes: int
     decode_bytes: int
 
@@ -43,36 +47,60 @@ def benchmark(
     device: Device,
     *,
     is_stopping: Callable[[], bool] = lambda: False,
-) -> Generator[RepetitionCompleted, None, Benchmark]:
+) -> Generator[Told, None, Benchmark]:
     """Time and prove; returns the benchmark, and tells of every repetition.
 
     Args:
         held_out: token ids the model was not trained on; the first are the prompt.
         is_stopping: asked between tokens; once true, what is returned is to be thrown away.
     """
-    prompt = held_out[: config.prompt_tokens]
-    timings: dict[str, list[_Timing]] = {cache: [] for cache in CACHES}
+    prompt = held_out[: config.prompt_tokens[0]]
+    variants = [_variant(cache, len(prompt), device) for cache in config.caches]
+    yield BenchPlanned(variants=tuple(variants))
+    timings: dict[Variant, list[_Timing]] = {variant: [] for variant in variants}
     for index in range(1 - config.warmup, config.reps + 1):
-        for cache, use_cache in CACHES.items():
-            decoder = Decoder(model, device, use_cache=use_cache)
+        for variant in variants:
+            decoder = Decoder(model, device, use_cache=variant.cache != "none")
             timing = _time(decoder, prompt, config.n, device, is_stopping)
             if index >= 1:
-                timings[cache].append(timing)
+                timings[variant].append(timing)
             yield RepetitionCompleted(
-                cache=cache,
-                index=index,
-                of=config.reps,
+                variant=variant,
+                index=index if index >= 1 else 1 - config.warmup - index,
                 prefill_ms=timing.prefill_ms,
                 decode_ms=timing.decode_ms,
                 tokens=config.n,
+                is_stable=index >= 0,
+                steps_ms=timing.steps_ms,
             )
-    cells = tuple(c for cache in CACHES for c in _cells(cache, timings[cache], len(prompt), config))
-    median = {c.cache: c.median_ms for c in cells if c.phase == "decode"}
+    cells = []
+    for variant in variants:
+        proof = None
+        if variant.cache != "none":
+            plain, cached = (Decoder(model, device, use_cache=use) for use in (False, True))
+            proof = prove(plain, cached, prompt, config.n, held_out, is_stopping=is_stopping)
+        for cell in _cells(variant, timings[variant], config, proof):
+            cells.append(cell)
+            yield CellSettled(cell=cell)
+    median = [c.median_ms for c in cells if c.phase == "decode"]
     return Benchmark(
-        cells=cells,
-        speedup=median["none"] / median["static"],
-        proof=prove(model, held_out, config, device, is_stopping=is_stopping),
+        cells=tuple(cells),
+        ratios=(),
+        limits=None,
+        speedup=median[0] / median[-1],
         environment=environment(device) | {"max_seq_len": model.config.max_seq_len},
+    )
+
+
+def _variant(cache: str, prompt_tokens: int, device: Device) -> Variant:
+    return Variant(
+        engine="torch",
+        cache=cache,
+        dtype=device.dtype,
+        bits=0,
+        threads=device.threads,
+        prompt_tokens=prompt_tokens,
+        depth=prompt_tokens,
     )
 
 
@@ -85,15 +113,17 @@ def _time(
 ) -> _Timing:
     began = _now(device)
     token = int(decoder.feed(prompt).argmax())
-    prefilled, prefill_bytes = _now(device), decoder.cache_bytes
+    times, prefill_bytes = [_now(device)], decoder.cache_bytes
     for _ in range(n):
         if is_stopping():  # the caller throws this repetition away
             break
         token = int(decoder.feed([token]).argmax())
-    ended = _now(device)
+        times.append(time.perf_counter())
+    times[-1] = _now(device)
     return _Timing(
-        prefill_ms=1000 * (prefilled - began),
-        decode_ms=1000 * (ended - prefilled),
+        prefill_ms=1000 * (times[0] - began),
+        decode_ms=1000 * (times[-1] - times[0]),
+        steps_ms=tuple(1000 * (b - a) for a, b in pairwise(times)),
         prefill_bytes=prefill_bytes,
         decode_bytes=decoder.cache_bytes,
     )
@@ -105,23 +135,33 @@ def _now(device: Device) -> float:
 
 
 def _cells(
-    cache: str, timings: Sequence[_Timing], prompt_tokens: int, config: BenchConfig
+    variant: Variant, timings: Sequence[_Timing], config: BenchConfig, proof: Proof | None
 ) -> list[BenchCell]:
     last = timings[-1]
     prefill = tuple(t.prefill_ms for t in timings)
     decode = tuple(t.decode_ms for t in timings)
+    depth, prompt, warm_ups = variant.depth, variant.prompt_tokens, config.warmup
     return [
-        _cell(cache, "prefill", 0, prompt_tokens, prefill, last.prefill_bytes),
-        _cell(cache, "decode", prompt_tokens, config.n, decode, last.decode_bytes),
+        _cell(
+            variant, "prefill", depth - prompt, prompt, prefill, last.prefill_bytes, warm_ups, proof
+        ),
+        _cell(variant, "decode", depth, config.n, decode, last.decode_bytes, warm_ups, proof),
     ]
 
 
 def _cell(
-    cache: str, phase: str, depth: int, tokens: int, samples: tuple[float, ...], held: int
+    variant: Variant,
+    phase: str,
+    depth: int,
+    tokens: int,
+    samples: tuple[float, ...],
+    held: int,
+    warm_ups: int,
+    proof: Proof | None,
 ) -> BenchCell:
     found = summarize(samples)
     return BenchCell(
-        cache=cache,
+        variant=variant,
         phase=phase,
         depth=depth,
         tokens=tokens,
@@ -132,61 +172,7 @@ def _cell(
         samples_ms=samples,
         tokens_per_s=1000 * tokens / found.median,
         cache_bytes=held,
+        warm_ups=warm_ups,
+        proof=proof,
+        is_ranked=proof is None or proof.passes or not variant.is_exact,
     )
-
-
-def prove(
-    model: Transformer,
-    held_out: Sequence[int],
-    config: BenchConfig,
-    device: Device,
-    *,
-    is_stopping: Callable[[], bool] = lambda: False,
-) -> Proof:
-    """Compare cached with uncached logits, position by position.
-
-    On generated text both follow the cached choices, so that one near tie does not make
-    everything after it differ; on held-out text both follow the text.
-    """
-    prompt = held_out[: config.prompt_tokens]
-    cached, plain = (Decoder(model, device, use_cache=use) for use in (True, False))
-    identical = near_ties = 0
-    largest = 0.0
-    portion: Sequence[int] = prompt
-    for _ in range(config.n):
-        if is_stopping():
-            break
-        logits_V, plain_V = cached.feed(portion), plain.feed(portion)
-        largest = max(largest, _difference(logits_V, plain_V))
-        choice = int(logits_V.argmax())
-        if choice == int(plain_V.argmax()):
-            identical += 1
-        elif _is_near_tie(plain_V):
-            near_ties += 1
-        portion = [choice]
-    text = held_out[: min(MAX_HELD_OUT, model.config.max_seq_len)]
-    return Proof(
-        identical_tokens=identical,
-        of=config.n,
-        near_ties=near_ties,
-        max_logit_diff=max(largest, _teacher_forced(model, text, device)),
-        held_out_tokens=len(text),
-    )
-
-
-@torch.inference_mode()
-def _teacher_forced(model: Transformer, text: Sequence[int], device: Device) -> float:
-    """Largest difference on held-out text: token by token against one full pass."""
-    with device.autocast():
-        full_TV = model(torch.tensor([list(text)], device=device.type))[0].float()
-    cached = Decoder(model, device, use_cache=True)
-    return max(_difference(cached.feed([t]), full_TV[i]) for i, t in enumerate(text))
-
-
-def _difference(left_V: Tensor, right_V: Tensor) -> float:
-    return (left_V - right_V).abs().max().item()
-
-
-def _is_near_tie(logits_V: Tensor) -> bool:
-    best = logits_V.topk(2).values
-    return (best[0] - best[1]).item() < NEAR_TIE

@@ -53,7 +53,10 @@ def latency(cells: figures.Cells, title: str, screen: Screen, width: int) -> str
     lines = [f"{escape(title)}: mean ± sd of {figures.repetitions(cells)} repetitions"]
     for phase in ("prefill", "decode"):
         found = figures.cells_of(cells, phase)
-        bars = [Bar(fmt.CACHES[c["cache"]], tuple(c["samples_ms"]), c["tokens"], "") for c in found]
+        bars = [
+            Bar(fmt.CACHES[figures.cache_of(c)], tuple(c["samples_ms"]), c["tokens"], "")
+            for c in found
+        ]
         heading = f"{phase}, {found[0]['tokens'] if found else 0} tokens"
         first, *rest = drawn(heading, bars, width).plain.split("\n")
         lines += ["", first]
@@ -141,7 +144,7 @@ def _table(runs: Sequence[Curves], screen: Screen) -> str:
 
 
 def _bar_line(line: str, cell: dict[str, Any], screen: Screen) -> str:
-    colour = figures.CACHE_COLOURS[cell["cache"]]
+    colour = figures.CACHE_COLOURS[figures.cache_of(cell)]
     return _BLOCKS.sub(lambda found: _painted(found[0], colour, screen), line)
 
 

@@ -81,7 +81,12 @@ def latency(cells: Cells, title: str) -> Figure:
 
 def cells_of(cells: Cells, phase: str) -> list[dict[str, Any]]:
     """Those of one phase, in the order in which caches are shown."""
-    return [c for cache in fmt.CACHES for c in cells if (c["cache"], c["phase"]) == (cache, phase)]
+    return [c for cache in fmt.CACHES for c in cells if (cache_of(c), c["phase"]) == (cache, phase)]
+
+
+def cache_of(cell: dict[str, Any]) -> str:
+    """The kind of cache of a cell, also of one that an older version kept."""
+    return str(cell.get("variant", cell)["cache"])
 
 
 def repetitions(cells: Cells) -> int:
@@ -111,7 +116,7 @@ def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:
 def _bars(axes: Axes, cells: Cells) -> None:
     for place, cell in enumerate(cells):
         mean, sd = cell["mean_ms"], cell["sd_ms"]
-        colour = CACHE_COLOURS[cell["cache"]]
+        colour = CACHE_COLOURS[cache_of(cell)]
         axes.bar(place, mean, width=0.6, color=colour, yerr=sd, capsize=5)
         digits = 0 if mean >= 100 else 1 if mean >= 10 else 2
         axes.annotate(
@@ -122,7 +127,7 @@ def _bars(axes: Axes, cells: Cells) -> None:
             ha="center",
             fontsize="small",
         )
-    axes.set_xticks(range(len(cells)), [fmt.CACHES[cell["cache"]] for cell in cells])
+    axes.set_xticks(range(len(cells)), [fmt.CACHES[cache_of(cell)] for cell in cells])
     axes.set_xlim(-0.6, max(len(cells), 1) - 0.4)
     axes.margins(y=0.15)
 

@@ -10,6 +10,7 @@ from core.events import (
     EvaluationCompleted,
     Generation,
     GenerationBatch,
+    Proof,
     SampleCompleted,
     TrainResult,
 )
@@ -139,27 +140,31 @@ def generation(result: Generation | GenerationBatch) -> str:
 
 def benchmark(result: Benchmark) -> str:
     """The cells as a table, the speed-up and the proof."""
-    head = ("phase", "cache", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
+    head = ("phase", "variant", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
     table = [
         (
             cell.phase,
-            fmt.CACHES.get(cell.cache, cell.cache),
+            cell.variant.label,
             str(cell.tokens),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(cell.median_ms, cell.sd_ms).partition(" ")[0],
             fmt.count(cell.tokens_per_s),
         )
-        for cell in sorted(result.cells, key=lambda cell: (cell.phase != "prefill", cell.cache))
+        for cell in sorted(result.cells, key=lambda cell: cell.phase != "prefill")
     ]
-    proof = result.proof
+    proofs = {cell.variant.label: cell.proof for cell in result.cells if cell.proof}
     held = max((cell.cache_bytes for cell in result.cells), default=0)
     rows = [
         ("speed-up", f"{fmt.times(result.speedup)} in decode"),
-        ("same tokens", f"{proof.identical_tokens} of {proof.of}, {proof.near_ties} near ties"),
-        ("logits differ", f"by at most {proof.max_logit_diff:.1e}"),
+        *(row for label, proof in proofs.items() for row in _proof(label, proof)),
         ("cache", fmt.size_bytes(held)),
     ]
     return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
+
+
+def _proof(label: str, proof: Proof) -> list[Row]:
+    same = f"{proof.identical_tokens} of {proof.of}, {proof.near_ties} near ties"
+    return [("same tokens", same), ("logits differ", f"by at most {proof.max_logit_diff:.1e}")]
 
 
 def remarks(sentences: Iterable[str]) -> list[str]:

@@ -117,8 +117,8 @@ class BenchmarkPane(Pane):
         if isinstance(event, RepetitionCompleted) and self.state != "stopping":
             self._repetition += 1
             if event.index >= 1:
-                self._samples[event.cache, "prefill"].append(event.prefill_ms)
-                self._samples[event.cache, "decode"].append(event.decode_ms)
+                self._samples[event.variant.cache, "prefill"].append(event.prefill_ms)
+                self._samples[event.variant.cache, "decode"].append(event.decode_ms)
             self._show_bars()
         elif isinstance(event, ReportFailed):
             self.complain(unsaved(event))
@@ -158,7 +158,7 @@ class BenchmarkPane(Pane):
         return "timing" if (self.share or 0) < 1 else "proving that both write the same"
 
     def _show_bars(self) -> None:
-        prompt = self._bench.prompt_tokens
+        prompt = self._bench.prompt_tokens[0]
         phases = {
             "decode": (f"decode, {self._bench.n} tokens one by one", self._bench.n),
             "prefill": (f"prefill, {prompt} tokens at once", prompt),
