@@ -81,9 +81,7 @@ def _rows(
     (x_low, x_high), (y_low, y_high) = limits
     places = x_low + (np.arange(columns) + 0.5) / columns * (x_high - x_low)
     x = np.asarray(curve.x, float)
-    tops, bottoms = (
-        np.interp(places, x, scaled(edge, log_y)) for edge in (curve.high, curve.low)
-    )
+    tops, bottoms = (np.interp(places, x, scaled(edge, log_y)) for edge in (curve.high, curve.low))
     is_there = (places >= x[0]) & (places <= x[-1]) & np.isfinite(tops) & np.isfinite(bottoms)
     scale = (height - 1) / (y_high - y_low)
     first, last = (

@@ -182,7 +182,7 @@ class Board:
         if not equal:  # one that was not planned: shown all the same
             equal = [Track(variant, clean_line(variant.label))]
             self.tracks += equal
-        return min(equal, key=heard)  # type: ignore[call-overload, no-any-return]
+        return min(equal, key=heard)  # type: ignore[call-overload]
 
 
 def outliers(samples: Sequence[float]) -> list[int]:

@@ -137,10 +137,12 @@ def drawn(sheet: Sheet, width: int, here: int | None = None) -> list[Content]:
         parts: list[tuple[str, str]] = []
         for n, i in enumerate(kept):
             parts += [(" " * GUTTER, "")] if n else []
-            parts += _painted(row[i], widths[i], is_left=sheet.columns[i].is_left)
+            parts += _painted(row[i], widths[i], is_left=sheet.columns[i].is_left or i in gauges)
         used = sum(len(text) for text, _ in parts)
         parts.append((" " * max(0, width - used), ""))
-        lines.append(Content.assemble(*((text, f"{style} {back}".strip()) for text, style in parts)))
+        lines.append(
+            Content.assemble(*((text, f"{style} {back}".strip()) for text, style in parts))
+        )
     return lines
 
 
