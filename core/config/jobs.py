@@ -9,6 +9,9 @@ from core.errors import ConfigError
 from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
 MAX_COUNT = 256
+CACHES = ("static", "none", "window", "sinks", "int8")
+"""Kinds of KV cache; the last three are approximate."""
+ENGINES = ("auto", "torch", "fast")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +34,26 @@ class SamplingConfig:
     top_p: float = setting(1.0, "keep the fewest tokens that sum to p; 1 is off")
     min_p: float = setting(0.0, "drop tokens below this share of the best one; 0 is off")
     seed: int = setting(0, "seed of the dice")
-    cache: bool = setting(True, "keep keys and values of earlier tokens")
+    cache: str = setting(
+        "static",
+        "keys and values of earlier tokens: all, none, the newest, those and the first, or all"
+        " in 8 bits",
+        choices=CACHES,
+    )
+    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
+    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
+    engine: str = setting("auto", "what decodes; auto takes the faster one", choices=ENGINES)
 
     def __post_init__(self) -> None:
         check_types(self)
-        at_least(self, 1, "max_new_tokens", "count")
+        in_choices(self)
+        at_least(self, 1, "max_new_tokens", "count", "window")
         if self.count > MAX_COUNT:
             raise ConfigError(
                 f"count={self.count} is above {MAX_COUNT}: all are written at once.",
                 hint="Write some, then others with another seed.",
             )
-        at_least(self, 0, "temperature", "top_k", "seed", "penalty_window")
+        at_least(self, 0, "temperature", "top_k", "seed", "penalty_window", "sinks")
         self._check_penalties()
         if "" in self.stop:
             raise ConfigError("A stop string is empty.", hint="Give at least one character.")
@@ -69,8 +81,6 @@ class SamplingConfig:
                 )
 
 
-CACHES = ("none", "static")
-ENGINES = ("torch", "fast")
 DTYPES = ("auto", "float32", "bfloat16")
 BITS = (0, 8, 4)
 RIVALS = ("transformers", "llama.cpp")
@@ -94,10 +104,10 @@ class BenchConfig:
     )
     seconds: float = setting(60.0, "time after which no more than reps are made", unit="s")
     engines: tuple[str, ...] = setting(
-        ENGINES, "what decodes; torch is the reference", choices=ENGINES, items=str
+        ENGINES[1:], "what decodes; torch is the reference", choices=ENGINES[1:], items=str
     )
     caches: tuple[str, ...] = setting(
-        CACHES, "how keys and values are kept", choices=CACHES, items=str
+        ("none", "static"), "how keys and values are kept", choices=CACHES, items=str
     )
     dtype: tuple[str, ...] = setting(
         ("auto",), "type of matrix products", choices=DTYPES, items=str

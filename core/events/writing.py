@@ -36,6 +36,8 @@ class PromptRead:
     context: int
     """Positions the model can hold."""
     prefill_ms: float
+    note: str = ""
+    """Why it is not decoded as it was wished; empty if it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

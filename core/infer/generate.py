@@ -29,6 +29,7 @@ from core.events import (
     TokenGenerated,
 )
 from core.infer.decoder import Decoder
+from core.infer.engines.choose import make_engine
 from core.infer.sampling import make_sampler
 from core.infer.streaming import StreamedText
 from core.model.transformer import Transformer
@@ -53,9 +54,22 @@ def generate(
     Raises:
         TokenizerError: the prompt has no token.
     """
-    decoder = Decoder(model, device, use_cache=config.cache)
+    decoder = make_decoder(model, device, config)
     dice = [torch.Generator().manual_seed(config.seed + row) for row in range(config.count)]
     yield from write(decoder, tokenizer, prompt_ids, config, dice, is_stopping=is_stopping)
+
+
+def make_decoder(model: Transformer, device: Device, config: SamplingConfig) -> Decoder:
+    """A decoder that holds nothing yet, with the engine and the cache that `config` wishes."""
+    engine = make_engine(
+        model,
+        device,
+        engine=config.engine,
+        cache=config.cache,
+        window=config.window,
+        sinks=config.sinks,
+    )
+    return Decoder(engine)
 
 
 def write(
@@ -143,6 +157,7 @@ class _Writing:
             prompt_tokens=len(prompt_ids),
             context=self._decoder.max_seq_len,
             prefill_ms=self._ttft_ms,
+            note=self._decoder.engine.note,
         )
 
     def tell(self) -> Iterator[TokenGenerated]:

@@ -24,6 +24,8 @@ from core.events import (
     Variant,
 )
 from core.infer.decoder import Decoder
+from core.infer.engines.choose import make_engine
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.proof import prove
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
@@ -60,7 +62,9 @@ def benchmark(
     timings: dict[Variant, list[_Timing]] = {variant: [] for variant in variants}
     for index in range(1 - config.warmup, config.reps + 1):
         for variant in variants:
-            decoder = Decoder(model, device, use_cache=variant.cache != "none")
+            decoder = Decoder(
+                make_engine(model, device, engine=variant.engine, cache=variant.cache)
+            )
             timing = _time(decoder, prompt, config.n, device, is_stopping)
             if index >= 1:
                 timings[variant].append(timing)
@@ -87,7 +91,7 @@ def benchmark(
         cells=tuple(cells),
         ratios=(),
         limits=None,
-        speedup=median[0] / median[-1],
+        speedup=median[0] / median[-1] if median[-1] else 1.0,
         environment=environment(device) | {"max_seq_len": model.config.max_seq_len},
     )
 
@@ -170,7 +174,7 @@ def _cell(
         median_ms=found.median,
         min_ms=found.min,
         samples_ms=samples,
-        tokens_per_s=1000 * tokens / found.median,
+        tokens_per_s=1000 * tokens / found.median if found.median else 0.0,
         cache_bytes=held,
         warm_ups=warm_ups,
         proof=proof,

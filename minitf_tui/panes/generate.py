@@ -32,7 +32,15 @@ PROMPT = Item(
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
 STOP_TEXTS = Item("stop", "", r"end before one of these texts, parted by bars: \n\n | END")
 COMMON = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "count", "cache")
-RARE = ("repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_window")
+RARE = (
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "penalty_window",
+    "engine",
+    "window",
+    "sinks",
+)
 """Shown while somebody is in the form; what is switched on among them is told in a line."""
 
 
@@ -149,7 +157,7 @@ class GeneratePane(Pane):
     def do_cache(self) -> None:
         """Switch the cache for the next text."""
         form = self.query_one(Form)
-        form.fill({"cache": form.texts()["cache"] != "on"})
+        form.fill({"cache": "static" if form.texts()["cache"] == "none" else "none"})
 
     def hear(self, event: Event) -> None:
         """See `Pane.hear`."""

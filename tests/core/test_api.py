@@ -55,7 +55,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
     assert (trained.run, trained.steps) == ("tiny", 6)
     assert evaluated.loss == pytest.approx(trained.val_loss, rel=1e-6)
     assert len(written.tokens) == 12
-    assert timed.proof.identical_tokens == 4
+    assert timed.cells[-1].proof.identical_tokens == 4
     for result in (trained, evaluated, written, timed):
         plain = json.loads(json.dumps(asdict(result)))
         assert all(map(math.isfinite, numbers(plain)))
@@ -77,7 +77,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         ),
         ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop stop_string"),
         ("GenerationBatch", "continuations prompt_tokens ttft_ms tokens_per_s"),
-        ("Benchmark", "cells speedup proof environment"),
+        ("Benchmark", "cells ratios limits speedup skipped environment"),
     ],
 )
 def test_results_have_the_fields_of_the_json_that_is_promised(kind: str, promised: str) -> None:
@@ -146,7 +146,9 @@ def test_another_text_can_be_scored(config: RunConfig, text_file: str) -> None:
 
 def test_the_cache_changes_the_speed_alone(config: RunConfig) -> None:
     core.train(config, name="tiny")
-    texts = {core.generate("tiny", max_new_tokens=50, cache=cache).text for cache in (True, False)}
+    texts = {
+        core.generate("tiny", max_new_tokens=50, cache=cache).text for cache in ("static", "none")
+    }
     assert len(texts) == 1
 
 

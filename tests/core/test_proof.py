@@ -8,13 +8,18 @@ import pytest
 import torch
 
 from core.config import BenchConfig
-from core.measure.benchmark import NEAR_TIE, benchmark, prove
+from core.events import Proof
+from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
+from core.measure.benchmark import benchmark
+from core.measure.proof import ROUNDING, prove
 from core.model.kv_cache import KVCache, LayerCache
 from core.model.transformer import Transformer
 from core.testing import CPU, tiny_model
 
 BENCH = BenchConfig(n=10, reps=2, warmup=0, prompt_tokens=4)
 TEXT = list(range(30))
+NEAR_TIE = ROUNDING["float32"].near_tie
 
 
 class TwoFaced(Transformer):
@@ -36,21 +41,26 @@ def two_faced(margin: float) -> TwoFaced:
     return model
 
 
+def proved(model: Transformer, n: int = 10) -> Proof:
+    plain, cached = (Decoder(TorchEngine(model, CPU, cache=c)) for c in ("none", "static"))
+    return prove(plain, cached, TEXT[:4], n, TEXT)
+
+
 def test_an_honest_model_is_proved() -> None:
-    proof = prove(tiny_model(), TEXT, BENCH, CPU)
+    proof = proved(tiny_model())
     assert (proof.identical_tokens, proof.of, proof.near_ties) == (10, 10, 0)
     assert proof.max_logit_diff < 1e-5
     assert proof.held_out_tokens == 24
 
 
 def test_a_choice_that_differs_by_a_hair_is_a_near_tie() -> None:
-    proof = prove(two_faced(NEAR_TIE / 2), TEXT, BENCH, CPU)
+    proof = proved(two_faced(NEAR_TIE / 2))
     assert (proof.identical_tokens, proof.near_ties) == (0, 10)
     assert proof.max_logit_diff == pytest.approx(NEAR_TIE / 2)
 
 
 def test_a_choice_that_differs_by_more_is_not() -> None:
-    proof = prove(two_faced(NEAR_TIE * 2), TEXT, BENCH, CPU)
+    proof = proved(two_faced(NEAR_TIE * 2))
     assert (proof.identical_tokens, proof.near_ties) == (0, 0)
 
 
@@ -62,8 +72,7 @@ def test_held_out_text_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
         return extend(self, k, v + (self.length >= 20))
 
     monkeypatch.setattr(LayerCache, "extend", lie_late)
-    short = BenchConfig(n=2, reps=1, warmup=0, prompt_tokens=4)
-    assert prove(tiny_model(), TEXT, short, CPU).max_logit_diff > 1e-3
+    assert proved(tiny_model(), n=2).max_logit_diff > 1e-3
 
 
 def test_a_benchmark_that_is_stopped_ends_soon() -> None:
@@ -74,4 +83,4 @@ def test_a_benchmark_that_is_stopped_ends_soon() -> None:
         return True
 
     list(benchmark(tiny_model(), TEXT, BENCH, CPU, is_stopping=is_stopping))
-    assert asked[0] == 2 * 2 + 1, "once a repetition, before its first token; once in the proof"
+    assert asked[0] == 2 * 2 + 2, "once a repetition, before its first token; twice in the proof"
