@@ -24,8 +24,8 @@ from core.events import (
 )
 from minitf_tui.sanitize import clean_line
 
-CACHES = {"none": "no cache", "static": "KV cache"}
-"""Others are named as they are, with the word "cache" behind them."""
+CACHES = {"none": "no cache", "static": "KV cache", "int8": "int8 cache"}
+"""Others are named as they are."""
 APPROXIMATE = "≈"
 """Before a path that trades exactness for speed or room."""
 BITS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -214,8 +214,7 @@ def _parts(variant: Variant) -> tuple[str, ...]:
     """Engine, cache, numbers, threads, prompt, depth, each as one word or two."""
     stored = clean_line(BITS.get(variant.dtype, variant.dtype))
     numbers = f"int{variant.bits}" if variant.bits else stored
-    cache = CACHES.get(variant.cache) or f"{clean_line(variant.cache)} cache"
-    own = (clean_line(variant.engine), cache)
+    own = (clean_line(variant.engine), CACHES.get(variant.cache) or clean_line(variant.cache))
     return (
         *((clean_line(variant.rival), "") if variant.rival else own),
         numbers,

@@ -124,7 +124,7 @@ def depth_figure(board: Board, *, dots: str, log_y: bool = False) -> Figure:
     """Latency against depth with its spread, and where a cache begins to pay."""
     found = latencies(board)
     unit, scale = unit_for([float(each.y[-1]) for each in found])
-    curves, marks = [], []
+    curves, marks, places = [], [], []
     for each in found:
         y, spread = each.y * scale, each.sd * scale
         told = fmt.mean_sd(float(y[-1]), None)
@@ -137,8 +137,11 @@ def depth_figure(board: Board, *, dots: str, log_y: bool = False) -> Figure:
         place = crossing(without, cached) if is_pair(without, cached) else None
         if place is not None:
             at = np.array([place]), np.array([np.interp(place, cached.x, cached.y)]) * scale
-            marks.append(Curve("crossing at", *at, "error", symbol="◆", value=f"{place:,.0f}"))
-    title = f"time of a token, {unit}" + (" (log)" if log_y else "")
+            marks.append(Curve("", *at, "error", symbol="◆"))
+            places.append(place)
+    title = f"{unit}/token" + (" (log)" if log_y else "")
+    if places:
+        title += f"  ◆ crossing at {' and '.join(f'{at:,.0f}' for at in sorted(places)[:2])}"
     return Figure(
         title, (*curves, *marks), "depth, tokens", log_y=log_y, y_from_zero=not log_y, dots=dots
     )
@@ -162,7 +165,7 @@ def trace_figure(track: Track, *, dots: str) -> Figure:
         far = outliers(row.tolist())
         late = Curve("late", x[far], row[far], "error", symbol="●", value=str(len(far)))
         curves.append(late)
-    title = f"token by token, {unit}"
+    title = f"{unit}/token"
     return Figure(title, tuple(curves), "token", y_from_zero=True, dots=dots)
 
 
@@ -181,13 +184,18 @@ def settling_figure(track: Track, *, dots: str) -> Figure:
         curves.append(Curve("mean", x, means, "accent", value=told, low=low, high=high))
     if warm:
         before = np.arange(1.0 - len(warm), 1.0)
-        curves.append(_points("warm-up", before, np.array(warm), "warning", "○"))
+        told = fmt.mean_sd(warm[-1], None)
+        heights = np.array(warm)
+        if n > 1:  # they may lie far off: up to the edge, so that the rest can be told apart
+            most = values.max() + 0.5 * (values.max() - values.min())
+            heights = np.clip(heights, 2 * values.min() - most, most)
+        curves.append(Curve("warm-up", before, heights, "warning", symbol="○", value=told))
     if n:
         far = _far(track, values)
         near = [place for place in range(n) if place not in far]
         curves.append(_points("repetition", x[near], values[near], "accent", "●"))
         curves.append(_points("outlier", x[far], values[far], "error", "●"))
-    return Figure(f"mean of a token, {unit}", tuple(curves), "repetition", dots=dots)
+    return Figure(f"{unit}/token", tuple(curves), "repetition", dots=dots)
 
 
 def _edges(counted: Sequence[RepetitionCompleted], scale: float) -> tuple[Floats, Floats]:

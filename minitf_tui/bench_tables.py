@@ -11,7 +11,7 @@ from core.events import Proof, Ratio
 from minitf_tui import format as fmt
 from minitf_tui.bench_board import APPROXIMATE, Board, Track
 from minitf_tui.sanitize import clean_line
-from minitf_tui.widgets.listing import Cell, Column, Gauge, Row, Sheet
+from minitf_tui.widgets.listing import Cell, Column, Gauge, Row, Sheet, Span
 
 PASSED, FAILED = "✓", "✗"
 COLOURS = ("accent", "warning", "secondary", "success", "primary", "error")
@@ -157,7 +157,7 @@ def limits_sheet(board: Board) -> Sheet:
     """What bounds each variant, and how near to that bound it comes."""
     columns = (
         Column("variant", is_left=True),
-        Column("of its limit", is_gauge=True),
+        Column("of limit", is_gauge=True),
         Column(""),
         Column("bound", is_left=True),
         Column("limit, tok/s", rank=1),
@@ -210,7 +210,7 @@ def bits_sheet(board: Board) -> Sheet:
         Column("variant", is_left=True),
         Column("speed", is_gauge=True),
         Column("tok/s"),
-        Column("divergence", is_gauge=True, rank=3),
+        Column("distance", is_gauge=True, rank=3),
         Column("KLD, nats"),
         Column("same", rank=2),
         Column("loss", rank=1),
@@ -257,7 +257,7 @@ def ratios_sheet(board: Board) -> Sheet:
     low, span = min(logs), max(max(logs) - min(logs), 0.02)
     rows = [_ratio_row(board, ratio, low, span) for ratio in board.ratios]
     if rows:
-        words = "Above 1 (the line) the right one is faster; an interval around 1 tells nothing."
+        words = "Above 1 (│) the right one is faster; an interval around 1 tells nothing."
     elif board.result:
         words = "One variant has nothing to be compared with."
     else:
@@ -272,7 +272,7 @@ def _ratio_row(board: Board, ratio: Ratio, low: float, span: float) -> Row:
     return (
         Cell(board.label(ratio.left)),
         Cell(board.label(ratio.right)),
-        Gauge(places[0], places[1], "$accent" if is_told else "$quiet", mark=places[2]),
+        Span(places[0], places[1], places[2], "$accent" if is_told else "$quiet"),
         Cell(fmt.times(ratio.ratio), "bold" if is_told else "$quiet"),
         Cell(f"{first:.3g} to {last:.3g}", "" if is_told else "$quiet"),
     )

@@ -87,6 +87,8 @@ class BenchViews(Container):
         width: 1fr; height: 1fr;
         & > Listing { padding: 0; }
         & > #cells { max-height: 100%; }
+        &.-cells > #settling { display: block; margin-top: 1; }
+        &.-cells > #cells { max-height: 60%; }
         & > #trace, & > #settling, & > #depth, & > #sheet { display: none; }
         &.-depth > #depth, &.-steps > #trace, &.-steps > #settling { display: block; }
         &.-bits > #sheet, &.-ratios > #sheet, &.-limits > #sheet, &.-proof > #sheet {
@@ -128,7 +130,7 @@ class BenchViews(Container):
     @property
     def is_tall(self) -> bool:
         """There is room for the cells above another view."""
-        return self.screen.has_class("-tall")
+        return self.is_attached and self.screen.has_class("-tall")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -158,6 +160,8 @@ class BenchViews(Container):
 
     def tell(self) -> None:
         """Show the words, and make room for what belongs to the view."""
+        if not self.is_attached:  # a look may outlive the screen
+            return
         view, tracks = self.view, self.board.tracks
         for name in VIEWS:
             self.set_class(name == view, f"-{name}")
@@ -187,9 +191,10 @@ class BenchViews(Container):
         if self.view == "depth":
             figure = bench_figures.depth_figure(self.board, dots=self.dots, log_y=self.log_y)
             self._plots["depth"].show(figure)
-        elif self.view == "steps" and self.here < len(self.board.tracks):
+        elif self.view in (CELLS, "steps") and self.here < len(self.board.tracks):
             track = self.board.tracks[self.here]
-            self._plots["trace"].show(bench_figures.trace_figure(track, dots=self.dots))
+            if self.view == "steps":
+                self._plots["trace"].show(bench_figures.trace_figure(track, dots=self.dots))
             self._plots["settling"].show(bench_figures.settling_figure(track, dots=self.dots))
 
     @on(Listing.Clicked)

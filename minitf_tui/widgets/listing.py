@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
-LEAST_GAUGE, MOST_GAUGE = 6, 60
+LEAST_GAUGE, MOST_GAUGE = 8, 60
 GUTTER = 2
 
 
@@ -27,8 +27,16 @@ class Gauge:
     share: float
     until: float = 0.0
     style: str = "$accent"
-    mark: float | None = None
-    """A place to be marked by a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An interval on a scale from 0 to 1, and a place that is marked by a line."""
+
+    low: float
+    high: float
+    mark: float
+    style: str = "$accent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class Cell:
     style: str = ""
 
 
-Row = Sequence[Cell | Gauge]
+Word = Cell | Gauge | Span
+Row = Sequence[Word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,9 @@ def drawn(sheet: Sheet, width: int, here: int | None = None) -> list[Content]:
         share = (width - used) // len(gauges)
         widths[i] = max(LEAST_GAUGE, min(MOST_GAUGE, share))
     headings = [
-        _aligned(sheet.columns[i].heading, widths[i], sheet.columns[i].is_left or i in gauges)
+        _aligned(sheet.columns[i].heading, widths[i], sheet.columns[i].is_left or i in gauges)[
+            : widths[i]
+        ]
         for i in kept
     ]
     lines = [Content.styled((" " * GUTTER).join(headings), "$quiet")]
@@ -169,11 +180,11 @@ def _aligned(text: str, width: int, is_left: bool) -> str:
     return text.ljust(width) if is_left else text.rjust(width)
 
 
-def _painted(word: Cell | Gauge, width: int, *, is_left: bool) -> list[tuple[str, str]]:
+def _painted(word: Word, width: int, *, is_left: bool) -> list[tuple[str, str]]:
     if isinstance(word, Cell):
         text = word.text if len(word.text) <= width else word.text[: width - 1] + "…"
         return [(_aligned(text, width, is_left), word.style)]
-    return gauge(word, width)
+    return gauge(word, width) if isinstance(word, Gauge) else span(word, width)
 
 
 def gauge(bar: Gauge, width: int) -> list[tuple[str, str]]:
@@ -184,13 +195,19 @@ def gauge(bar: Gauge, width: int) -> list[tuple[str, str]]:
     part = EIGHTHS[int((solid - whole) * 8)].strip() if end <= whole + 1 else ""
     text = ("█" * whole + part)[:width]
     text += "▒" * (end - len(text))
-    cells = list(text.ljust(width))
-    if bar.mark is None:
-        return [(text, bar.style), (" " * (width - len(text)), "")]
-    place = min(width - 1, max(0, round(bar.mark * (width - 1))))
-    cells[place] = "│"
-    return [
-        ("".join(cells[:place]), bar.style),
-        ("│", "$foreground"),
-        ("".join(cells[place + 1 :]), bar.style),
-    ]
+    return [(text, bar.style), (" " * (width - len(text)), "")]
+
+
+def span(interval: Span, width: int) -> list[tuple[str, str]]:
+    """At least one cell wide; the line is behind it."""
+    low, high, mark = (
+        round(max(0.0, min(1.0, share)) * (width - 1))
+        for share in (interval.low, interval.high, interval.mark)
+    )
+    words = []
+    for place in range(width):
+        if low <= place <= high:
+            words.append(("█", interval.style))
+        else:
+            words.append(("│" if place == mark else " ", "$quiet"))
+    return words
