@@ -103,7 +103,7 @@ class Proof:
     """How near a path comes to the plain one, on the benchmark's own prompt."""
 
     identical_tokens: int
-    """Greedy choices that are those of the plain engine."""
+    """Greedy choices that are those of the plain model, run over whole windows without a cache."""
     of: int
     near_ties: int
     """Differing choices between which the plain engine was undecided: its two best logits lie
@@ -119,9 +119,9 @@ class Proof:
     is_exact: bool = True
     """False: the path is approximate by design, and the figures are its cost."""
     loss_difference: float = 0.0
-    """On the held-out text, in nats per token: above 0 is worse than the plain engine."""
-    plain: str = ""
-    """What it was held against: "torch, no cache"."""
+    """On the held-out text, in nats per token: above 0 is worse than the plain model."""
+    plain: str = "torch, no cache"
+    """What it was held against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,45 +1,42 @@
-"""Ways to decode one model, timed on real generation and proved against the plain one.
+"""Ways to decode one model, timed on real generation and proved against the plain model.
 
-Each repetition reads the same held-out prompt (prefill) and then writes n tokens greedily
-(decode). Variants take turns, so that a machine that slows down slows all of them. Warm-ups
-come first and are not counted.
+Each repetition reads a held-out prompt (prefill) and then writes n tokens greedily (decode).
+Variants take turns in an order that changes, so that a machine that slows down slows all of them.
+Warm-ups come first, until they get no faster; then repetitions, until the intervals are narrow or
+the time is spent.
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from core.config import BenchConfig
-from core.device import Device, environment, synchronize
+from core.device import Device, environment
 from core.events import (
-    BenchCell,
     Benchmark,
     BenchPlanned,
     CellSettled,
-    Proof,
+    Ratio,
     RepetitionCompleted,
-    Variant,
+    SetupProgressed,
 )
-from core.infer.decoder import Decoder
-from core.infer.engines.choose import make_engine
-from core.infer.engines.torch_engine import TorchEngine
-from core.measure.proof import prove
-from core.measure.statistics import summarize
+from core.measure.contestants import Gathering
+from core.measure.course import Course
+from core.measure.grid import comparable, is_same_work
+from core.measure.repetition import IsStopping
+from core.measure.statistics import interval, paired_ratio, summarize, trimmed_interval
 from core.model.transformer import Transformer
 
-Told = BenchPlanned | RepetitionCompleted | CellSettled
+MOST_WARM_UPS = 8
+WARMING_SHARE = 0.25
+"""Of the time, after which warming up ends."""
+ORDER_SEED = 0
 
-
-@dataclass(frozen=True, slots=True)
-class _Timing:
-    prefill_ms: float
-    decode_ms: float
-    steps_ms: tuple[float, ...]
-    prefill_bytes: int
-    decode_bytes: int
+Told = SetupProgressed | BenchPlanned | RepetitionCompleted | CellSettled
+Telling = Generator[Told, None, None]
+IsLate = Callable[[], bool]
 
 
 def benchmark(
@@ -48,135 +45,124 @@ def benchmark(
     config: BenchConfig,
     device: Device,
     *,
-    is_stopping: Callable[[], bool] = lambda: False,
+    is_stopping: IsStopping = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Told, None, Benchmark]:
     """Time and prove; returns the benchmark, and tells of every repetition.
 
     Args:
         held_out: token ids the model was not trained on; the first are the prompt.
+        device: what "auto" and 0 threads mean.
         is_stopping: asked between tokens; once true, what is returned is to be thrown away.
+        clock: of the seconds that all may take.
+
+    Raises:
+        ConfigError: nothing of the grid is possible.
     """
-    prompt = held_out[: config.prompt_tokens[0]]
-    variants = [_variant(cache, len(prompt), device) for cache in config.caches]
-    yield BenchPlanned(variants=tuple(variants))
-    timings: dict[Variant, list[_Timing]] = {variant: [] for variant in variants}
-    for index in range(1 - config.warmup, config.reps + 1):
-        for variant in variants:
-            decoder = Decoder(
-                make_engine(model, device, engine=variant.engine, cache=variant.cache)
-            )
-            timing = _time(decoder, prompt, config.n, device, is_stopping)
-            if index >= 1:
-                timings[variant].append(timing)
-            yield RepetitionCompleted(
-                variant=variant,
-                index=index if index >= 1 else 1 - config.warmup - index,
-                prefill_ms=timing.prefill_ms,
-                decode_ms=timing.decode_ms,
-                tokens=config.n,
-                is_stable=index >= 0,
-                steps_ms=timing.steps_ms,
-            )
-    cells = []
-    for variant in variants:
-        proof = None
-        if variant.cache != "none":
-            plain, cached = (Decoder(model, device, use_cache=use) for use in (False, True))
-            proof = prove(plain, cached, prompt, config.n, held_out, is_stopping=is_stopping)
-        for cell in _cells(variant, timings[variant], config, proof):
-            cells.append(cell)
-            yield CellSettled(cell=cell)
-    median = [c.median_ms for c in cells if c.phase == "decode"]
+    gathering = Gathering(model, held_out, config, device)
+    try:
+        yield SetupProgressed(stage="preparing what is timed")
+        gathering.gather()
+        courses = [Course(contestant, device.type) for contestant in gathering.contestants]
+        variants = tuple(course.contestant.variant for course in courses)
+        yield BenchPlanned(variants=variants, skipped=gathering.skipped)
+        for course in courses:
+            yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
+            course.proof = gathering.prove(course.contestant, is_stopping)
+        began = clock()
+        warm_by, ends = (began + share * config.seconds for share in (WARMING_SHARE, 1.0))
+        yield from _warm_up(courses, config, lambda: clock() >= warm_by, is_stopping)
+        yield from _repeat(courses, config, lambda: clock() >= ends, is_stopping)
+    finally:
+        gathering.close()
+    done = [course for course in courses if course.counted]
     return Benchmark(
-        cells=tuple(cells),
-        ratios=(),
+        cells=tuple(cell for course in done for cell in course.cells()),
+        ratios=tuple(_ratios(done)),
         limits=None,
-        speedup=median[0] / median[-1] if median[-1] else 1.0,
-        environment=environment(device) | {"max_seq_len": model.config.max_seq_len},
+        speedup=_speedup(done),
+        skipped=gathering.skipped,
+        environment=environment(device)
+        | {
+            "max_seq_len": model.config.max_seq_len,
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+        },
     )
 
 
-def _variant(cache: str, prompt_tokens: int, device: Device) -> Variant:
-    return Variant(
-        engine="torch",
-        cache=cache,
-        dtype=device.dtype,
-        bits=0,
-        threads=device.threads,
-        prompt_tokens=prompt_tokens,
-        depth=prompt_tokens,
-    )
+def _warm_up(
+    courses: Sequence[Course], config: BenchConfig, is_late: IsLate, is_stopping: IsStopping
+) -> Telling:
+    """In turns until each is stable, within reason; with `warmup=0` not at all."""
+    for made in range(MOST_WARM_UPS if config.warmup else 0):
+        is_enough = made >= config.warmup
+        if is_enough and is_late():
+            return
+        for course in courses:
+            if is_stopping():
+                return
+            if not (is_enough and course.is_stable):
+                yield course.warm_up(is_stopping)
 
 
-def _time(
-    decoder: Decoder,
-    prompt: Sequence[int],
-    n: int,
-    device: Device,
-    is_stopping: Callable[[], bool],
-) -> _Timing:
-    began = _now(device)
-    token = int(decoder.feed(prompt).argmax())
-    times, prefill_bytes = [_now(device)], decoder.cache_bytes
-    for _ in range(n):
-        if is_stopping():  # the caller throws this repetition away
-            break
-        token = int(decoder.feed([token]).argmax())
-        times.append(time.perf_counter())
-    times[-1] = _now(device)
-    return _Timing(
-        prefill_ms=1000 * (times[0] - began),
-        decode_ms=1000 * (times[-1] - times[0]),
-        steps_ms=tuple(1000 * (b - a) for a, b in pairwise(times)),
-        prefill_bytes=prefill_bytes,
-        decode_bytes=decoder.cache_bytes,
-    )
+def _repeat(
+    courses: Sequence[Course], config: BenchConfig, is_late: IsLate, is_stopping: IsStopping
+) -> Telling:
+    """Rounds in which each variant that is not settled yet has its turn."""
+    pairs = comparable([course.contestant.variant for course in courses])
+    dice = random.Random(ORDER_SEED)
+    going = list(range(len(courses)))
+    while going:
+        for i in dice.sample(going, len(going)):
+            if is_stopping():
+                return
+            yield courses[i].repeat(is_stopping)
+        if len(courses[going[0]].counted) >= config.reps:
+            wide = set() if is_late() else _wide(courses, pairs, config.precision)
+            for i in going:
+                if i not in wide:
+                    yield from (CellSettled(cell=cell) for cell in courses[i].cells())
+            going = [i for i in going if i in wide]
 
 
-def _now(device: Device) -> float:
-    synchronize(device.type)
-    return time.perf_counter()
+def _wide(
+    courses: Sequence[Course], pairs: Iterable[tuple[int, int]], precision: float
+) -> set[int]:
+    """Places of those whose own interval, or that of a ratio with them, is not narrow yet."""
+    times = [course.token_ms for course in courses]
+    wide = {i for i, own in enumerate(times) if not _is_narrow(interval(own), precision)}
+    for i, j in pairs:
+        quotients = [left / right for left, right in zip(times[i], times[j], strict=False)]
+        if not _is_narrow(trimmed_interval(quotients), precision):
+            wide |= {i, j}
+    return wide
 
 
-def _cells(
-    variant: Variant, timings: Sequence[_Timing], config: BenchConfig, proof: Proof | None
-) -> list[BenchCell]:
-    last = timings[-1]
-    prefill = tuple(t.prefill_ms for t in timings)
-    decode = tuple(t.decode_ms for t in timings)
-    depth, prompt, warm_ups = variant.depth, variant.prompt_tokens, config.warmup
-    return [
-        _cell(
-            variant, "prefill", depth - prompt, prompt, prefill, last.prefill_bytes, warm_ups, proof
-        ),
-        _cell(variant, "decode", depth, config.n, decode, last.decode_bytes, warm_ups, proof),
+def _is_narrow(found: tuple[float, float] | None, precision: float) -> bool:
+    return found is not None and found[1] - found[0] <= precision * (found[0] + found[1])
+
+
+def _ratios(courses: Sequence[Course]) -> Iterator[Ratio]:
+    """Of the rounds in which both had their turn."""
+    for i, j in comparable([course.contestant.variant for course in courses]):
+        left, right = courses[i], courses[j]
+        n = min(len(left.counted), len(right.counted))
+        ratio, ci95 = paired_ratio(left.token_ms[:n], right.token_ms[:n])
+        variants = left.contestant.variant, right.contestant.variant
+        yield Ratio(left=variants[0], right=variants[1], ratio=ratio, ci95=ci95)
+
+
+def _speedup(courses: Sequence[Course]) -> float:
+    """See `Benchmark.speedup`; 1 where there is nothing to compare with."""
+    if not courses:
+        return 1.0
+    first = courses[0].contestant.variant
+    own = [
+        course
+        for course in courses
+        if is_same_work(course.contestant.variant, first)
+        and not course.contestant.variant.rival
+        and course.cells()[1].is_ranked
     ]
-
-
-def _cell(
-    variant: Variant,
-    phase: str,
-    depth: int,
-    tokens: int,
-    samples: tuple[float, ...],
-    held: int,
-    warm_ups: int,
-    proof: Proof | None,
-) -> BenchCell:
-    found = summarize(samples)
-    return BenchCell(
-        variant=variant,
-        phase=phase,
-        depth=depth,
-        tokens=tokens,
-        mean_ms=found.mean,
-        sd_ms=found.sd,
-        median_ms=found.median,
-        min_ms=found.min,
-        samples_ms=samples,
-        tokens_per_s=1000 * tokens / found.median if found.median else 0.0,
-        cache_bytes=held,
-        warm_ups=warm_ups,
-        proof=proof,
-        is_ranked=proof is None or proof.passes or not variant.is_exact,
-    )
+    medians = [summarize(course.token_ms).median for course in (courses[0], *own)]
+    return medians[0] / min(medians)

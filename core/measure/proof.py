@@ -1,21 +1,29 @@
-"""How near a fast path comes to the plain engine: the same tokens, logits and distributions.
+"""How near a fast path comes to the plain model: the same tokens, logits and distributions.
 
-Shape suffixes: V vocab_size.
+The plain side is the model itself, run over whole windows without any cache: one pass gives the
+logits of every position, and no engine's code takes part in it.
+
+Shape suffixes: T positions · V vocab_size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
+from core.device import Device
 from core.events import Proof
-from core.infer.decoder import Decoder
+from core.infer.decoder import Decoder, window_start
+from core.model.transformer import Transformer
 
 MAX_HELD_OUT = 512
+MAX_LOGITS = 1 << 25
+"""Held-out positions times the vocabulary: 128 MiB of logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +31,46 @@ class Rounding:
     """How far two ways to compute the same may lie apart."""
 
     near_tie: float
-    """Between the plain engine's two best logits: closer than this, either choice is right."""
+    """Between the plain model's best logit and that of the choice: closer, and both are right."""
     kld: float
     """Nats, as a mean over positions."""
 
 
 ROUNDING = {"float32": Rounding(1e-4, 1e-6), "bfloat16": Rounding(0.125, 1e-2)}
 
+IsStopping = Callable[[], bool]
 
-@dataclass(slots=True)
+
+class Plain:
+    """What the model itself says, without engine or cache."""
+
+    def __init__(self, model: Transformer, device: Device) -> None:
+        self._model, self._device = model.eval(), device
+        self.max_seq_len = model.config.max_seq_len
+        self.vocab_size = model.config.vocab_size
+
+    def logits(self, ids: Sequence[int], first: int = 0) -> Iterator[Tensor]:
+        """Logits (V,) after each token from place `first` on, seen through the windows of
+        `core.infer.decoder`; a pass for each window."""
+        places = range(first, len(ids))
+        for start, group in groupby(places, lambda i: window_start(i + 1, self.max_seq_len)):
+            inside = list(group)
+            logits_TV = self._pass(ids[start : inside[-1] + 1])
+            yield from (logits_TV[i - start] for i in inside)
+
+    @torch.inference_mode()
+    def _pass(self, ids: Sequence[int]) -> Tensor:
+        with self._device.autocast():
+            logits_BTV: Tensor = self._model(torch.tensor([list(ids)], device=self._device.type))
+        return logits_BTV[0].float()
+
+
 class _Comparison:
     """Sums over the positions compared so far."""
 
-    positions: int = 0
-    largest: float = 0.0
-    kld: float = 0.0
-    loss_difference: float = 0.0
+    def __init__(self) -> None:
+        self.positions = 0
+        self.largest = self.kld = 0.0
 
     def add(self, plain_V: Tensor, fast_V: Tensor) -> tuple[Tensor, Tensor]:
         """Compare two logits; returns their log probabilities, in float64."""
@@ -50,7 +82,7 @@ class _Comparison:
 
 
 def prove(
-    plain: Decoder,
+    plain: Plain,
     fast: Decoder,
     prompt: Sequence[int],
     n: int,
@@ -58,81 +90,82 @@ def prove(
     *,
     is_exact: bool = True,
     dtype: str = "float32",
-    called: str = "torch, no cache",
-    is_stopping: Callable[[], bool] = lambda: False,
+    is_stopping: IsStopping = lambda: False,
 ) -> Proof:
-    """Compare two decoders that hold nothing yet, position by position.
+    """Compare a decoder that holds nothing yet with the plain model, position by position.
 
-    On generated text both follow the fast one's choices, so that one near tie does not make
-    everything after it differ; on held-out text both follow the text.
+    The decoder writes as it does when it is timed, and then says its logits of what it wrote.
+    The plain model follows its choices, so that one near tie does not make everything after it
+    differ; on held-out text both follow the text. (Once `is_stopping`, the proof is void.)
 
     Args:
         n: tokens to write after the prompt.
         held_out: its first tokens, at most 512 and what the context holds, are followed.
         is_exact: whether `fast` promises the same numbers up to the rounding of `dtype`.
-        called: what `plain` is.
     """
     rounding = ROUNDING[dtype]
     seen = _Comparison()
     identical, near_ties = _generated(plain, fast, prompt, n, rounding, seen, is_stopping)
-    text = held_out[: min(MAX_HELD_OUT, plain.max_seq_len)]
+    most = min(MAX_HELD_OUT, plain.max_seq_len, max(2, MAX_LOGITS // plain.vocab_size))
+    text = held_out[:most]
     loss_difference = _held_out(plain, fast, text, seen, is_stopping)
-    kld = seen.kld / max(1, seen.positions)
+    kld = max(0.0, seen.kld / max(1, seen.positions))
     return Proof(
         identical_tokens=identical,
         of=n,
         near_ties=near_ties,
         max_logit_diff=seen.largest,
         held_out_tokens=len(text),
-        mean_kld=max(0.0, kld),
+        mean_kld=kld,
         passes=identical + near_ties >= n and kld <= rounding.kld,
         is_exact=is_exact,
         loss_difference=loss_difference,
-        plain=called,
     )
 
 
 def _generated(
-    plain: Decoder,
+    plain: Plain,
     fast: Decoder,
     prompt: Sequence[int],
     n: int,
     rounding: Rounding,
     seen: _Comparison,
-    is_stopping: Callable[[], bool],
+    is_stopping: IsStopping,
 ) -> tuple[int, int]:
     """How many of n choices are the same, and how many others are near ties."""
+    first = int(fast.feed(prompt).argmax())
+    chosen = [first, *fast.write(first, n - 1)]
+    ids = [*prompt, *chosen[:-1]]
+    fast.rewind(0)
+    portions = [list(prompt), *([token] for token in chosen[:-1])]
     identical = near_ties = 0
-    portion = prompt
-    for _ in range(n):
+    right_sides = plain.logits(ids, len(prompt) - 1)
+    for portion, choice, plain_V in zip(portions, chosen, right_sides, strict=True):
         if is_stopping():
             break
-        plain_V, fast_V = plain.feed(portion), fast.feed(portion)
-        seen.add(plain_V, fast_V)
-        choice, right = int(fast_V.argmax()), int(plain_V.argmax())
+        seen.add(plain_V, fast.feed(portion))
+        right = int(plain_V.argmax())
         if choice == right:
             identical += 1
         elif (plain_V[right] - plain_V[choice]).item() < rounding.near_tie:
             near_ties += 1
-        portion = [choice]
     return identical, near_ties
 
 
 def _held_out(
-    plain: Decoder,
+    plain: Plain,
     fast: Decoder,
     text: Sequence[int],
     seen: _Comparison,
-    is_stopping: Callable[[], bool],
+    is_stopping: IsStopping,
 ) -> float:
     """Token by token along a text; by how much the fast one's loss is above the plain one's."""
-    for decoder in (plain, fast):
-        decoder.rewind(0)
-    difference = torch.zeros((), dtype=torch.float64)
-    for here, following in zip(text, [*text[1:], None], strict=True):
+    fast.rewind(0)
+    difference = 0.0
+    for i, plain_V in enumerate(plain.logits(text)):
         if is_stopping():
             break
-        left_V, right_V = seen.add(plain.feed([here]), fast.feed([here]))
-        if following is not None:
-            difference += (left_V[following] - right_V[following]).cpu()
-    return difference.item() / max(1, len(text) - 1)
+        left_V, right_V = seen.add(plain_V, fast.feed([text[i]]))
+        if i + 1 < len(text):
+            difference += (left_V[text[i + 1]] - right_V[text[i + 1]]).item()
+    return difference / max(1, len(text) - 1)

@@ -50,7 +50,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
     trained = core.train(config, name="tiny", steps=6)
     evaluated = core.evaluate(trained.run)
     written = core.generate(trained.path, "The river", max_new_tokens=12, seed=3)
-    timed = core.benchmark("last", n=4, reps=2, warmup=0)
+    timed = core.benchmark("last", n=4, reps=2, warmup=0, seconds=0)
 
     assert (trained.run, trained.steps) == ("tiny", 6)
     assert evaluated.loss == pytest.approx(trained.val_loss, rel=1e-6)

@@ -36,7 +36,14 @@ class TorchEngine:
         dtype = torch.bfloat16 if device.dtype == "bfloat16" else torch.float32
         self._held: KVCache | None = None
         if cache != "none":
-            self._held = KVCache(model.config, device=device.type, dtype=dtype)
+            self._held = KVCache(
+                model.config,
+                kind=cache,
+                window=window,
+                sinks=sinks,
+                device=device.type,
+                dtype=dtype,
+            )
         self._rows: list[list[int]] = [[]]
         """Without a cache, the tokens, which are read again each time."""
 
