@@ -12,6 +12,8 @@ MAX_COUNT = 256
 CACHES = ("static", "none", "window", "sinks", "int8")
 """Kinds of KV cache; the last three are approximate."""
 ENGINES = ("auto", "torch", "fast")
+STORED = "stored"
+WEIGHT_BITS = (STORED, "8", "4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,19 @@ class SamplingConfig:
     window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
     sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
     engine: str = setting("auto", "what decodes; auto takes the faster one", choices=ENGINES)
+    bits: str = setting(
+        STORED, "of each weight: as stored, or rounded to 8 or 4 on the fly", choices=WEIGHT_BITS
+    )
+
+    @property
+    def weight_bits(self) -> int:
+        """8 or 4; 0 is as stored."""
+        return 0 if self.bits == STORED else int(self.bits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Promises the plain model's own numbers up to rounding."""
+        return self.bits == STORED and self.cache in ("static", "none")
 
     def __post_init__(self) -> None:
         check_types(self)
