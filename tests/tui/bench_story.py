@@ -1,4 +1,4 @@
-"""A benchmark of seven variants as it would be told: warm-ups, steps, intervals, proofs, a failure."""
+"""A benchmark of seven variants as it would be told: warm-ups, steps, intervals, proofs."""
 
 from __future__ import annotations
 
