@@ -17,6 +17,8 @@ CACHE_HELP = "keys and values kept; window, sinks and int8 are approximate"
 WINDOW_HELP = "newest positions that cache window or sinks keeps"
 SINKS_HELP = "first positions that cache sinks keeps too"
 ENGINES = ("auto", "torch", "fast")
+STORED = "stored"
+WEIGHT_BITS = (STORED, "8", "4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,19 @@ class SamplingConfig:
     window: int = setting(WINDOW, WINDOW_HELP, unit="tokens")
     sinks: int = setting(SINKS, SINKS_HELP, unit="tokens")
     engine: str = setting("auto", "what decodes; auto takes the faster one", choices=ENGINES)
+    bits: str = setting(
+        STORED, "of each weight: as stored, or rounded to 8 or 4 on the fly", choices=WEIGHT_BITS
+    )
+
+    @property
+    def weight_bits(self) -> int:
+        """8 or 4; 0 is as stored."""
+        return 0 if self.bits == STORED else int(self.bits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Promises the plain model's own numbers up to rounding."""
+        return self.bits == STORED and self.cache in ("static", "none")
 
     def __post_init__(self) -> None:
         check_types(self)
