@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config import BenchConfig, SamplingConfig, TextConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -27,6 +27,7 @@ from core.events import (
     GenerationEvent,
     MachineEvent,
     MachineExamined,
+    ProvingEvent,
     ReportFailed,
     SetupProgressed,
     TokenizationEvent,
@@ -34,6 +35,7 @@ from core.events import (
 from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
+from core.proving import proof_of
 from core.training_sessions import forecasting, replaying, resuming, training
 from core.transfers import exporting, importing
 
@@ -57,6 +59,7 @@ __all__ = [
     "generation",
     "importing",
     "planned_lr",
+    "proving",
     "replaying",
     "resuming",
     "tokenizing",
@@ -73,11 +76,14 @@ def evaluation(
     *,
     text: str | Path | None = None,
     stride: int = 0,
+    cache: CacheConfig | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
 ) -> Job[EvaluationEvent]:
-    """Score the run's validation split, or the file `text`."""
+    """Score the run's validation split, or the file `text`, or what becomes of it in a KV cache;
+    only what is scored without one is kept with the run."""
+    through = cache or CacheConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
         yield _LOADING
@@ -96,11 +102,13 @@ def evaluation(
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
+            cache=through,
         )
         result = yield from until(is_stopping, scoring)
         if result is not None:
             done = _evaluated(found, text, result)
-            yield from _kept(found.run, "evaluation", done)
+            if through.cache == "none":
+                yield from _kept(found.run, "evaluation", done)
             yield done
 
     return Job(work)
@@ -121,21 +129,20 @@ def generation(
         yield _LOADING
         tame_openmp()
         from core.infer.generate import generate
+        from core.infer.rounding import round_weights
+        from core.open_run import prompt_ids
 
         found = _open(run, device, dtype, threads)
-        if sampling.prompt:
-            prompt = found.tokenizer.encode_prompt(sampling.prompt).tolist()
-        else:
-            held_out = yield from found.text(is_stopping)
-            if held_out is None:
-                return
-            prompt = held_out.held_out_prompt(PROMPT_TOKENS)
+        prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
+        if prompt is None:
+            return
         yield from generate(
             found.model,
             found.tokenizer,
             prompt,
             sampling,
             found.device,
+            note=round_weights(found.model, sampling.weight_bits),
             is_stopping=is_stopping,
         )
 
@@ -174,6 +181,19 @@ def conversing(
 ) -> Conversation:
     """Write a text in turns with the run; not one job but one a turn."""
     return Conversation(lambda: _open(run, device, dtype, threads), sampling or SamplingConfig())
+
+
+def proving(
+    run: str = "last",
+    sampling: SamplingConfig | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Job[ProvingEvent]:
+    """Hold the engine, cache and bits of a generation against the plain model, on its prompt."""
+    sampling = sampling or SamplingConfig()
+    return proof_of(lambda: _open(run, device, dtype, threads), sampling, PROMPT_TOKENS)
 
 
 def benchmarking(

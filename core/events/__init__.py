@@ -31,6 +31,7 @@ from core.events.measuring import (
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
+from core.events.proving import GenerationProved
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     Agreement,
@@ -82,6 +83,7 @@ BenchmarkEvent = (
     | BenchmarkCompleted
     | ReportFailed
 )
+ProvingEvent = SetupProgressed | GenerationProved
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
@@ -92,6 +94,7 @@ Event = (
     | EvaluationEvent
     | GenerationEvent
     | BenchmarkEvent
+    | ProvingEvent
     | ForecastEvent
     | MachineEvent
     | TokenizationEvent
@@ -130,6 +133,7 @@ __all__ = [
     "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
+    "GenerationProved",
     "Import",
     "ImportCompleted",
     "ImportEvent",
@@ -139,6 +143,7 @@ __all__ = [
     "MachineExamined",
     "PromptRead",
     "Proof",
+    "ProvingEvent",
     "Ratio",
     "RepetitionCompleted",
     "ReportFailed",

@@ -38,6 +38,8 @@ class PromptRead:
     prefill_ms: float
     note: str = ""
     """Why it is not decoded as it was wished; empty if it is."""
+    engine: str = ""
+    """That decodes: "torch" or "fast"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,16 +48,23 @@ def generate(
     config: SamplingConfig,
     device: Device,
     *,
+    note: str = "",
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[GenerationEvent, None, None]:
     """Continue `prompt_ids`; the last event is `GenerationFinished`.
+
+    Args:
+        note: about the model, told beside the engine's own.
 
     Raises:
         TokenizerError: the prompt has no token.
     """
     decoder = make_decoder(model, device, config)
     dice = [torch.Generator().manual_seed(config.seed + row) for row in range(config.count)]
-    yield from write(decoder, tokenizer, prompt_ids, config, dice, is_stopping=is_stopping)
+    for event in write(decoder, tokenizer, prompt_ids, config, dice, is_stopping=is_stopping):
+        if note and isinstance(event, PromptRead):
+            event = replace(event, note=f"{event.note} {note}".strip())
+        yield event
 
 
 def make_decoder(model: Transformer, device: Device, config: SamplingConfig) -> Decoder:
@@ -158,6 +166,7 @@ class _Writing:
             context=self._decoder.max_seq_len,
             prefill_ms=self._ttft_ms,
             note=self._decoder.engine.note,
+            engine=self._decoder.engine.name,
         )
 
     def tell(self) -> Iterator[TokenGenerated]:

@@ -44,6 +44,8 @@ class Item:
     """Takes a whole row, however many columns the form has."""
     items: type | None = None
     """Of a tuple whose parts are typed with commas between them: what they are."""
+    suggestions: tuple[str, ...] = ()
+    """Parts of such a tuple that may be completed."""
 
     def parse(self, text: str) -> Any:
         """What was typed, in the type of the setting.
@@ -105,7 +107,7 @@ class Row(Widget):
         if self.item.choices:
             yield Choice(value, self.item.choices, self._moves)
         else:
-            yield Field(value, self._moves)
+            yield Field(value, self._moves, self.item.suggestions)
 
     def render(self) -> Content:
         """What is painted."""

@@ -56,6 +56,9 @@ class Recipes(Protocol):
     def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session:
         """See `core.recipes.generation`."""
 
+    def proving(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session:
+        """See `core.recipes.proving`."""
+
     def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session:
         """See `core.recipes.benchmarking`."""
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.device import Device
+from core.errors import ConfigError
 from core.infer.decoder import Decoder
 from core.infer.engines.torch_engine import TorchEngine
 from core.model import arithmetic
@@ -148,6 +149,29 @@ def test_a_window_that_holds_the_whole_text_is_exact(
     cache = windowed(model, window, sinks)
     found = torch.cat([model(part, cache) for part in ids.split(sizes, 1)], 1)
     torch.testing.assert_close(found, model(ids), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message", "hint"),
+    [
+        (
+            {"kind": "stati"},
+            "cache='stati' is not one of static, window, sinks, int8.",
+            "Did you mean static?",
+        ),
+        (
+            {"kind": "window"},
+            "A cache with window=0 and sinks=0 holds nothing to look at.",
+            "Try window=256, sinks=4.",
+        ),
+    ],
+)
+def test_a_cache_that_cannot_be_is_a_sentence(
+    wrong: dict[str, Any], message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        KVCache(tiny_model_config(), **wrong)
+    assert (str(caught.value), caught.value.hint) == (message, hint)
 
 
 # In 8 bits.

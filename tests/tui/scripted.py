@@ -153,6 +153,10 @@ class Recipes:
         self.asked.append(("generation", run, sampling))
         return self._next("generation")
 
+    def proving(self, run: str = "last", sampling: SamplingConfig | None = None) -> Script:
+        self.asked.append(("proving", run, sampling))
+        return self._next("proving")
+
     def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Script:
         self.asked.append(("benchmarking", run, bench))
         return self._next("benchmarking")
