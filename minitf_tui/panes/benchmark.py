@@ -14,7 +14,6 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
-from core import paths
 from core.config import BenchConfig
 from core.events import BenchmarkCompleted, Event, ReportFailed
 from minitf_tui import bench_files, readings
@@ -180,8 +179,7 @@ class BenchmarkPane(Pane):
         done, board = self._done, self._board
         try:
             if done is not None:
-                folder = paths.absolute("x").parent
-                given = (board, done.run, done.step, folder)
+                given = (board, done.run, done.step, bench_files.folder())
                 self._tell_saved(await asyncio.to_thread(bench_files.save, *given))
                 self.complain(None)
         except Exception as error:  # shown in the pane, whatever it is
