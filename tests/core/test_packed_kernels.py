@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.infer.engines import packed_kernels
-from core.infer.engines.packed_kernels import BLOCK, activation_bytes, lay_out
+from core.infer.engines.packed_kernels import gemv_q4, gemv_q8
+from core.infer.engines.packed_layout import BLOCK, activation_bytes, lay_out
+from core.infer.engines.rounding import round_to_int8, round_to_int16
 from core.model.packed import PackedMatrix, pack_nearest
 
 KINDS = [(8, 0, True), (8, 32, True), (8, 128, True)] + [
@@ -36,14 +37,12 @@ def product(
     vector = np.ascontiguousarray(x.numpy())
     where = (vector.ctypes.data, xq.ctypes.data, xs.ctypes.data)
     if matrix.bits == 8:
-        packed_kernels.round_to_int16(*where, cols)
+        round_to_int16(*where, cols)
     else:
-        packed_kernels.round_to_int8(*where, cols, matrix.group_size)
-    kernel = packed_kernels.gemv_q8 if matrix.bits == 8 else packed_kernels.gemv_q4
-    zeros = 0 if laid.zeros is None else laid.zeros.data_ptr()
-    weights = (laid.codes.data_ptr(), laid.scales.data_ptr(), zeros)
+        round_to_int8(*where, cols, matrix.group_size)
+    kernel = gemv_q8 if matrix.bits == 8 else gemv_q4
     for first, end in shares or [(0, rows)]:
-        kernel(y.ctypes.data, *weights, *where, first, end, laid.cols, matrix.group_size)
+        kernel(y.ctypes.data, *laid.addresses, *where, first, end, laid.cols, matrix.group_size)
     for buffer, size in zip((xq, xs), activation_bytes(cols), strict=True):
         assert (buffer[size:] == 0xAB).all(), "wrote past its buffer"
     assert (y[rows:] == UNTOUCHED).all(), "wrote past the rows"
@@ -101,8 +100,8 @@ def test_int8_rows_of_any_width(cols: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_shared_by_threads_are_those_of_one(kind: tuple[int, int, bool]) -> None:
-    matrix, x = matrix_and_vector(3, 43, 256, kind)
-    bounds = [0, BLOCK, BLOCK, 3 * BLOCK, 43]
+    matrix, x = matrix_and_vector(3, 75, 256, kind)
+    bounds = [0, BLOCK, BLOCK, 4 * BLOCK, 75]
     shares = list(pairwise(bounds))
     assert torch.equal(product(matrix, x, shares), product(matrix, x))
 
