@@ -28,6 +28,7 @@ from core.measure.contestants import Gathering
 from core.measure.grid import comparable, reason_against, variants_of
 from core.measure.proof import Plain
 from core.measure.repetition import Own, Repetition
+from core.model.transformer import Transformer
 from core.testing import CPU, tiny_model
 
 TEXT = list(range(30))
@@ -370,7 +371,10 @@ def test_rounded_weights_show_their_cost_and_leave_the_model_alone() -> None:
 
 @pytest.mark.usefixtures("swift")
 def test_what_cannot_be_rounded_is_told() -> None:
-    _, result = run(change(engines="fast", caches="static", bits=4))
+    config = ModelConfig(vocab_size=30, max_seq_len=24, d_model=24, n_layers=1, n_heads=2)
+    model = Transformer(config, seed=0)
+    grid = change(engines="fast", caches="static", bits=4)
+    _, result = told_by(benchmark(model, TEXT, grid, CPU))
     assert [c.variant.bits for c in result.cells] == [4, 4]
     (remark,) = result.skipped
     assert remark.startswith("4 bits: kept as stored, for a row does not divide into groups of 32")
