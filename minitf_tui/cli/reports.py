@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.events import (
     Agreement,
     Benchmark,
+    Evaluation,
     EvaluationCompleted,
     Generation,
     GenerationBatch,
@@ -112,9 +113,19 @@ def evaluation(event: EvaluationCompleted) -> str:
         ("first choice", fmt.percent(result.top1)),
         ("in best five", fmt.percent(result.top5)),
         ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
+        *_cache(result),
         ("protocol", f"stride {result.stride}, context {result.context}"),
     ]
     return titled(f"{escape(event.run)} at step {event.step}, {escape(event.text)}", rows)
+
+
+def _cache(result: Evaluation) -> list[Row]:
+    """The KV cache, if there was one, and what it costs."""
+    if result.cache_cost is None or result.cache_cost_ci95 is None:
+        return []
+    half = (result.cache_cost_ci95[1] - result.cache_cost_ci95[0]) / 2
+    cost = f"{result.cache_cost:+.4f} ± {half:.4f} nats per token against none"
+    return [("cache", f"{result.cache}: {cost}")]
 
 
 def _floor(loss: float | None, floor: float | None) -> list[Row]:

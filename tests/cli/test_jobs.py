@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import BenchConfig, SamplingConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig
 from core.events import (
     EvaluationProgressed,
     GenerationFinished,
@@ -35,6 +35,15 @@ def test_eval_hands_over_what_was_typed(minitf, recipes, make):
     assert recipes.call == ("evaluation", ("tiny@5",), given)
 
 
+def test_eval_reads_through_a_cache_and_tells_its_cost(minitf, recipes, make):
+    cost = {"cache": "window 64", "cache_cost": 0.01234, "cache_cost_ci95": (0.01, 0.0146)}
+    recipes.play(make.evaluated(**cost))
+    out = minitf("eval", "--cache", "window", "--window", "64").out
+    given = {"cache": CacheConfig(cache="window", window=64)}
+    assert recipes.call == ("evaluation", ("last",), given)
+    assert "  cache          window 64: +0.0123 ± 0.0023 nats per token against none\n" in out
+
+
 def test_eval_json(minitf, recipes, make):
     recipes.play(EvaluationProgressed(tokens=5, of=10, loss=2.0), make.evaluated())
     outcome = minitf("eval", "--json")
@@ -43,6 +52,7 @@ def test_eval_json(minitf, recipes, make):
     shape = (
         *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
         *("tokens", "bytes", "stride", "context", "floor_loss"),
+        *("cache", "cache_cost", "cache_cost_ci95"),
     )
     assert tuple(result) == shape
     assert result["loss_ci95"] == [2.4, 2.6]

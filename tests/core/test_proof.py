@@ -9,7 +9,8 @@ import torch
 
 from core.config import BenchConfig
 from core.measure.benchmark import NEAR_TIE, benchmark, prove
-from core.model.kv_cache import KVCache, LayerCache
+from core.model.kv_cache import KVCache
+from core.model.layer_cache import StaticLayer
 from core.model.transformer import Transformer
 from core.testing import CPU, tiny_model
 
@@ -56,12 +57,12 @@ def test_a_choice_that_differs_by_more_is_not() -> None:
 
 def test_held_out_text_is_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache that goes wrong after the generated part is found on the text."""
-    extend = LayerCache.extend
+    extend = StaticLayer.extend
 
     def lie_late(self: Any, k: torch.Tensor, v: torch.Tensor) -> Any:
         return extend(self, k, v + (self.length >= 20))
 
-    monkeypatch.setattr(LayerCache, "extend", lie_late)
+    monkeypatch.setattr(StaticLayer, "extend", lie_late)
     short = BenchConfig(n=2, reps=1, warmup=0, prompt_tokens=4)
     assert prove(tiny_model(), TEXT, short, CPU).max_logit_diff > 1e-3
 

@@ -529,15 +529,15 @@ def test_a_measurement_that_was_stopped_is_not_kept(config: RunConfig, kind: str
 
 def test_a_cache_that_lies_is_found_out(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof must be able to fail."""
-    from core.model.kv_cache import LayerCache
+    from core.model.layer_cache import StaticLayer
 
     train(config)
-    honest = LayerCache.extend
+    honest = StaticLayer.extend
 
-    def lie(self: LayerCache, k: torch.Tensor, v: torch.Tensor) -> Any:
+    def lie(self: StaticLayer, k: torch.Tensor, v: torch.Tensor) -> Any:
         return honest(self, k, v + 0.5)
 
-    monkeypatch.setattr(LayerCache, "extend", lie)
+    monkeypatch.setattr(StaticLayer, "extend", lie)
     proof = drive(recipes.benchmarking("tiny", BenchConfig(n=4, reps=1, warmup=0)))[-1].result.proof
     assert proof.max_logit_diff > 1e-3
 

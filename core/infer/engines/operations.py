@@ -93,7 +93,7 @@ def layer_norm(to: int, x: int, weight: int, bias: int, n: int, eps: float) -> N
     scale = np.float32(1 / math.sqrt(np.float64(total) / n + eps))
     _scaled(to, x, weight, n, mean, scale)
     if bias != 0:
-        add(to, to, bias, 0, n)
+        add(to, to, bias, np.int64(0), n)
 
 
 @compiled
