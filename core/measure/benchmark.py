@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from importlib.metadata import version
 
 from core.config import BenchConfig
 from core.device import Device, environment
@@ -91,6 +92,7 @@ def benchmark(
         | {
             "max_seq_len": model.config.max_seq_len,
             "parameters": sum(weight.numel() for weight in model.parameters()),
+            "numba": version("numba"),
         },
     )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from core.config import BenchConfig, ModelConfig
 from core.errors import ConfigError
@@ -25,7 +26,9 @@ from core.measure import contestants as contestants_module
 from core.measure.benchmark import MOST_WARM_UPS, benchmark
 from core.measure.contestants import Gathering
 from core.measure.grid import comparable, reason_against, variants_of
+from core.measure.proof import Plain
 from core.measure.repetition import Own, Repetition
+from core.model.transformer import Transformer
 from core.testing import CPU, tiny_model
 
 TEXT = list(range(30))
@@ -315,6 +318,105 @@ def test_stopping_in_the_middle_leaves_what_was_counted(paced: Any) -> None:
     assert counted(told, "static") == 3
     assert counted(told, "none") in (2, 3)
     assert [len(cell.samples_ms) for cell in result.cells[2:]] == [3, 3]
+
+
+# Fewer bits, and an engine that writes in one go.
+
+
+class Swift(TorchEngine):
+    """Called fast, and slow."""
+
+    name = "fast"
+
+
+@pytest.fixture
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*args: Any, **how: Any) -> TorchEngine:
+        return (Swift if how.pop("engine") == "fast" else TorchEngine)(*args, **how)
+
+    monkeypatch.setattr(contestants_module, "make_engine", make)
+
+
+BOTH = ("torch", "fast")
+
+
+@pytest.mark.usefixtures("swift")
+def test_rounded_weights_show_their_cost_and_leave_the_model_alone() -> None:
+    model = tiny_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    config = change(engines=BOTH, caches="static", bits=(0, 8))
+    _, result = told_by(benchmark(model, TEXT, config, CPU))
+    cells = [cell for cell in result.cells if cell.phase == "decode"]
+    assert [(c.variant.engine, c.variant.bits) for c in cells] == [
+        ("torch", 0),
+        ("fast", 0),
+        ("fast", 8),
+    ]
+    exact, rounded = (cell.proof for cell in cells[1:])
+    assert exact is not None
+    assert rounded is not None
+    assert (exact.is_exact, exact.passes) == (True, True)
+    assert not rounded.is_exact
+    assert rounded.max_logit_diff > 1e-4 > exact.max_logit_diff
+    assert rounded.mean_kld > exact.mean_kld
+    assert cells[2].is_ranked, "approximate by design is no failure"
+    assert all((model.state_dict()[name] == weight).all() for name, weight in before.items())
+    assert model.packed == {}
+    pairs = [(r.left.label, r.right.label) for r in result.ratios]
+    assert pairs == [
+        ("torch, KV cache", "fast, KV cache"),
+        ("fast, KV cache", "fast, KV cache, 8 bits"),
+    ]
+
+
+@pytest.mark.usefixtures("swift")
+def test_what_cannot_be_rounded_is_told() -> None:
+    config = ModelConfig(vocab_size=30, max_seq_len=24, d_model=24, n_layers=1, n_heads=2)
+    model = Transformer(config, seed=0)
+    grid = change(engines="fast", caches="static", bits=4)
+    _, result = told_by(benchmark(model, TEXT, grid, CPU))
+    assert [c.variant.bits for c in result.cells] == [4, 4]
+    (remark,) = result.skipped
+    assert remark.startswith("4 bits: kept as stored, for a row does not divide into groups of 32")
+
+
+@pytest.mark.usefixtures("swift")
+def test_an_engine_that_writes_in_one_go_has_no_steps() -> None:
+    told, result = run(change(engines="fast", caches="static"))
+    done = [e for e in told if isinstance(e, RepetitionCompleted)]
+    assert [(e.steps_ms, e.tokens) for e in done] == [((), 4)] * 2
+    assert result.cells[1].tokens == 4
+    assert result.cells[1].cache_bytes == 8 * 2 * kv_bytes(tiny_model().config)
+
+
+def kv_bytes(config: ModelConfig) -> int:
+    return 4 * config.n_layers * config.kv_heads * config.head_dim
+
+
+def test_a_path_that_lies_is_not_ranked_and_wins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Liar(Swift):
+        def feed(self, ids_BT: Any) -> Any:
+            return super().feed(ids_BT).flip(-1)
+
+    def make(*args: Any, **how: Any) -> TorchEngine:
+        return (Liar if how.pop("engine") == "fast" else TorchEngine)(*args, **how)
+
+    monkeypatch.setattr(contestants_module, "make_engine", make)
+    _, result = run(change(engines=BOTH, caches="static"))
+    assert [cell.is_ranked for cell in result.cells] == [True, True, False, False]
+    assert result.speedup == 1.0
+
+
+def test_the_plain_model_has_every_position_of_every_window() -> None:
+    plain = Plain(tiny_model(), CPU)
+    text = (TEXT * 3)[:70]
+    decoder = Decoder(TorchEngine(tiny_model(), CPU, cache="none"))
+    stepwise = [decoder.feed([token]) for token in text]
+    for first in (0, 30):
+        found = list(plain.logits(text, first))
+        assert len(found) == 70 - first
+        for one, other in zip(found, stepwise[first:], strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
 
 
 # One repetition.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +149,38 @@ def test_what_is_not_finite_comes_out_as_nan(
     matrix, x = matrix_and_vector(6, 9, 128, kind)
     x[place] = value
     assert bool(torch.isnan(product(matrix, x)).all())
+
+
+def products_of_all_kinds() -> list[list[float]]:
+    found = []
+    for kind in KINDS:
+        matrix, x = matrix_and_vector(7, 21, 256, kind)
+        found.append(product(matrix, x).tolist())
+    return found
+
+
+PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+"""A processor of which numba knows nothing but its family."""
+SCRIPT = """
+import json, runpy
+from core.infer.engines.packed_vectors import processor_has
+names = runpy.run_path("tests/core/test_packed_kernels.py")
+has = [processor_has(feature) for feature in ("avx2", "f16c")]
+print(json.dumps([has, names["products_of_all_kinds"]()]))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_processor_computes_the_same() -> None:
+    ours = products_of_all_kinds()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **PLAIN, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    has, theirs = json.loads(done.stdout)
+    assert has == [False, False]
+    np.testing.assert_allclose(theirs, ours, rtol=2e-5, atol=1e-6)
