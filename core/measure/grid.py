@@ -44,7 +44,9 @@ def variants_of(config: BenchConfig, device: Device) -> list[Variant]:
             prompt_tokens=prompt,
             depth=depth,
         )
-        for (prompt, depth), (dtype, threads, bits, engine, cache) in product(workloads(config), ways)
+        for (prompt, depth), (dtype, threads, bits, engine, cache) in product(
+            workloads(config), ways
+        )
     ]
 
 

@@ -13,6 +13,7 @@ from core.measure.grid import workloads
 from core.measure.repetition import Contestant, Foreign, IsStopping
 from core.measure.rivals import Rival, start_rival
 from core.model.transformer import Transformer
+from core.store.stages import Stopped
 from core.text.tokenizer import Tokenizer
 
 
@@ -39,6 +40,8 @@ def start_opponents(
             rival = yield from start_rival(
                 name, model, tokenizer, bits=bits, threads=threads, is_stopping=is_stopping
             )
+        except Stopped:
+            return
         except (RivalError, ExportError) as error:
             reason = f"{error} {error.hint}".strip()
             found.reasons += [reason] if reason not in found.reasons else []

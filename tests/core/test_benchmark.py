@@ -29,7 +29,7 @@ from core.measure.grid import comparable, reason_against, variants_of
 from core.measure.proof import Plain
 from core.measure.repetition import Own, Repetition
 from core.model.transformer import Transformer
-from core.testing import CPU, tiny_model
+from core.testing import CPU, byte_tokenizer, tiny_model
 
 TEXT = list(range(30))
 TOKENIZER = byte_tokenizer()
@@ -304,7 +304,9 @@ def test_what_it_started_is_ended_also_when_it_is_closed(paced: Any) -> None:
 def test_stopping_in_the_middle_leaves_what_was_counted(paced: Any) -> None:
     paced([5.0, 6.0], [3.0, 9.0])
     is_over = [False]
-    work = benchmark(tiny_model(), TOKENIZER, TEXT, change(seconds=1e9), CPU, is_stopping=lambda: is_over[0])
+    work = benchmark(
+        tiny_model(), TOKENIZER, TEXT, change(seconds=1e9), CPU, is_stopping=lambda: is_over[0]
+    )
 
     def watched() -> Generator[Any, None, Benchmark]:
         seen = []

@@ -16,7 +16,7 @@ from core.measure.proof import ROUNDING, Plain, prove
 from core.model.kv_cache import KVCache
 from core.model.layer_cache import StaticLayer
 from core.model.transformer import Transformer
-from core.testing import CPU, tiny_model
+from core.testing import CPU, byte_tokenizer, tiny_model
 
 BENCH = BenchConfig(n=10, reps=2, warmup=0, seconds=0, prompt_tokens=4)
 TEXT = list(range(30))
