@@ -43,7 +43,8 @@ def start_opponents(
         except Stopped:
             return
         except (RivalError, ExportError) as error:
-            reason = f"{error} {error.hint}".strip()
+            # How to install one is worth telling; how to export another model is not.
+            reason = f"{error} {error.hint}" if isinstance(error, RivalError) else str(error)
             found.reasons += [reason] if reason not in found.reasons else []
             continue
         found.versions[name] = rival.version

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from core.events import BenchCell, Benchmark, Proof, Variant
+from core.events import BenchCell, Benchmark, Proof, Ratio, Variant
 from minitf_tui import format as fmt
 from minitf_tui.cli.reports import columns, remarks, titled
 from minitf_tui.problems import escape
@@ -19,7 +19,7 @@ _PREFILL = ("time to first token", "mean ± sd (ms)", "median (ms)", "tokens/s")
 _BOUNDS = {"dispatch": "calls"}
 _SHORT = {"float32": "f32", "bfloat16": "bf16"}
 _MACHINE = ("device", "device_name", "platform")
-_VERSIONS = ("minitf", "torch", "numba", "transformers", "llama.cpp", "python")
+_VERSIONS = ("minitf", "torch", "numba", "python")
 _PROOF = ("proof", "same", "ties", "logits", "KLD", "loss", "")
 
 
@@ -65,10 +65,12 @@ def _name(variant: Variant) -> str:
 
 def _workloads(result: Benchmark) -> list[list[BenchCell]]:
     """Cells apart by the work that they do, and in what type and with how many threads."""
-    found: dict[tuple[int | str, ...], list[BenchCell]] = {}
+    found: dict[tuple[int, int, str, int], list[BenchCell]] = {}
     for cell in result.cells:
         variant = cell.variant
         key = variant.prompt_tokens, variant.depth, variant.dtype, variant.threads
+        if variant.rival:  # it chose its threads itself
+            key = next((other for other in found if other[:2] == key[:2]), key)
         found.setdefault(key, []).append(cell)
     return list(found.values())
 
@@ -91,7 +93,7 @@ def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
     first = next(c for c in result.cells if c.phase == "decode" and _is_same(c, decode[0]))
     return [
         (
-            _name(cell.variant),
+            _name(cell.variant) + _own_threads(cell, decode[0]),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(1000 * cell.median_ms / cell.tokens, None),
             fmt.count(cell.tokens_per_s),
@@ -100,6 +102,11 @@ def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
         )
         for cell in decode
     ]
+
+
+def _own_threads(cell: BenchCell, first: BenchCell) -> str:
+    threads = cell.variant.threads
+    return "" if threads == first.variant.threads else f", {fmt.plural(threads, 'thread')}"
 
 
 def _is_same(left: BenchCell, right: BenchCell) -> bool:
@@ -189,13 +196,29 @@ def _facts(result: Benchmark) -> list[tuple[str, str]]:
 
 
 def _ratio_facts(result: Benchmark) -> list[tuple[str, str]]:
-    """The comparison of the first variant with the fastest that a ratio was made with."""
-    best = max(result.ratios, key=lambda ratio: ratio.ratio, default=None)
-    if best is None:
-        return []
-    low, high = best.ci95
-    pair = f"{escape(best.left.label)} : {escape(best.right.label)}"
-    return [("ratio", f"{best.ratio:.3g} ({low:.3g} to {high:.3g}), {pair}")]
+    """The largest ratio among our own, and of each other program that to the best of ours."""
+    best: dict[str, Ratio] = {}
+    for ratio in result.ratios:
+        if ratio.left.rival and ratio.right.rival:
+            continue
+        shown = _turned(ratio) if ratio.right.rival else ratio
+        found = best.setdefault(shown.left.rival and shown.left.label, shown)
+        if shown.ratio > found.ratio:
+            best[shown.left.rival and shown.left.label] = shown
+    return [
+        (
+            "ratio",
+            f"{one.ratio:.3g} ({one.ci95[0]:.3g} to {one.ci95[1]:.3g}),"
+            f" {_name(one.left)} : {_name(one.right)}",
+        )
+        for one in best.values()
+    ]
+
+
+def _turned(ratio: Ratio) -> Ratio:
+    low, high = ratio.ci95
+    ends = (1 / high, 1 / low)
+    return Ratio(left=ratio.right, right=ratio.left, ratio=1 / ratio.ratio, ci95=ends)
 
 
 def _environment(result: Benchmark) -> Iterator[tuple[str, str]]:
@@ -205,6 +228,9 @@ def _environment(result: Benchmark) -> Iterator[tuple[str, str]]:
     yield "machine", escape(", ".join(str(known[k]) for k in _MACHINE if k in known))
     yield "computed", f"in {types}, threads {threads}"
     yield "versions", escape(", ".join(f"{k} {known[k]}" for k in _VERSIONS if k in known))
+    rivals = dict.fromkeys(cell.variant.rival for cell in result.cells if cell.variant.rival)
+    if rivals:
+        yield "rivals", escape(", ".join(f"{name} {known.get(name, '')}" for name in rivals))
 
 
 def _span(numbers: Sequence[int]) -> str:
