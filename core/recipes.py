@@ -128,6 +128,7 @@ def generation(
     def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
         yield _LOADING
         tame_openmp()
+        from core.infer.engines.choose import engine_stage
         from core.infer.generate import generate
         from core.infer.rounding import round_weights
         from core.open_run import prompt_ids
@@ -136,6 +137,8 @@ def generation(
         prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
         if prompt is None:
             return
+        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
+            yield SetupProgressed(stage=stage)
         yield from generate(
             found.model,
             found.tokenizer,

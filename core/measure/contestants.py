@@ -11,7 +11,7 @@ from core.device import Device
 from core.errors import ConfigError
 from core.events import Limits, Proof, SetupProgressed, Variant, Verdict
 from core.infer.decoder import Decoder
-from core.infer.engines.choose import make_engine
+from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.rounding import round_weights
 from core.measure.grid import Refused, reason_against, variants_of, worth_telling
 from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
@@ -61,7 +61,11 @@ class Gathering:
         for variant in wanted:
             if reason := reason_against(variant, self._config, self._models[0].config):
                 refused.append(Refused(variant, reason))
-            elif reason := self._add(variant, limit_s):
+                continue
+            engine, cache = variant.engine, variant.cache
+            if stage := engine_stage(self._models[0], self._device_of(variant), engine, cache):
+                yield SetupProgressed(stage=stage)
+            if reason := self._add(variant, limit_s):
                 refused.append(Refused(variant, reason, is_by_nature=False))
         if not self.contestants:
             raise ConfigError(
@@ -148,6 +152,7 @@ class Gathering:
         )
         if engine.name != variant.engine:
             return engine.note
+        variant = replace(variant, threads=getattr(engine, "n_threads", variant.threads))
         decoder = Decoder(engine)
         n = self._config.n
         own = Own(variant, decoder, device, self._held_out, n, limit_s=limit_s)

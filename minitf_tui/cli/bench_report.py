@@ -64,12 +64,12 @@ def _name(variant: Variant) -> str:
 
 
 def _workloads(result: Benchmark) -> list[list[BenchCell]]:
-    """Cells apart by the work that they do, and in what type and with how many threads."""
-    found: dict[tuple[int, int, str, int], list[BenchCell]] = {}
+    """Cells apart by the work that they do, and in what type."""
+    found: dict[tuple[int, int, str], list[BenchCell]] = {}
     for cell in result.cells:
         variant = cell.variant
-        key = variant.prompt_tokens, variant.depth, variant.dtype, variant.threads
-        if variant.rival:  # it chose its threads itself
+        key = variant.prompt_tokens, variant.depth, variant.dtype
+        if variant.rival:  # whatever the grid is, it has one type
             key = next((other for other in found if other[:2] == key[:2]), key)
         found.setdefault(key, []).append(cell)
     return list(found.values())
