@@ -224,7 +224,9 @@ def benchmarking(
         held_out = yield from found.held_out_ids(max(bench.prompt_tokens), is_stopping)
         if held_out is None:
             return
-        timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
+        timing = benchmark(
+            found.model, found.tokenizer, held_out, bench, found.device, is_stopping=is_stopping
+        )
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)

@@ -129,7 +129,7 @@ def depth_figure(board: Board, *, dots: str, log_y: bool = False) -> Figure:
         y, spread = each.y * scale, each.sd * scale
         told = fmt.mean_sd(float(y[-1]), None)
         name = "" if each.is_marked else each.label
-        band = (y - spread, y + spread)
+        band = (np.maximum(y - spread, 0), y + spread)
         curves.append(Curve(name, each.x, y, each.colour, "", False, told, *band))
         if each.is_marked:
             marks.append(Curve(each.label, each.x, y, each.colour, symbol="●", value=told))

@@ -9,14 +9,15 @@ import csv
 import importlib.util
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 
+from core import paths
 from core.errors import StoreError
 from core.events import BenchCell, Verdict
 from minitf_tui.bench_board import Board
 
 Saved = tuple[Path, ...]
+PICTURES = (".png", ".svg")
 MOST_NAMES = 1000
 COLUMNS = (
     *("variant", "engine", "cache", "dtype", "bits", "threads", "prompt_tokens", "variant_depth"),
@@ -42,15 +43,7 @@ def save(board: Board, run: str, step: int, folder: Path) -> Saved:
     Raises:
         StoreError: they cannot be written; then none of them is left.
     """
-    makers: dict[str, Callable[[], bytes]] = {".csv": lambda: table(board).encode("utf-8")}
-    if has_pictures():
-        from minitf_tui.bench_pictures import picture
-        from minitf_tui.cli.figures import rendered
-
-        title = f"{run} at step {step:,}"
-        for suffix in (".png", ".svg"):
-            makers[suffix] = lambda suffix=suffix: rendered(picture(board, title), suffix)  # type: ignore[misc]
-    contents = {suffix: make() for suffix, make in makers.items()}
+    contents = _contents(board, f"{run} at step {step:,}")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"bench-{run}-{step}")
     for number in range(1, MOST_NAMES):
         name = stem if number == 1 else f"{stem}-{number}"
@@ -66,6 +59,31 @@ def save(board: Board, run: str, step: int, folder: Path) -> Saved:
     raise StoreError(
         f"{folder} holds {MOST_NAMES - 1} files named {stem} already.", hint="Move some away."
     )
+
+
+def folder() -> Path:
+    """Where they are saved: the working folder.
+
+    Raises:
+        StoreError: it is gone.
+    """
+    try:
+        return paths.absolute("x").parent
+    except OSError as error:
+        raise StoreError(
+            "The folder in which minitf was started is gone.", hint="Start it in another one."
+        ) from error
+
+
+def _contents(board: Board, title: str) -> dict[str, bytes]:
+    """What goes into each file, by its suffix."""
+    contents = {".csv": table(board).encode("utf-8")}
+    if has_pictures():
+        from minitf_tui.bench_pictures import picture
+        from minitf_tui.cli.figures import rendered
+
+        contents |= {suffix: rendered(picture(board, title), suffix) for suffix in PICTURES}
+    return contents
 
 
 def _written(files: dict[Path, bytes]) -> Saved:

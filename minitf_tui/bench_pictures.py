@@ -30,7 +30,8 @@ def picture(board: Board, title: str) -> Figure:
     panels: list[Callable[[Axes, Board], None]] = [_times, _depth]
     if any(event.steps_ms for track in board.tracks for event in track.counted):
         panels.append(_steps)
-    if any(track.decode and track.decode.proof for track in board.tracks):
+    proofs = [track.decode.proof for track in board.tracks if track.decode]
+    if any(proof and not proof.is_exact for proof in proofs):
         panels.append(_cost)
     if any(track.decode and track.decode.verdict for track in board.tracks):
         panels.append(_limits)
@@ -83,7 +84,9 @@ def _depth(axes: Axes, board: Board) -> None:
         colour, y, sd = colour_of(place), each.y * scale, each.sd * scale
         style = "o-" if each.is_marked else "-"
         axes.plot(each.x, y, style, color=colour, label=each.label, linewidth=1.4, markersize=4)
-        axes.fill_between(each.x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(
+            each.x, np.maximum(y - sd, 0), y + sd, color=colour, alpha=0.2, linewidth=0
+        )
     for without in found:
         for cached in (each for each in found if is_pair(without, each)):
             at = crossing(without, cached)
@@ -127,9 +130,10 @@ def _cost(axes: Axes, board: Board) -> None:
         axes.plot(track.tokens_per_s, kld, marker, color=colour_of(place), label=track.label)
     axes.set_title("speed and quality", fontsize="medium")
     axes.set_xlabel("tokens/s")
-    axes.set_ylabel("KLD from the plain engine (nats)")
+    axes.set_ylabel("KLD from the plain model (nats)")
     axes.set_xlim(left=0)
     axes.set_yscale("symlog", linthresh=1e-6)
+    axes.set_ylim(bottom=-1e-7)
     _legend(axes)
 
 

@@ -13,6 +13,8 @@ from minitf_tui.bench_board import APPROXIMATE, Board, Track
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.listing import Cell, Column, Gauge, Row, Sheet, Span
 
+ROUNDING = 1e-6
+"""Nats; below it a distance is nothing but rounding, and no bar."""
 PASSED, FAILED = "✓", "✗"
 COLOURS = ("accent", "warning", "secondary", "success", "primary", "error")
 """Of variants, in the order of the plan; a seventh begins again."""
@@ -206,6 +208,7 @@ def bits_sheet(board: Board) -> Sheet:
     fastest = max(speeds, default=0.0)
     proofs = [track.decode.proof if track.decode else None for track in tracks]
     worst = max((proof.mean_kld for proof in proofs if proof), default=0.0)
+    worst = max(worst, ROUNDING)
     columns = (
         Column("variant", is_left=True),
         Column("speed", is_gauge=True),
@@ -220,7 +223,7 @@ def bits_sheet(board: Board) -> Sheet:
         style = f"${colour_of(board.tracks.index(track))}"
         bar: Cell | Gauge = Gauge(speed / fastest, style=style) if speed else Cell("·", "$quiet")
         cost: Cell | Gauge = Cell("", "$quiet")
-        if proof and worst > 0:
+        if proof:
             cost = Gauge(proof.mean_kld / worst, style="$error")
         rows.append(
             (
@@ -239,7 +242,7 @@ def bits_sheet(board: Board) -> Sheet:
 def _bits_notes(board: Board) -> tuple[Content, ...]:
     if len({track.variant.bits for track in board.tracks}) > 1:
         return ()
-    words = "All have the weights as stored. i, then bits 0,8,4 puts int8 and int4 beside them."
+    words = "All weights are as stored: set bits to 0,8,4 for int8 and int4 beside them."
     return (Content.styled(words, "$quiet"),)
 
 

@@ -14,7 +14,6 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 
-from core import paths
 from core.config import BenchConfig
 from core.events import BenchmarkCompleted, Event, ReportFailed
 from minitf_tui import bench_files, readings
@@ -172,17 +171,19 @@ class BenchmarkPane(Pane):
         """Write the files, in a thread of their own."""
         if not self._is_saving:
             self._is_saving = True
+            self._place.update("saving")
+            self.add_class("-saved")
             self.run_worker(self._save(), exit_on_error=False)
 
     async def _save(self) -> None:
         done, board = self._done, self._board
         try:
             if done is not None:
-                folder = paths.absolute("x").parent
-                given = (board, done.run, done.step, folder)
+                given = (board, done.run, done.step, bench_files.folder())
                 self._tell_saved(await asyncio.to_thread(bench_files.save, *given))
                 self.complain(None)
         except Exception as error:  # shown in the pane, whatever it is
+            self._tell_saved(self._saved)
             self.complain(error)
         finally:
             self._is_saving = False
@@ -266,8 +267,7 @@ class BenchmarkPane(Pane):
 
 
 def _saved_line(saved: tuple[Path, ...]) -> Content:
-    suffixes = ", ".join(path.suffix[1:].upper() for path in saved)
-    words = f"saved as {suffixes}: "
+    suffixes = " ".join(path.suffix for path in saved)
     place = clean_line(str(saved[0].with_suffix("")))
-    hint = "" if bench_files.has_pictures() else "   pictures need: pip install matplotlib"
-    return Content.assemble(words, (place, "$accent"), ("   c copies it" + hint, "$quiet"))
+    hint = "" if bench_files.has_pictures() else "; pictures need: pip install matplotlib"
+    return Content.assemble("saved ", (place, "$accent"), (f" {suffixes}{hint}", "$quiet"))

@@ -120,7 +120,7 @@ class _Builder:
         self._add(op.ASKED)
         if config.norm_place == "pre":
             source = self._norm("normed", model.final_norm, source)
-        logits, vocab = self._at("logits"), config.vocab_size
+        logits = self._at("logits")
         first, end = self._multiply(logits, model.head, source)
         if config.logit_softcap:
             self._add(op.CAP, logits, first, end, _bits(config.logit_softcap))
