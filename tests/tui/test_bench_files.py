@@ -77,7 +77,7 @@ def test_a_name_that_is_no_file_name_becomes_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bench_files, "has_pictures", lambda: False)
     [path] = bench_files.save(board_of(bench_story((STATIC,))), "../[/foo]\x1b", 3, tmp_path)
     assert path.parent == tmp_path
-    assert path.name == "bench-..-foo-3.csv"
+    assert path.name == "bench-..-foo--3.csv"
 
 
 def test_a_disk_that_refuses_is_told_and_leaves_nothing(tmp_path, monkeypatch) -> None:
