@@ -34,6 +34,7 @@ _HOMES = {
     "EvalConfig": "core.config.train",
     "SamplingConfig": "core.config.jobs",
     "BenchConfig": "core.config.jobs",
+    "CacheConfig": "core.config.jobs",
     "TrainResult": "core.events.training",
     "Evaluation": "core.events.measuring",
     "Forecast": "core.events.measuring",

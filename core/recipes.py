@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config import BenchConfig, SamplingConfig, TextConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -76,11 +76,14 @@ def evaluation(
     *,
     text: str | Path | None = None,
     stride: int = 0,
+    cache: CacheConfig | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
 ) -> Job[EvaluationEvent]:
-    """Score the run's validation split, or the file `text`."""
+    """Score the run's validation split, or the file `text`, or what becomes of it in a KV cache;
+    only what is scored without one is kept with the run."""
+    through = cache or CacheConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
         yield _LOADING
@@ -99,11 +102,13 @@ def evaluation(
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
+            cache=through,
         )
         result = yield from until(is_stopping, scoring)
         if result is not None:
             done = _evaluated(found, text, result)
-            yield from _kept(found.run, "evaluation", done)
+            if through.cache == "none":
+                yield from _kept(found.run, "evaluation", done)
             yield done
 
     return Job(work)
@@ -209,7 +214,9 @@ def benchmarking(
         held_out = yield from found.held_out_ids(max(bench.prompt_tokens), is_stopping)
         if held_out is None:
             return
-        timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
+        timing = benchmark(
+            found.model, found.tokenizer, held_out, bench, found.device, is_stopping=is_stopping
+        )
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)

@@ -11,9 +11,35 @@ from core.fields import MAX_SEED, at_least, check_types, default, in_choices, se
 MAX_COUNT = 256
 CACHES = ("static", "none", "window", "sinks", "int8")
 """Kinds of KV cache; the last three are approximate."""
+WINDOW, SINKS = 256, 4
+"""Positions that the windowed ones keep, unless somebody says otherwise."""
+CACHE_HELP = "keys and values kept; window, sinks and int8 are approximate"
+WINDOW_HELP = "newest positions that cache window or sinks keeps"
+SINKS_HELP = "first positions that cache sinks keeps too"
 ENGINES = ("auto", "torch", "fast")
 STORED = "stored"
 WEIGHT_BITS = (STORED, "8", "4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """The KV cache through which a text is scored."""
+
+    cache: str = setting("none", CACHE_HELP, choices=CACHES)
+    window: int = setting(WINDOW, WINDOW_HELP, unit="tokens")
+    sinks: int = setting(SINKS, SINKS_HELP, unit="tokens")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_choices(self)
+        at_least(self, 1, "window")
+        at_least(self, 0, "sinks")
+
+    @property
+    def label(self) -> str:
+        """What it keeps, short: "window 256", "sinks 4 + 256"."""
+        kept = {"window": f" {self.window}", "sinks": f" {self.sinks} + {self.window}"}
+        return self.cache + kept.get(self.cache, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +62,9 @@ class SamplingConfig:
     top_p: float = setting(1.0, "keep the fewest tokens that sum to p; 1 is off")
     min_p: float = setting(0.0, "drop tokens below this share of the best one; 0 is off")
     seed: int = setting(0, "seed of the dice")
-    cache: str = setting(
-        "static",
-        "keys and values of earlier tokens: all, none, the newest, those and the first, or all"
-        " in 8 bits",
-        choices=CACHES,
-    )
-    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
-    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
+    cache: str = setting("static", CACHE_HELP, choices=CACHES)
+    window: int = setting(WINDOW, WINDOW_HELP, unit="tokens")
+    sinks: int = setting(SINKS, SINKS_HELP, unit="tokens")
     engine: str = setting("auto", "what decodes; auto takes the faster one", choices=ENGINES)
     bits: str = setting(
         STORED, "of each weight: as stored, or rounded to 8 or 4 on the fly", choices=WEIGHT_BITS
@@ -124,6 +145,8 @@ class BenchConfig:
     caches: tuple[str, ...] = setting(
         ("none", "static"), "how keys and values are kept", choices=CACHES, items=str
     )
+    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
+    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
     dtype: tuple[str, ...] = setting(
         ("auto",), "type of matrix products", choices=DTYPES, items=str
     )
@@ -149,8 +172,8 @@ class BenchConfig:
         check_types(self)
         in_choices(self)
         at_least(self, 2, "n")
-        at_least(self, 1, "reps", "prompt_tokens")
-        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths")
+        at_least(self, 1, "reps", "prompt_tokens", "window")
+        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths", "sinks")
         for name in ("engines", "caches", "dtype", "bits", "threads", "prompt_tokens", "depths"):
             if not getattr(self, name):
                 raise ConfigError(

@@ -35,6 +35,11 @@ class Evaluation:
     context: int
     floor_loss: float | None = None
     """The least loss on this text, in nats per token; None where its source is not known."""
+    cache: str = "none"
+    """The KV cache through which the text was read: "window 64", "sinks 4 + 64", "int8", …"""
+    cache_cost: float | None = None
+    """What the cache adds to the loss, in nats per token, token by token against none."""
+    cache_cost_ci95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from importlib.metadata import version
 
 from core.config import BenchConfig
 from core.device import Device, environment
@@ -28,6 +29,7 @@ from core.measure.grid import comparable, is_same_work
 from core.measure.repetition import IsStopping
 from core.measure.statistics import interval, paired_ratio, summarize, trimmed_interval
 from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
 
 MOST_WARM_UPS = 8
 WARMING_SHARE = 0.25
@@ -41,6 +43,7 @@ IsLate = Callable[[], bool]
 
 def benchmark(
     model: Transformer,
+    tokenizer: Tokenizer,
     held_out: Sequence[int],
     config: BenchConfig,
     device: Device,
@@ -51,6 +54,7 @@ def benchmark(
     """Time and prove; returns the benchmark, and tells of every repetition.
 
     Args:
+        tokenizer: goes with the weights to other programs.
         held_out: token ids the model was not trained on; the first are the prompt.
         device: what "auto" and 0 threads mean.
         is_stopping: asked between tokens; once true, what is returned is to be thrown away.
@@ -58,17 +62,22 @@ def benchmark(
 
     Raises:
         ConfigError: nothing of the grid is possible.
+        RivalError: another program ended while it was timed.
     """
     gathering = Gathering(model, held_out, config, device)
     try:
-        yield SetupProgressed(stage="preparing what is timed")
-        gathering.gather()
+        yield from gathering.gather(tokenizer, is_stopping)
         courses = [Course(contestant, device.type) for contestant in gathering.contestants]
         variants = tuple(course.contestant.variant for course in courses)
         yield BenchPlanned(variants=variants, skipped=gathering.skipped)
         for course in courses:
-            yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
-            course.proof = gathering.prove(course.contestant, is_stopping)
+            if gathering.can_prove(course.contestant):
+                yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
+                course.proof = gathering.prove(course.contestant, is_stopping)
+        yield SetupProgressed(stage="measuring what this machine can do")
+        for course in courses:
+            if not is_stopping():
+                course.judge = gathering.judge(course.contestant)
         began = clock()
         warm_by, ends = (began + share * config.seconds for share in (WARMING_SHARE, 1.0))
         yield from _warm_up(courses, config, lambda: clock() >= warm_by, is_stopping)
@@ -79,13 +88,15 @@ def benchmark(
     return Benchmark(
         cells=tuple(cell for course in done for cell in course.cells()),
         ratios=tuple(_ratios(done)),
-        limits=None,
+        limits=gathering.limits,
         speedup=_speedup(done),
         skipped=gathering.skipped,
         environment=environment(device)
         | {
             "max_seq_len": model.config.max_seq_len,
             "parameters": sum(weight.numel() for weight in model.parameters()),
+            "numba": version("numba"),
+            **gathering.versions,
         },
     )
 

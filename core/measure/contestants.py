@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from core.config import BenchConfig
 from core.device import Device
 from core.errors import ConfigError
-from core.events import Proof, Variant
+from core.events import Limits, Proof, SetupProgressed, Variant, Verdict
 from core.infer.decoder import Decoder
 from core.infer.engines.choose import make_engine
+from core.infer.rounding import round_weights
 from core.measure.grid import Refused, reason_against, variants_of, worth_telling
+from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
+from core.measure.opponents import Opponents, start_opponents
 from core.measure.proof import Plain, prove
 from core.measure.repetition import Contestant, IsStopping, Own
 from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
 
 LEAST_LIMIT_S = 1.0
 EXPECTED_WARM_UPS = 3
@@ -26,25 +31,35 @@ class Gathering:
     def __init__(
         self, model: Transformer, held_out: Sequence[int], config: BenchConfig, device: Device
     ) -> None:
-        self._model, self._held_out = model, held_out
+        self._held_out = held_out
         self._config, self._device = config, device
+        self._models = {0: model}
+        """By the bits of their weights."""
         self._decoders: dict[int, Decoder] = {}
         self._proofs: dict[Variant, Proof] = {}
+        self.limits: Limits | None = None
+        """Of the first variant."""
+        self.remarks: list[str] = []
+        self.versions: dict[str, str] = {}
+        """Of other programs, by their names."""
         self.skipped: tuple[str, ...] = ()
         self.contestants: list[Contestant] = []
 
-    def gather(self) -> None:
-        """Make all that are possible.
+    def gather(
+        self, tokenizer: Tokenizer, is_stopping: IsStopping
+    ) -> Generator[SetupProgressed, None, None]:
+        """Make all that are possible; other programs come last.
 
         Raises:
             ConfigError: none is.
         """
+        yield SetupProgressed(stage="preparing what is timed")
         refused: list[Refused] = []
         wanted = variants_of(self._config, self._device)
         turns = len(wanted) * (self._config.reps + EXPECTED_WARM_UPS)
         limit_s = max(LEAST_LIMIT_S, self._config.seconds / turns)
         for variant in wanted:
-            if reason := reason_against(variant, self._config, self._model.config):
+            if reason := reason_against(variant, self._config, self._models[0].config):
                 refused.append(Refused(variant, reason))
             elif reason := self._add(variant, limit_s):
                 refused.append(Refused(variant, reason, is_by_nature=False))
@@ -52,32 +67,68 @@ class Gathering:
             raise ConfigError(
                 f"No variant can be timed: {refused[0].reason}", hint="Choose others."
             )
-        self.skipped = worth_telling([c.variant for c in self.contestants], refused)
+        told = worth_telling([c.variant for c in self.contestants], refused)
+        opponents = Opponents(self.contestants, self.remarks, self.versions)
+        yield from start_opponents(
+            self._config, self._models[0], tokenizer, self._held_out, is_stopping, opponents
+        )
+        self.skipped = (*told, *self.remarks)
 
-    def prove(self, contestant: Contestant, is_stopping: IsStopping) -> Proof | None:
-        """How near it comes to the plain model; None for that model itself, and for rivals.
+    def can_prove(self, contestant: Contestant) -> bool:
+        """Not the plain model itself, and no rival."""
+        variant = contestant.variant
+        is_plain = (variant.engine, variant.cache) == ("torch", "none")
+        return id(contestant) in self._decoders and not is_plain
+
+    def prove(self, contestant: Contestant, is_stopping: IsStopping) -> Proof:
+        """How near it comes to the plain model, if that can be proved.
 
         The work that is proved is the prompt and n tokens, whatever the depth.
         """
-        variant = contestant.variant
+        variant, decoder = contestant.variant, self._decoders[id(contestant)]
         key = replace(variant, depth=variant.prompt_tokens)
-        decoder = self._decoders.get(id(contestant))
-        if decoder is None or (variant.engine, variant.cache) == ("torch", "none"):
-            return None
         if key not in self._proofs:
             decoder.rewind(0)
             self._proofs[key] = prove(
-                Plain(self._model, self._device_of(variant)),
+                Plain(self._models[0], self._device_of(variant)),
                 decoder,
                 self._held_out[: variant.prompt_tokens],
                 self._config.n,
                 self._held_out,
-                is_exact=variant.is_exact,
+                is_exact=variant.is_exact and not self._is_packed(variant),
                 dtype=variant.dtype,
                 is_stopping=is_stopping,
             )
             decoder.rewind(0)
         return self._proofs[key]
+
+    def judge(self, contestant: Contestant) -> Callable[[float], Verdict] | None:
+        """What says of its tokens a second which limit of the machine they are near to, in the
+        middle of the tokens that it decodes; None for rivals, whose inside is not known."""
+        variant, decoder = contestant.variant, self._decoders.get(id(contestant))
+        if decoder is None:
+            return None
+        decoder.rewind(0)
+        decoder.feed(self._held_out[: variant.prompt_tokens])
+        dispatches = count_dispatches(decoder.engine)
+        decoder.rewind(0)
+        read = weights_read(self._models[variant.bits])
+        limits = measure_limits(self._device_of(variant), read)
+        self.limits = self.limits or limits
+        depth = variant.depth + self._config.n // 2
+
+        def judged(tokens_per_s: float) -> Verdict:
+            return verdict(
+                limits,
+                self._models[0].config,
+                variant,
+                depth,
+                tokens_per_s,
+                weight_bytes=read,
+                dispatches=dispatches,
+            )
+
+        return judged
 
     def close(self) -> None:
         """End what they started."""
@@ -87,7 +138,14 @@ class Gathering:
     def _add(self, variant: Variant, limit_s: float) -> str:
         """Make one; why that is not possible, if it is not."""
         device = self._device_of(variant)
-        engine = make_engine(self._model, device, engine=variant.engine, cache=variant.cache)
+        engine = make_engine(
+            self._in_bits(variant.bits),
+            device,
+            engine=variant.engine,
+            cache=variant.cache,
+            window=self._config.window,
+            sinks=self._config.sinks,
+        )
         if engine.name != variant.engine:
             return engine.note
         decoder = Decoder(engine)
@@ -96,6 +154,19 @@ class Gathering:
         self._decoders[id(own)] = decoder
         self.contestants.append(own)
         return ""
+
+    def _in_bits(self, bits: int) -> Transformer:
+        """The model with weights rounded for the benchmark alone; it keeps its own."""
+        if bits not in self._models:
+            rounded = deepcopy(self._models[0])
+            if note := round_weights(rounded, bits):
+                self.remarks.append(f"{bits} bits: {note[0].lower()}{note[1:]}")
+            self._models[bits] = rounded
+        return self._models[bits]
+
+    def _is_packed(self, variant: Variant) -> bool:
+        """It multiplies codes by rounded activations, where the plain model multiplies floats."""
+        return variant.engine == "fast" and bool(self._models[variant.bits].packed)
 
     def _device_of(self, variant: Variant) -> Device:
         return Device(self._device.type, variant.dtype, variant.threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.events import BenchCell, Proof, RepetitionCompleted, Verdict
@@ -22,7 +22,8 @@ class Course:
     contestant: Contestant
     device: str
     proof: Proof | None = None
-    verdict: Verdict | None = None
+    judge: Callable[[float], Verdict] | None = None
+    """What bounds it, if it decodes that many tokens a second."""
     warm_ups: list[Repetition] = field(default_factory=list)
     counted: list[Repetition] = field(default_factory=list)
     peak: int | None = None
@@ -67,6 +68,7 @@ class Course:
         self, phase: str, depth: int, tokens: int, samples: Sequence[float], held: int
     ) -> BenchCell:
         found, proof = summarize(samples), self.proof
+        speed = 1000 * tokens / found.median
         return BenchCell(
             variant=self.contestant.variant,
             phase=phase,
@@ -77,13 +79,13 @@ class Course:
             median_ms=found.median,
             min_ms=found.min,
             samples_ms=tuple(samples),
-            tokens_per_s=1000 * tokens / found.median,
+            tokens_per_s=speed,
             cache_bytes=held,
             outliers=outliers(samples),
             interval_ms=interval(samples),
             peak_bytes=self.peak,
             warm_ups=len(self.warm_ups),
-            verdict=self.verdict if phase == "decode" else None,
+            verdict=self.judge(speed) if self.judge and phase == "decode" else None,
             proof=proof,
             is_ranked=proof is None or proof.passes or not proof.is_exact,
         )

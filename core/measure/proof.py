@@ -21,7 +21,9 @@ from core.events import Proof
 from core.infer.decoder import Decoder, window_start
 from core.model.transformer import Transformer
 
-MAX_HELD_OUT = 512
+MAX_HELD_OUT, LEAST_HELD_OUT = 512, 64
+MAX_WORK = 1 << 33
+"""Held-out positions times the parameters: a few seconds, for each is a step of its own."""
 MAX_LOGITS = 1 << 25
 """Held-out positions times the vocabulary: 128 MiB of logits."""
 
@@ -47,7 +49,11 @@ class Plain:
     def __init__(self, model: Transformer, device: Device) -> None:
         self._model, self._device = model.eval(), device
         self.max_seq_len = model.config.max_seq_len
-        self.vocab_size = model.config.vocab_size
+        n_parameters = sum(weight.numel() for weight in model.parameters())
+        most = max(LEAST_HELD_OUT, MAX_WORK // n_parameters)
+        most = min(MAX_HELD_OUT, most, max(2, MAX_LOGITS // model.config.vocab_size))
+        self.held_out_tokens = min(most, self.max_seq_len)
+        """That are followed at most."""
 
     def logits(self, ids: Sequence[int], first: int = 0) -> Iterator[Tensor]:
         """Logits (V,) after each token from place `first` on, seen through the windows of
@@ -100,14 +106,14 @@ def prove(
 
     Args:
         n: tokens to write after the prompt.
-        held_out: its first tokens, at most 512 and what the context holds, are followed.
+        held_out: its first tokens are followed: at most 512, what the context holds, and fewer
+            of a large model.
         is_exact: whether `fast` promises the same numbers up to the rounding of `dtype`.
     """
     rounding = ROUNDING[dtype]
     seen = _Comparison()
     identical, near_ties = _generated(plain, fast, prompt, n, rounding, seen, is_stopping)
-    most = min(MAX_HELD_OUT, plain.max_seq_len, max(2, MAX_LOGITS // plain.vocab_size))
-    text = held_out[:most]
+    text = held_out[: plain.held_out_tokens]
     loss_difference = _held_out(plain, fast, text, seen, is_stopping)
     kld = max(0.0, seen.kld / max(1, seen.positions))
     return Proof(

@@ -2,7 +2,7 @@
 
 The kinds, each a subclass of `LayerCache`: "static" holds every position as it is, "int8" rounded;
 "window" the newest ones, "sinks" a few first ones too. Only the first gives what the model gives
-without a cache; what the others cost in loss is measured by core/measure/cache_cost.py.
+without a cache; what the others cost in loss is measured by core/measure/evaluate.py.
 
 Invariant: all layers hold the same positions; only key/value heads are stored, however many query
 heads share one.
@@ -15,12 +15,34 @@ from collections.abc import Sequence
 import torch
 
 from core.config import ModelConfig
+from core.device import Device
 from core.errors import ConfigError, did_you_mean
 from core.model.int8_cache import Int8Layer
 from core.model.layer_cache import LayerCache, StaticLayer
 from core.model.windowed_cache import WindowedLayer
 
 KINDS = ("static", "window", "sinks", "int8")
+
+
+def make_cache(
+    config: ModelConfig, device: Device, kind: str, *, window: int, sinks: int, batch_size: int = 1
+) -> KVCache | None:
+    """An empty cache for what runs on `device`; None for the kind "none".
+
+    Raises:
+        ConfigError: there is no such kind, or no such window.
+    """
+    if kind == "none":
+        return None
+    return KVCache(
+        config,
+        kind=kind,
+        window=window,
+        sinks=sinks,
+        batch_size=batch_size,
+        device=device.type,
+        dtype=torch.bfloat16 if device.dtype == "bfloat16" else torch.float32,
+    )
 
 
 class KVCache:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.config import BenchConfig, SamplingConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig
 from core.events import (
     EvaluationProgressed,
     GenerationFinished,
-    RepetitionCompleted,
     SetupProgressed,
 )
 
@@ -35,6 +34,15 @@ def test_eval_hands_over_what_was_typed(minitf, recipes, make):
     assert recipes.call == ("evaluation", ("tiny@5",), given)
 
 
+def test_eval_reads_through_a_cache_and_tells_its_cost(minitf, recipes, make):
+    cost = {"cache": "window 64", "cache_cost": 0.01234, "cache_cost_ci95": (0.01, 0.0146)}
+    recipes.play(make.evaluated(**cost))
+    out = minitf("eval", "--cache", "window", "--window", "64").out
+    given = {"cache": CacheConfig(cache="window", window=64)}
+    assert recipes.call == ("evaluation", ("last",), given)
+    assert "  cache          window 64: +0.0123 ± 0.0023 nats per token against none\n" in out
+
+
 def test_eval_json(minitf, recipes, make):
     recipes.play(EvaluationProgressed(tokens=5, of=10, loss=2.0), make.evaluated())
     outcome = minitf("eval", "--json")
@@ -43,6 +51,7 @@ def test_eval_json(minitf, recipes, make):
     shape = (
         *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
         *("tokens", "bytes", "stride", "context", "floor_loss"),
+        *("cache", "cache_cost", "cache_cost_ci95"),
     )
     assert tuple(result) == shape
     assert result["loss_ci95"] == [2.4, 2.6]
@@ -234,41 +243,6 @@ def test_bench_json(minitf, recipes, make):
     assert {"identical_tokens", "of", "near_ties", "max_logit_diff"} <= set(
         result["cells"][2]["proof"]
     )
-
-
-def test_bench_report_is_a_table_with_the_proof(minitf, recipes, make):
-    recipes.play(make.benchmarked())
-    lines = minitf("bench").out.splitlines()
-    assert lines[0] == "tiny at step 100"
-    assert " ".join(lines[2].split()) == "phase variant tokens mean ± sd (ms) median (ms) tokens/s"
-    assert [line.split()[0] for line in lines[3:7]] == ["prefill", "prefill", "decode", "decode"]
-    assert len({len(line) for line in lines[2:7]}) == 1
-    text = "\n".join(lines)
-    assert "6.00× in decode" in text
-    assert "512 of 512, 0 near ties" in text
-    assert "by at most 2.0e-06" in text
-
-
-def test_bench_tells_each_repetition(minitf, recipes, make, terminal):
-    def done(index):
-        return RepetitionCompleted(
-            variant=make.variant("static"),
-            index=index,
-            prefill_ms=1.5,
-            decode_ms=200.0,
-            tokens=511,
-            is_stable=True,
-        )
-
-    recipes.play(done(0), done(1), make.benchmarked())
-    assert minitf("bench").err.splitlines() == [
-        "torch, KV cache, warm-up: prefill 1.50 ms, decode 200 ms",
-        "torch, KV cache, repetition 1 of 5: prefill 1.50 ms, decode 200 ms",
-    ]
-    screen = terminal("stderr")
-    recipes.play(done(1), make.benchmarked())
-    minitf("bench", "--json")
-    assert "repetition 1 of 5" in screen.getvalue()
 
 
 @pytest.mark.parametrize("command", ["eval", "generate", "bench"])

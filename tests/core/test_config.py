@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.config import (
     BenchConfig,
+    CacheConfig,
     EvalConfig,
     ModelConfig,
     RunConfig,
@@ -232,6 +233,15 @@ SAMPLING = [
         "penalty_window=-1 is below 0, the least that makes sense.",
         "The default is 0.",
     ),
+    (
+        {"cache": "windows"},
+        "cache='windows' is not one of static, none, window, sinks, int8.",
+        "Did you mean window?",
+    ),
+    ({"cache": False}, "cache=False is not a text.", "The default is 'static'."),
+    ({"engine": "c"}, "engine='c' is not one of auto, torch, fast.", "Known: auto, fast, torch."),
+    ({"window": 0}, "window=0 is below 1, the least that makes sense.", "The default is 256."),
+    ({"sinks": -1}, "sinks=-1 is below 0, the least that makes sense.", "The default is 4."),
     ({"stop": ("a", "")}, "A stop string is empty.", "Give at least one character."),
     ({"stop": "END"}, "stop='END' is not a list of texts.", "The default is ()."),
     ({"stop": ("a", 3)}, "stop=('a', 3) is not a list of texts.", "The default is ()."),
@@ -258,6 +268,15 @@ BENCH = [
     ),
     ({"warmup": -1}, "warmup=-1 is below 0, the least that makes sense.", "The default is 1."),
 ]
+CACHE = [
+    (
+        {"cache": "int4"},
+        "cache='int4' is not one of static, none, window, sinks, int8.",
+        "Did you mean int8?",
+    ),
+    ({"window": 0}, "window=0 is below 1, the least that makes sense.", "The default is 256."),
+    ({"sinks": -1}, "sinks=-1 is below 0, the least that makes sense.", "The default is 4."),
+]
 EVAL = [
     ({"stride": -1}, "stride=-1 is below 0, the least that makes sense.", "The default is 0."),
 ]
@@ -267,6 +286,7 @@ MISTAKES = [
     *((lambda **kw: TrainConfig(**({"steps": 1} | kw)), *case) for case in TRAIN),
     *((SamplingConfig, *case) for case in SAMPLING),
     *((BenchConfig, *case) for case in BENCH),
+    *((CacheConfig, *case) for case in CACHE),
     *((EvalConfig, *case) for case in EVAL),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.config.jobs import SINKS, WINDOW
 from core.device import Device
 from core.infer.engines.engine import Engine
 from core.infer.engines.torch_engine import TorchEngine
@@ -14,8 +15,8 @@ def make_engine(
     *,
     engine: str = "auto",
     cache: str = "static",
-    window: int = 0,
-    sinks: int = 0,
+    window: int = WINDOW,
+    sinks: int = SINKS,
 ) -> Engine:
     """An engine for the model; its `note` says why a wish was not met.
 
