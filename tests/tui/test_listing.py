@@ -34,7 +34,7 @@ def test_columns_are_aligned_and_the_gauge_takes_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "note", "bar"), [(60, True, True), (40, False, True), (20, False, False)]
+    ("width", "note", "bar"), [(60, True, True), (32, False, True), (15, False, False)]
 )
 def test_the_least_important_column_goes_first(width: int, note: bool, bar: bool) -> None:
     text = "\n".join(lines(width))
