@@ -14,8 +14,8 @@ from minitf_tui.problems import escape
 
 Rows = list[tuple[str, ...]]
 
-_DECODE = ("ways to decode", "mean ± sd (ms)", "µs/token", "tokens/s", "vs first", "bound")
-_PREFILL = ("time to first token", "mean ± sd (ms)", "median (ms)", "tokens/s")
+_DECODE = ("ways to decode", "ms ± sd", "µs/token", "tok/s", "vs 1st", "bound")
+_PREFILL = ("time to first token", "ms ± sd", "median", "tok/s")
 _BOUNDS = {"dispatch": "calls"}
 _SHORT = {"float32": "f32", "bfloat16": "bf16"}
 _MACHINE = ("device", "device_name", "platform")
@@ -39,7 +39,7 @@ def markdown(result: Benchmark) -> str:
     for cells in _workloads(result):
         parts += [
             f"{_work(cells)}:",
-            _markdown_table(_DECODE, _decode_rows(result, cells)),
+            _markdown_table(_decode_head(cells), _decode_rows(result, cells)),
             _markdown_table(_PREFILL, _prefill_rows(cells)),
         ]
     if proofs := _proof_rows(result):
@@ -76,7 +76,7 @@ def _workloads(result: Benchmark) -> list[list[BenchCell]]:
 
 
 def _workload(result: Benchmark, cells: Sequence[BenchCell]) -> Iterator[str]:
-    yield f"{_work(cells)}\n{columns([_DECODE, *_decode_rows(result, cells)], left=1)}"
+    yield f"{_work(cells)}\n{columns([_decode_head(cells), *_decode_rows(result, cells)], left=1)}"
     yield columns([_PREFILL, *_prefill_rows(cells)], left=1)
 
 
@@ -85,7 +85,18 @@ def _work(cells: Sequence[BenchCell]) -> str:
     tokens = sorted({cell.tokens for cell in cells if cell.phase == "decode"}, reverse=True)
     written = " or ".join(map(str, tokens))
     work = f"{written} tokens at depth {variant.depth}, after {variant.prompt_tokens} of prompt"
-    return f"{work}; {variant.dtype}, {fmt.plural(variant.threads, 'thread')}"
+    threads = "" if _has_threads(cells) else f", {fmt.plural(variant.threads, 'thread')}"
+    return f"{work}; {variant.dtype}{threads}"
+
+
+def _has_threads(cells: Sequence[BenchCell]) -> bool:
+    """They differ in them, so that each row says how many."""
+    return len({cell.variant.threads for cell in cells}) > 1
+
+
+def _decode_head(cells: Sequence[BenchCell]) -> tuple[str, ...]:
+    first, *rest = _DECODE
+    return (first, *(["thr."] if _has_threads(cells) else []), *rest)
 
 
 def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
@@ -93,7 +104,8 @@ def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
     first = next(c for c in result.cells if c.phase == "decode" and _is_same(c, decode[0]))
     return [
         (
-            _name(cell.variant) + _own_threads(cell, decode[0]),
+            _name(cell.variant),
+            *([str(cell.variant.threads)] if _has_threads(cells) else []),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(1000 * cell.median_ms / cell.tokens, None),
             fmt.count(cell.tokens_per_s),
@@ -102,11 +114,6 @@ def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
         )
         for cell in decode
     ]
-
-
-def _own_threads(cell: BenchCell, first: BenchCell) -> str:
-    threads = cell.variant.threads
-    return "" if threads == first.variant.threads else f", {fmt.plural(threads, 'thread')}"
 
 
 def _is_same(left: BenchCell, right: BenchCell) -> bool:
