@@ -113,7 +113,7 @@ def test_other_programs_stand_beside_ours(make):
         dataclasses.replace(result, cells=(*result.cells, *cells), ratios=ratios, environment=known)
     )
     assert text.count("after 16 of prompt") == 1
-    assert [line.split()[:2] for line in text.splitlines() if "llama.cpp  " in line][0] == [
+    assert next(line.split()[:2] for line in text.splitlines() if "llama.cpp  " in line) == [
         "llama.cpp",
         "2",
     ]
