@@ -164,7 +164,7 @@ def _proof_rows(result: Benchmark) -> Rows:
             str(proof.near_ties),
             f"{proof.max_logit_diff:.1e}",
             f"{proof.mean_kld:.1e}",
-            f"{proof.loss_difference:+.4f}",
+            f"{round(proof.loss_difference, 4) + 0.0:+.4f}",
             _judgement(proof),
         )
         for name, proof in reversed(proofs.items())

@@ -27,7 +27,7 @@ from core.measure.benchmark import MOST_WARM_UPS, benchmark
 from core.measure.contestants import Gathering
 from core.measure.grid import comparable, reason_against, variants_of
 from core.measure.proof import Plain
-from core.measure.repetition import Own, Repetition
+from core.measure.repetition import Repetition
 from core.model.transformer import Transformer
 from core.testing import CPU, byte_tokenizer, tiny_model
 
@@ -421,54 +421,3 @@ def test_the_plain_model_has_every_position_of_every_window() -> None:
         assert len(found) == 70 - first
         for one, other in zip(found, stepwise[first:], strict=True):
             assert torch.allclose(one, other, atol=1e-5)
-
-
-# One repetition.
-
-
-def own(depth: int = 4, n: int = 4, cache: str = "static", **how: Any) -> tuple[Own, Decoder]:
-    decoder = Decoder(TorchEngine(tiny_model(), CPU, cache=cache, window=6, sinks=2))
-    return Own(variant(depth=depth, cache=cache), decoder, CPU, TEXT[:9], n, **how), decoder
-
-
-@pytest.mark.parametrize("cache", ["none", "static", "window", "sinks", "int8"])
-@pytest.mark.parametrize("depth", [4, 5, 20])
-def test_decoding_begins_at_its_depth_each_time(cache: str, depth: int) -> None:
-    """The text of 9 tokens is repeated where the depth is larger."""
-    contestant, decoder = own(depth, cache=cache)
-    fresh = Decoder(TorchEngine(tiny_model(), CPU, cache=cache, window=6, sinks=2))
-    context = (TEXT[:9] * 3)[:depth]
-    fresh.feed(context)
-    for _ in range(3):
-        done = contestant.repeat(lambda: False)
-        assert decoder.rows[0][:depth] == context
-        assert decoder.length == depth + 4
-        assert done.tokens == 4
-    assert done.prefill_bytes == fresh.cache_bytes
-
-
-def test_what_takes_too_long_makes_do_with_fewer_tokens() -> None:
-    contestant, _ = own(n=12, limit_s=0.0)
-    assert [contestant.repeat(lambda: False).tokens for _ in range(2)] == [2, 2]
-    patient, _ = own(n=12)
-    assert patient.repeat(lambda: False).tokens == 12
-
-
-def test_a_stop_is_heard_between_two_tokens() -> None:
-    contestant, _ = own(n=12)
-    asked = itertools.count()
-    assert contestant.repeat(lambda: next(asked) >= 3).tokens == 3
-
-
-def test_the_garbage_collector_is_as_it_was() -> None:
-    import gc
-
-    contestant, _ = own()
-    contestant.repeat(lambda: False)
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        contestant.repeat(lambda: False)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
