@@ -33,6 +33,7 @@ from core.events import (
     TokenizationEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
+from core.kept_run import KeptRun
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
@@ -47,6 +48,7 @@ __all__ = [
     "Conversation",
     "Estimate",
     "Job",
+    "KeptRun",
     "Session",
     "TrainingJob",
     "benchmarking",
@@ -118,33 +120,44 @@ def generation(
     run: str = "last",
     sampling: SamplingConfig | None = None,
     *,
+    kept: KeptRun | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
 ) -> Job[GenerationEvent]:
-    """Continue the prompt, or a piece of held-out text."""
-    sampling = sampling or SamplingConfig()
+    """Continue the prompt, or a piece of held-out text.
+
+    Args:
+        kept: what the generation before left, and this one leaves to the next.
+    """
+    sampling, kept = sampling or SamplingConfig(), kept or KeptRun()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
         yield _LOADING
         tame_openmp()
+        from core.infer.engines.choose import engine_stage
         from core.infer.generate import generate
-        from core.infer.rounding import round_weights
         from core.open_run import prompt_ids
 
-        found = _open(run, device, dtype, threads)
+        bits = sampling.weight_bits
+        found, note = kept.open(run, bits, device=device, dtype=dtype, threads=threads)
         prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
         if prompt is None:
             return
+        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
+            yield SetupProgressed(stage=stage)
+        decoder = kept.take_decoder(sampling)
         yield from generate(
             found.model,
             found.tokenizer,
             prompt,
             sampling,
             found.device,
-            note=round_weights(found.model, sampling.weight_bits),
+            note=note,
+            decoder=decoder,
             is_stopping=is_stopping,
         )
+        kept.put_back(decoder)
 
     return Job(work)
 
@@ -214,7 +227,9 @@ def benchmarking(
         held_out = yield from found.held_out_ids(max(bench.prompt_tokens), is_stopping)
         if held_out is None:
             return
-        timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
+        timing = benchmark(
+            found.model, found.tokenizer, held_out, bench, found.device, is_stopping=is_stopping
+        )
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)

@@ -165,7 +165,7 @@ def trace_figure(track: Track, *, dots: str) -> Figure:
         far = outliers(row.tolist())
         late = Curve("late", x[far], row[far], "error", symbol="●", value=str(len(far)))
         curves.append(late)
-    title = f"{unit}/token"
+    title = f"{track.label}  {unit}/token"
     return Figure(title, tuple(curves), "token", y_from_zero=True, dots=dots)
 
 
@@ -195,7 +195,7 @@ def settling_figure(track: Track, *, dots: str) -> Figure:
         near = [place for place in range(n) if place not in far]
         curves.append(_points("repetition", x[near], values[near], "accent", "●"))
         curves.append(_points("outlier", x[far], values[far], "error", "●"))
-    return Figure(f"{unit}/token", tuple(curves), "repetition", dots=dots)
+    return Figure(f"{track.label}  {unit}/token", tuple(curves), "repetition", dots=dots)
 
 
 def _edges(counted: Sequence[RepetitionCompleted], scale: float) -> tuple[Floats, Floats]:

@@ -11,7 +11,6 @@ from core.events import (
     BenchmarkCompleted,
     EvaluationCompleted,
     Forecast,
-    Proof,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -259,39 +258,6 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
                 Reading("stride", fmt.whole(result.stride), "tokens"),
             ),
         ),
-    )
-
-
-def benchmark_groups(event: BenchmarkCompleted) -> tuple[Group, Group]:
-    """What the cache is worth, and that it changes nothing."""
-    result = event.result
-    cells = {cell.variant.cache: cell for cell in result.cells if cell.phase == "decode"}
-    cached, plain = cells.get("static"), cells.get("none")
-    proof = cached.proof if cached else None
-    return (
-        Group(
-            "speed",
-            (
-                Reading("decode speed-up", fmt.times(result.speedup), style="bold $accent"),
-                Reading("median, cache", fmt.milliseconds(cached.median_ms if cached else None)),
-                Reading("median, no cache", fmt.milliseconds(plain.median_ms if plain else None)),
-                Reading("cache size", fmt.size_bytes(cached.cache_bytes if cached else None)),
-            ),
-        ),
-        Group("proof", _proof_readings(proof) if proof else ()),
-    )
-
-
-def _proof_readings(proof: Proof) -> tuple[Reading, ...]:
-    return (
-        Reading(
-            "identical tokens",
-            f"{proof.identical_tokens} of {proof.of}",
-            style="bold $success" if proof.passes else "bold $error",
-        ),
-        Reading("near ties", str(proof.near_ties)),
-        Reading("largest logit diff.", f"{proof.max_logit_diff:.1e}"),
-        Reading("held out compared", fmt.whole(proof.held_out_tokens), "tokens"),
     )
 
 

@@ -29,6 +29,7 @@ from core.measure.grid import comparable, is_same_work
 from core.measure.repetition import IsStopping
 from core.measure.statistics import interval, paired_ratio, summarize, trimmed_interval
 from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
 
 MOST_WARM_UPS = 8
 WARMING_SHARE = 0.25
@@ -42,6 +43,7 @@ IsLate = Callable[[], bool]
 
 def benchmark(
     model: Transformer,
+    tokenizer: Tokenizer,
     held_out: Sequence[int],
     config: BenchConfig,
     device: Device,
@@ -52,6 +54,7 @@ def benchmark(
     """Time and prove; returns the benchmark, and tells of every repetition.
 
     Args:
+        tokenizer: goes with the weights to other programs.
         held_out: token ids the model was not trained on; the first are the prompt.
         device: what "auto" and 0 threads mean.
         is_stopping: asked between tokens; once true, what is returned is to be thrown away.
@@ -59,11 +62,11 @@ def benchmark(
 
     Raises:
         ConfigError: nothing of the grid is possible.
+        RivalError: another program ended while it was timed.
     """
     gathering = Gathering(model, held_out, config, device)
     try:
-        yield SetupProgressed(stage="preparing what is timed")
-        gathering.gather()
+        yield from gathering.gather(tokenizer, is_stopping)
         courses = [Course(contestant, device.type) for contestant in gathering.contestants]
         variants = tuple(course.contestant.variant for course in courses)
         yield BenchPlanned(variants=variants, skipped=gathering.skipped)
@@ -93,6 +96,7 @@ def benchmark(
             "max_seq_len": model.config.max_seq_len,
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "numba": version("numba"),
+            **gathering.versions,
         },
     )
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
 from core.config import BenchConfig
 from core.device import Device
 from core.errors import ConfigError
-from core.events import Limits, Proof, Variant, Verdict
+from core.events import Limits, Proof, SetupProgressed, Variant, Verdict
 from core.infer.decoder import Decoder
-from core.infer.engines.choose import make_engine
+from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.rounding import round_weights
 from core.measure.grid import Refused, reason_against, variants_of, worth_telling
 from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
+from core.measure.opponents import Opponents, start_opponents
 from core.measure.proof import Plain, prove
 from core.measure.repetition import Contestant, IsStopping, Own
 from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
 
 LEAST_LIMIT_S = 1.0
 EXPECTED_WARM_UPS = 3
@@ -38,15 +40,20 @@ class Gathering:
         self.limits: Limits | None = None
         """Of the first variant."""
         self.remarks: list[str] = []
+        self.versions: dict[str, str] = {}
+        """Of other programs, by their names."""
         self.skipped: tuple[str, ...] = ()
         self.contestants: list[Contestant] = []
 
-    def gather(self) -> None:
-        """Make all that are possible.
+    def gather(
+        self, tokenizer: Tokenizer, is_stopping: IsStopping
+    ) -> Generator[SetupProgressed, None, None]:
+        """Make all that are possible; other programs come last.
 
         Raises:
             ConfigError: none is.
         """
+        yield SetupProgressed(stage="preparing what is timed")
         refused: list[Refused] = []
         wanted = variants_of(self._config, self._device)
         turns = len(wanted) * (self._config.reps + EXPECTED_WARM_UPS)
@@ -54,13 +61,21 @@ class Gathering:
         for variant in wanted:
             if reason := reason_against(variant, self._config, self._models[0].config):
                 refused.append(Refused(variant, reason))
-            elif reason := self._add(variant, limit_s):
+                continue
+            engine, cache = variant.engine, variant.cache
+            if stage := engine_stage(self._models[0], self._device_of(variant), engine, cache):
+                yield SetupProgressed(stage=stage)
+            if reason := self._add(variant, limit_s):
                 refused.append(Refused(variant, reason, is_by_nature=False))
         if not self.contestants:
             raise ConfigError(
                 f"No variant can be timed: {refused[0].reason}", hint="Choose others."
             )
         told = worth_telling([c.variant for c in self.contestants], refused)
+        opponents = Opponents(self.contestants, self.remarks, self.versions)
+        yield from start_opponents(
+            self._config, self._models[0], tokenizer, self._held_out, is_stopping, opponents
+        )
         self.skipped = (*told, *self.remarks)
 
     def can_prove(self, contestant: Contestant) -> bool:
@@ -137,6 +152,7 @@ class Gathering:
         )
         if engine.name != variant.engine:
             return engine.note
+        variant = replace(variant, threads=getattr(engine, "n_threads", variant.threads))
         decoder = Decoder(engine)
         n = self._config.n
         own = Own(variant, decoder, device, self._held_out, n, limit_s=limit_s)

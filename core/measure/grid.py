@@ -33,9 +33,6 @@ def variants_of(config: BenchConfig, device: Device) -> list[Variant]:
     Args:
         device: what "auto" and 0 mean.
     """
-    workloads = [
-        (prompt, depth or prompt) for depth in config.depths for prompt in config.prompt_tokens
-    ]
     ways = product(config.dtype, config.threads, config.bits, config.engines, config.caches)
     return [
         Variant(
@@ -47,8 +44,15 @@ def variants_of(config: BenchConfig, device: Device) -> list[Variant]:
             prompt_tokens=prompt,
             depth=depth,
         )
-        for (prompt, depth), (dtype, threads, bits, engine, cache) in product(workloads, ways)
+        for (prompt, depth), (dtype, threads, bits, engine, cache) in product(
+            workloads(config), ways
+        )
     ]
+
+
+def workloads(config: BenchConfig) -> list[tuple[int, int]]:
+    """Lengths of the prompt, each with the depth at which decoding begins after it."""
+    return [(prompt, depth or prompt) for depth in config.depths for prompt in config.prompt_tokens]
 
 
 def reason_against(variant: Variant, config: BenchConfig, model: ModelConfig) -> str:

@@ -20,6 +20,7 @@ import torch
 from core.device import Device, synchronize
 from core.events import Variant
 from core.infer.decoder import Decoder
+from core.measure.rivals import Rival
 
 LEAST_TOKENS = 2
 
@@ -129,6 +130,25 @@ class Own:
         if before and (decoder.length < len(before) or decoder.engine.length < decoder.window):
             decoder.rewind(min(decoder.length, len(before) - 1))
             decoder.feed(before[decoder.length :])
+
+
+class Foreign:
+    """Another program, in a process of its own that may be shared."""
+
+    def __init__(self, variant: Variant, rival: Rival, text: Sequence[int], n: int) -> None:
+        """`text` is repeated until it is as long as the prompt."""
+        self.variant = variant
+        self._rival, self._n = rival, n
+        self._prompt = list(islice(cycle(text), variant.prompt_tokens))
+
+    def repeat(self, is_stopping: IsStopping) -> Repetition:
+        """See `Contestant.repeat`. It cannot be stopped in the middle."""
+        found = self._rival.repetition(self._prompt, self._n)
+        return Repetition(found.prefill_ms, found.decode_ms, self._n)
+
+    def close(self) -> None:
+        """See `Contestant.close`; the process may end more than once."""
+        self._rival.close()
 
 
 @contextmanager

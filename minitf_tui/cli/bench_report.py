@@ -7,19 +7,19 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from core.events import BenchCell, Benchmark, Proof, Variant
+from core.events import BenchCell, Benchmark, Proof, Ratio, Variant
 from minitf_tui import format as fmt
 from minitf_tui.cli.reports import columns, remarks, titled
 from minitf_tui.problems import escape
 
 Rows = list[tuple[str, ...]]
 
-_DECODE = ("ways to decode", "mean ± sd (ms)", "µs/token", "tokens/s", "vs first", "bound")
-_PREFILL = ("time to first token", "mean ± sd (ms)", "median (ms)", "tokens/s")
+_DECODE = ("ways to decode", "ms ± sd", "µs/token", "tok/s", "vs 1st", "bound")
+_PREFILL = ("time to first token", "ms ± sd", "median", "tok/s")
 _BOUNDS = {"dispatch": "calls"}
 _SHORT = {"float32": "f32", "bfloat16": "bf16"}
 _MACHINE = ("device", "device_name", "platform")
-_VERSIONS = ("minitf", "torch", "numba", "transformers", "llama.cpp", "python")
+_VERSIONS = ("minitf", "torch", "numba", "python")
 _PROOF = ("proof", "same", "ties", "logits", "KLD", "loss", "")
 
 
@@ -39,7 +39,7 @@ def markdown(result: Benchmark) -> str:
     for cells in _workloads(result):
         parts += [
             f"{_work(cells)}:",
-            _markdown_table(_DECODE, _decode_rows(result, cells)),
+            _markdown_table(_decode_head(cells), _decode_rows(result, cells)),
             _markdown_table(_PREFILL, _prefill_rows(cells)),
         ]
     if proofs := _proof_rows(result):
@@ -64,17 +64,19 @@ def _name(variant: Variant) -> str:
 
 
 def _workloads(result: Benchmark) -> list[list[BenchCell]]:
-    """Cells apart by the work that they do, and in what type and with how many threads."""
-    found: dict[tuple[int | str, ...], list[BenchCell]] = {}
+    """Cells apart by the work that they do, and in what type."""
+    found: dict[tuple[int, int, str], list[BenchCell]] = {}
     for cell in result.cells:
         variant = cell.variant
-        key = variant.prompt_tokens, variant.depth, variant.dtype, variant.threads
+        key = variant.prompt_tokens, variant.depth, variant.dtype
+        if variant.rival:  # whatever the grid is, it has one type
+            key = next((other for other in found if other[:2] == key[:2]), key)
         found.setdefault(key, []).append(cell)
     return list(found.values())
 
 
 def _workload(result: Benchmark, cells: Sequence[BenchCell]) -> Iterator[str]:
-    yield f"{_work(cells)}\n{columns([_DECODE, *_decode_rows(result, cells)], left=1)}"
+    yield f"{_work(cells)}\n{columns([_decode_head(cells), *_decode_rows(result, cells)], left=1)}"
     yield columns([_PREFILL, *_prefill_rows(cells)], left=1)
 
 
@@ -83,7 +85,18 @@ def _work(cells: Sequence[BenchCell]) -> str:
     tokens = sorted({cell.tokens for cell in cells if cell.phase == "decode"}, reverse=True)
     written = " or ".join(map(str, tokens))
     work = f"{written} tokens at depth {variant.depth}, after {variant.prompt_tokens} of prompt"
-    return f"{work}; {variant.dtype}, {fmt.plural(variant.threads, 'thread')}"
+    threads = "" if _has_threads(cells) else f", {fmt.plural(variant.threads, 'thread')}"
+    return f"{work}; {variant.dtype}{threads}"
+
+
+def _has_threads(cells: Sequence[BenchCell]) -> bool:
+    """They differ in them, so that each row says how many."""
+    return len({cell.variant.threads for cell in cells}) > 1
+
+
+def _decode_head(cells: Sequence[BenchCell]) -> tuple[str, ...]:
+    first, *rest = _DECODE
+    return (first, *(["thr."] if _has_threads(cells) else []), *rest)
 
 
 def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
@@ -92,6 +105,7 @@ def _decode_rows(result: Benchmark, cells: Sequence[BenchCell]) -> Rows:
     return [
         (
             _name(cell.variant),
+            *([str(cell.variant.threads)] if _has_threads(cells) else []),
             fmt.mean_sd(cell.mean_ms, cell.sd_ms),
             fmt.mean_sd(1000 * cell.median_ms / cell.tokens, None),
             fmt.count(cell.tokens_per_s),
@@ -189,13 +203,29 @@ def _facts(result: Benchmark) -> list[tuple[str, str]]:
 
 
 def _ratio_facts(result: Benchmark) -> list[tuple[str, str]]:
-    """The comparison of the first variant with the fastest that a ratio was made with."""
-    best = max(result.ratios, key=lambda ratio: ratio.ratio, default=None)
-    if best is None:
-        return []
-    low, high = best.ci95
-    pair = f"{escape(best.left.label)} : {escape(best.right.label)}"
-    return [("ratio", f"{best.ratio:.3g} ({low:.3g} to {high:.3g}), {pair}")]
+    """The largest ratio among our own, and of each other program that to the best of ours."""
+    best: dict[str, Ratio] = {}
+    for ratio in result.ratios:
+        if ratio.left.rival and ratio.right.rival:
+            continue
+        shown = _turned(ratio) if ratio.right.rival else ratio
+        found = best.setdefault(shown.left.rival and shown.left.label, shown)
+        if shown.ratio > found.ratio:
+            best[shown.left.rival and shown.left.label] = shown
+    return [
+        (
+            "ratio",
+            f"{one.ratio:.3g} ({one.ci95[0]:.3g} to {one.ci95[1]:.3g}),"
+            f" {_name(one.left)} : {_name(one.right)}",
+        )
+        for one in best.values()
+    ]
+
+
+def _turned(ratio: Ratio) -> Ratio:
+    low, high = ratio.ci95
+    ends = (1 / high, 1 / low)
+    return Ratio(left=ratio.right, right=ratio.left, ratio=1 / ratio.ratio, ci95=ends)
 
 
 def _environment(result: Benchmark) -> Iterator[tuple[str, str]]:
@@ -205,6 +235,9 @@ def _environment(result: Benchmark) -> Iterator[tuple[str, str]]:
     yield "machine", escape(", ".join(str(known[k]) for k in _MACHINE if k in known))
     yield "computed", f"in {types}, threads {threads}"
     yield "versions", escape(", ".join(f"{k} {known[k]}" for k in _VERSIONS if k in known))
+    rivals = dict.fromkeys(cell.variant.rival for cell in result.cells if cell.variant.rival)
+    if rivals:
+        yield "rivals", escape(", ".join(f"{name} {known.get(name, '')}" for name in rivals))
 
 
 def _span(numbers: Sequence[int]) -> str:

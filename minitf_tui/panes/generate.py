@@ -19,6 +19,7 @@ from core.events import (
     PromptRead,
     TokenGenerated,
 )
+from core.kept_run import KeptRun
 from minitf_tui import escapes
 from minitf_tui import format as fmt
 from minitf_tui.job import Device
@@ -64,6 +65,7 @@ class GeneratePane(Pane):
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
         self._sampling = SamplingConfig()
+        self._kept = KeptRun()
         self._tokens: deque[TokenGenerated] = deque()
         self._texts = Texts(id="text-box")
         self._bar = Progress()
@@ -140,7 +142,7 @@ class GeneratePane(Pane):
             run, wanted = self._asked()
             if self.is_active and self.job:
                 self.job.stop()
-            return self.recipes().generation(run, wanted)
+            return self.recipes().generation(run, wanted, kept=self._kept)
 
         def collect(event: Event) -> bool:
             if isinstance(event, TokenGenerated):

@@ -177,9 +177,8 @@ class BenchViews(Container):
             self._sheet.show(SHEETS[view](self.board))
 
     def _right(self) -> str:
-        tracks = self.board.tracks
-        if self.view == "steps" and self.here < len(tracks):
-            return f"{tracks[self.here].label}  j k another "
+        if self.view == "steps":
+            return "j k another "
         return "v next view "
 
     def draw(self) -> None:

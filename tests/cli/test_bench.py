@@ -51,7 +51,7 @@ def test_the_table_is_short_and_says_what_matters(minitf, recipes, make):
     lines = minitf("bench").out.splitlines()
     assert lines[0] == "tiny at step 100"
     assert lines[2] == "511 tokens at depth 16, after 16 of prompt; float32, 1 thread"
-    head = "ways to decode mean ± sd (ms) µs/token tokens/s vs first bound"
+    head = "ways to decode ms ± sd µs/token tok/s vs 1st bound"
     assert " ".join(lines[3].split()) == head
     assert [line[:15] for line in lines[4:6]] == ["torch, no cache", "torch, KV cache"]
     assert lines[5].split()[3:] == ["200.0", "±", "4.0", "391", "1.0", "k", "6.00×", "–"]
@@ -93,11 +93,42 @@ def test_other_types_and_threads_have_tables_of_their_own(make):
     assert "in float32 and bfloat16, threads 1 to 2" in text
 
 
+def test_other_programs_stand_beside_ours(make):
+    result = make.benchmarked().result
+    own = make.variant()
+    theirs = make.variant(engine="llama.cpp", rival="llama.cpp", threads=2)
+    slow = make.variant(engine="transformers", rival="transformers")
+    cells = [
+        make.cell("", phase, 400.0, variant=v) for v in (theirs, slow) for phase in ("decode",)
+    ]
+    ratios = (
+        Ratio(left=make.variant("none"), right=own, ratio=6.0, ci95=(5.0, 7.0)),
+        Ratio(left=own, right=theirs, ratio=0.5, ci95=(0.4, 0.8)),
+        Ratio(left=make.variant("none"), right=theirs, ratio=3.0, ci95=(2.0, 4.0)),
+        Ratio(left=own, right=slow, ratio=0.1, ci95=(0.08, 0.125)),
+        Ratio(left=theirs, right=slow, ratio=0.2, ci95=(0.1, 0.3)),
+    )
+    known = {"llama.cpp": "0.3", "transformers": "5"}
+    text = bench_report.table(
+        dataclasses.replace(result, cells=(*result.cells, *cells), ratios=ratios, environment=known)
+    )
+    assert text.count("after 16 of prompt") == 1
+    assert next(line.split()[:2] for line in text.splitlines() if "llama.cpp  " in line) == [
+        "llama.cpp",
+        "2",
+    ]
+    assert "\ntransformers " in text
+    assert "  ratio        6 (5 to 7), torch, no cache : torch, KV cache\n" in text
+    assert "  ratio        2 (1.25 to 2.5), llama.cpp : torch, KV cache\n" in text
+    assert "  ratio        10 (8 to 12.5), transformers : torch, KV cache\n" in text
+    assert "  rivals       llama.cpp 0.3, transformers 5" in text
+
+
 def test_a_page_has_the_same_cells(minitf, recipes, make, full):
     recipes.play(make.benchmarked())
     out = minitf("bench", "--format", "markdown").out
     assert "| torch, KV cache | 200.0 ± 4.0 | 391 | 1.0 k | 6.00× | – |" in out
-    assert "| ways to decode | mean ± sd (ms) |" in out
+    assert "| ways to decode | ms ± sd |" in out
     assert "* speed-up: 6.00× in decode" in out
     rows = [line for line in bench_report.markdown(full).splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {5, 7, 8}

@@ -29,9 +29,10 @@ from core.measure.grid import comparable, reason_against, variants_of
 from core.measure.proof import Plain
 from core.measure.repetition import Own, Repetition
 from core.model.transformer import Transformer
-from core.testing import CPU, tiny_model
+from core.testing import CPU, byte_tokenizer, tiny_model
 
 TEXT = list(range(30))
+TOKENIZER = byte_tokenizer()
 QUICK = BenchConfig(n=4, reps=2, warmup=0, seconds=0, prompt_tokens=4, engines="torch")
 
 
@@ -47,7 +48,7 @@ def told_by(
 
 
 def run(config: BenchConfig, **how: Any) -> tuple[list[Any], Benchmark]:
-    return told_by(benchmark(tiny_model(), TEXT, config, CPU, **how))
+    return told_by(benchmark(tiny_model(), TOKENIZER, TEXT, config, CPU, **how))
 
 
 def change(config: BenchConfig = QUICK, **changes: Any) -> BenchConfig:
@@ -229,7 +230,8 @@ def paced(monkeypatch: pytest.MonkeyPatch) -> Any:
     def use(*times: list[float]) -> list[Paced]:
         made = [Paced(variant(cache=c), t) for c, t in zip(("none", "static"), times, strict=False)]
 
-        def gather(self: Gathering) -> None:
+        def gather(self: Gathering, *_: Any) -> Generator[Any, None, None]:
+            yield SetupProgressed(stage="preparing what is timed")
             self.contestants += made
 
         monkeypatch.setattr(Gathering, "gather", gather)
@@ -291,7 +293,7 @@ def test_warming_up_ends_within_reason(paced: Any) -> None:
 
 def test_what_it_started_is_ended_also_when_it_is_closed(paced: Any) -> None:
     made = paced([5.0])
-    work = benchmark(tiny_model(), TEXT, QUICK, CPU)
+    work = benchmark(tiny_model(), TOKENIZER, TEXT, QUICK, CPU)
     for event in work:
         if isinstance(event, RepetitionCompleted):
             break
@@ -302,7 +304,9 @@ def test_what_it_started_is_ended_also_when_it_is_closed(paced: Any) -> None:
 def test_stopping_in_the_middle_leaves_what_was_counted(paced: Any) -> None:
     paced([5.0, 6.0], [3.0, 9.0])
     is_over = [False]
-    work = benchmark(tiny_model(), TEXT, change(seconds=1e9), CPU, is_stopping=lambda: is_over[0])
+    work = benchmark(
+        tiny_model(), TOKENIZER, TEXT, change(seconds=1e9), CPU, is_stopping=lambda: is_over[0]
+    )
 
     def watched() -> Generator[Any, None, Benchmark]:
         seen = []
@@ -345,7 +349,7 @@ def test_rounded_weights_show_their_cost_and_leave_the_model_alone() -> None:
     model = tiny_model()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     config = change(engines=BOTH, caches="static", bits=(0, 8))
-    _, result = told_by(benchmark(model, TEXT, config, CPU))
+    _, result = told_by(benchmark(model, TOKENIZER, TEXT, config, CPU))
     cells = [cell for cell in result.cells if cell.phase == "decode"]
     assert [(c.variant.engine, c.variant.bits) for c in cells] == [
         ("torch", 0),
@@ -374,7 +378,7 @@ def test_what_cannot_be_rounded_is_told() -> None:
     config = ModelConfig(vocab_size=30, max_seq_len=24, d_model=24, n_layers=1, n_heads=2)
     model = Transformer(config, seed=0)
     grid = change(engines="fast", caches="static", bits=4)
-    _, result = told_by(benchmark(model, TEXT, grid, CPU))
+    _, result = told_by(benchmark(model, TOKENIZER, TEXT, grid, CPU))
     assert [c.variant.bits for c in result.cells] == [4, 4]
     (remark,) = result.skipped
     assert remark.startswith("4 bits: kept as stored, for a row does not divide into groups of 32")

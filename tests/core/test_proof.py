@@ -16,10 +16,11 @@ from core.measure.proof import ROUNDING, Plain, prove
 from core.model.kv_cache import KVCache
 from core.model.layer_cache import StaticLayer
 from core.model.transformer import Transformer
-from core.testing import CPU, tiny_model
+from core.testing import CPU, byte_tokenizer, tiny_model
 
 BENCH = BenchConfig(n=10, reps=2, warmup=0, seconds=0, prompt_tokens=4)
 TEXT = list(range(30))
+TOKENIZER = byte_tokenizer()
 NEAR_TIE = ROUNDING["float32"].near_tie
 
 
@@ -83,5 +84,5 @@ def test_a_benchmark_that_is_stopped_ends_soon() -> None:
         asked[0] += 1
         return True
 
-    list(benchmark(tiny_model(), TEXT, BENCH, CPU, is_stopping=is_stopping))
+    list(benchmark(tiny_model(), TOKENIZER, TEXT, BENCH, CPU, is_stopping=is_stopping))
     assert asked[0] < 2 * BENCH.n, "not even one repetition is made to its end"

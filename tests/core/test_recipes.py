@@ -542,6 +542,41 @@ def test_a_measurement_that_was_stopped_is_not_kept(config: RunConfig, kind: str
     assert run.reports("evaluations") == run.reports("benchmarks") == []
 
 
+def test_a_generation_reads_only_what_the_one_before_did_not(config: RunConfig) -> None:
+    train(config)
+    kept = recipes.KeptRun()
+
+    def write(
+        prompt: str, kept: recipes.KeptRun | None = kept, run: str = "tiny", **how: Any
+    ) -> Any:
+        sampling = SamplingConfig(prompt=prompt, max_new_tokens=5, **how)
+        _, read, *_, last = drive(recipes.generation(run, sampling, kept=kept))
+        return read.shared_tokens, last.continuations[-1].text
+
+    assert write("the old")[0] == 0
+    assert write("the older")[0] == 7
+    assert write("the o")[0] == 4, "the last token is fed again"
+    assert write("the o", count=2)[0] == 4
+    assert write("the o", count=2) == (4, write("the o", None, count=2)[1])
+    for prompt in ("the older one", "the x", "a", "the older one"):
+        assert write(prompt)[1] == write(prompt, None)[1]
+    assert write("the o", cache="none")[0] == 0, "another decoder"
+    assert write("the o", cache="none")[0] == 4
+    assert write("the o", cache="none", bits="8")[0] == 0, "other weights"
+    assert write("the o", cache="none", bits="8", run="tiny@2")[0] == 0, "another checkpoint"
+
+
+def test_a_generation_that_broke_leaves_no_decoder(config: RunConfig) -> None:
+    train(config)
+    kept, sampling = recipes.KeptRun(), SamplingConfig(prompt="the", max_new_tokens=9)
+    work = recipes.generation("tiny", sampling, kept=kept).run()
+    for _ in range(4):
+        next(work)
+    work.close()
+    _, read, *_ = drive(recipes.generation("tiny", sampling, kept=kept))
+    assert read.shared_tokens == 0
+
+
 def test_a_cache_that_lies_is_found_out(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof must be able to fail."""
     from core.model.layer_cache import StaticLayer

@@ -12,19 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.device import Device
 from core.errors import ConfigError
 from core.infer.decoder import Decoder
 from core.infer.engines.torch_engine import TorchEngine
-from core.model import arithmetic
 from core.model.int8_cache import Int8Layer
 from core.model.kv_cache import KINDS, KVCache
 from core.model.layer_cache import LayerCache
 from core.model.transformer import Transformer
+from core.model.windowed_cache import WindowedLayer
 from core.testing import CPU, tiny_model, tiny_model_config
 
 CONTEXT = 24
-BFLOAT16 = Device("cpu", "bfloat16", 1)
 any_switches = st.fixed_dictionaries(
     {
         "positions": st.sampled_from(["rope", "sinusoidal", "learned", "none"]),
@@ -42,7 +40,6 @@ any_sinks = st.integers(0, 7)
 any_steps = st.lists(
     st.tuples(st.integers(0, 100), st.integers(1, CONTEXT)), min_size=1, max_size=6
 )
-each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def random_ids(n: int, *, rows: int = 1, seed: int = 0) -> Tensor:
@@ -112,6 +109,36 @@ def test_a_rewound_windowed_cache_equals_a_fresh_one(
         found = model(ids[:, cache.length :], cache, last_only=True)
         expected = defined(model, ids, window, sinks)[:, -1:]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-5)
+
+
+@given(n=st.integers(1, CONTEXT), window=any_window, sinks=any_sinks, back=st.integers(0, 7))
+def test_what_a_windowed_cache_can_go_back_to(n: int, window: int, sinks: int, back: int) -> None:
+    """One step always, as a dialogue does that feeds its last token again; to the sinks too, and
+    from there on as if nothing had been."""
+    part = torch.randn(1, 1, n, 4)
+    cache = WindowedLayer(1, 1, CONTEXT, 4, window=window, sinks=sinks)
+    cache.extend(part, part)
+    cache.rewind(n - 1)
+    assert cache.length == n - 1
+    start = min(sinks, n - 1)
+    cache.rewind(start)
+    assert cache.length == start
+    n_more = min(window, CONTEXT - start)
+    cache.extend(*[part[:, :, :1].expand(1, 1, n_more, 4)] * 2)
+    length = max(start, cache.length - back)
+    cache.rewind(length)
+    assert cache.length == length
+
+
+def test_a_single_position_costs_neither_a_mask_nor_a_copy() -> None:
+    part = torch.randn(1, 1, 9, 4)
+    cache = WindowedLayer(1, 1, CONTEXT, 4, window=5, sinks=2)
+    cache.extend(part, part)
+    assert cache.mask(1) is None
+    first, _ = cache.extend(part[:, :, :1], part[:, :, :1])
+    second, _ = cache.extend(part[:, :, :1], part[:, :, :1])
+    assert first.shape == (1, 1, 7, 4)
+    assert first.data_ptr() == second.data_ptr()
 
 
 @given(window=st.integers(1, 9), sinks=st.integers(0, 3), chosen=st.lists(st.integers(0, 2)))
@@ -219,8 +246,8 @@ def test_any_split_of_a_rounded_cache_gives_the_same_logits(
 # All of them.
 
 
-def engine(model: Transformer, cache: str, device: Device = CPU) -> TorchEngine:
-    return TorchEngine(model, device, cache=cache, window=5, sinks=2)
+def engine(model: Transformer, cache: str) -> TorchEngine:
+    return TorchEngine(model, CPU, cache=cache, window=5, sinks=2)
 
 
 @pytest.mark.parametrize("kind", ["none", *KINDS])
@@ -243,7 +270,7 @@ def test_a_decoder_that_was_led_about_equals_a_fresh_one(
         length = number * decoder.length // 100
         ids = [*decoder.rows[0][:length], number % 31, 1 + number % 30]
         if what == "resume":
-            found = decoder.resume(ids)
+            found = decoder.feed(ids[decoder.go_back_to(ids) :])
         elif what == "write":
             decoder.write(number % 31, 1 + number % 9)
             found = decoder.feed([3])
@@ -253,60 +280,3 @@ def test_a_decoder_that_was_led_about_equals_a_fresh_one(
         expected = Decoder(engine(model, kind)).feed(decoder.rows[0])
         atol = 5e-3 if kind == "int8" else 1e-4
         torch.testing.assert_close(found, expected, rtol=0, atol=atol)
-
-
-@each_kind
-@given(
-    sizes=any_split,
-    n_kv_heads=st.sampled_from([0, 2, 1]),
-    window=any_window,
-    sinks=any_sinks,
-    rows=st.integers(1, 3),
-    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
-)
-@settings(max_examples=25)
-def test_a_cache_holds_the_bytes_of_the_formula(
-    kind: str,
-    sizes: list[int],
-    n_kv_heads: int,
-    window: int,
-    sinks: int,
-    rows: int,
-    dtype: torch.dtype,
-) -> None:
-    config = tiny_model_config(max_seq_len=CONTEXT, n_kv_heads=n_kv_heads)
-    cache = KVCache(config, kind=kind, window=window, sinks=sinks, batch_size=rows, dtype=dtype)
-    how = {"window": window, "sinks": sinks, "bytes_per_number": dtype.itemsize}
-    assert cache.allocated_bytes == rows * arithmetic.cache_bytes(config, CONTEXT, kind, **how)
-    assert cache.held_bytes == 0
-    for size in sizes:
-        for layer in cache.layers:
-            part = torch.randn(rows, config.kv_heads, size, config.head_dim, dtype=dtype)
-            layer.extend(part, part)
-        computed = arithmetic.cache_bytes(config, cache.length, kind, **how)
-        assert cache.held_bytes == rows * computed
-    cache.select([0])
-    assert cache.held_bytes == computed
-
-
-def test_the_formula_in_numbers() -> None:
-    """2 layers, 4 heads of 8: keys and values of a position are 2 x 2 x 4 x 8 numbers."""
-    config = tiny_model_config()
-    assert config.n_layers * config.kv_heads * config.head_dim == 64
-    assert arithmetic.cache_bytes(config, 10) == 10 * 128 * 4
-    assert arithmetic.cache_bytes(config, 10, "none") == 0
-    assert arithmetic.cache_bytes(config, 10, "int8") == 10 * (128 + 16 * 4)
-    assert arithmetic.cache_bytes(config, 10, "window", window=6, sinks=3) == 6 * 128 * 4
-    assert arithmetic.cache_bytes(config, 10, "sinks", window=6, sinks=3) == 9 * 128 * 4
-    assert arithmetic.cache_bytes(config, 10, "sinks", window=60, sinks=3) == 10 * 128 * 4
-
-
-@each_kind
-def test_half_precision_runs_with_every_cache(kind: str) -> None:
-    model, ids = tiny_model(max_seq_len=CONTEXT, qk_norm=True), random_ids(CONTEXT)[0].tolist()
-    half, full = (engine(model, kind, device) for device in (BFLOAT16, CPU))
-    for part in (ids[:9], ids[9:10], ids[10:17], ids[17:]):
-        found, expected = half.feed([part]), full.feed([part])
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
-    assert half.cache_bytes == (full.cache_bytes if kind == "int8" else full.cache_bytes // 2)

@@ -149,7 +149,9 @@ class Recipes:
         self.asked.append(("evaluation", run, text, stride))
         return self._next("evaluation")
 
-    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Script:
+    def generation(
+        self, run: str = "last", sampling: SamplingConfig | None = None, *, kept: Any = None
+    ) -> Script:
         self.asked.append(("generation", run, sampling))
         return self._next("generation")
 
