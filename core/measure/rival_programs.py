@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from core.openmp import tame_openmp
+
 Timed = tuple[float, float, list[int]]
 """Milliseconds until the first token was chosen, milliseconds of those after it, and all of
 them."""
@@ -40,6 +42,7 @@ class Transformers:
 
     def __init__(self, told: dict[str, Any]) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
+        tame_openmp()
         import torch
         import transformers
 
@@ -194,8 +197,6 @@ class Minitf:
     """This program: a run, by one of its engines."""
 
     def __init__(self, told: dict[str, Any]) -> None:
-        from core.openmp import tame_openmp
-
         tame_openmp()
         from core.device import choose_device
         from core.infer.decoder import Decoder

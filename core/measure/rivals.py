@@ -30,6 +30,7 @@ from core.interop.equivalents import Portable
 from core.interop.gguf.writer import write_gguf
 from core.interop.huggingface.writer import write_hf
 from core.model.transformer import Transformer
+from core.openmp import SPIN_COUNT
 from core.store.stages import IsStopping, Telling, never
 from core.text.tokenizer import Tokenizer
 
@@ -82,7 +83,7 @@ class Rival:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=_environment(),
+            env=_environment(name),
         )
         try:
             ready = self._ask(told)
@@ -244,11 +245,14 @@ def check_installed(name: str) -> None:
         )
 
 
-def _environment() -> dict[str, str]:
-    """Ours, in which its Python finds this package. A rival's threads wait as its makers wish."""
+def _environment(name: str) -> dict[str, str]:
+    """Ours, in which its Python finds this package. PyTorch's threads wait politely there as
+    they do here, which on a busy machine is faster; llama.cpp's wait as its makers wish."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
-    kept = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-    return kept | {"PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TOKENIZERS_PARALLELISM": "false"}
+    if name == LLAMA and found.get("GOMP_SPINCOUNT") == SPIN_COUNT:
+        del found["GOMP_SPINCOUNT"]
+    return found
 
 
 def _signal(number: int) -> str:

@@ -123,7 +123,7 @@ def _cache(result: Evaluation) -> list[Row]:
     if result.cache_cost is None or result.cache_cost_ci95 is None:
         return []
     half = (result.cache_cost_ci95[1] - result.cache_cost_ci95[0]) / 2
-    cost = f"{result.cache_cost:+.4f} ± {half:.4f} nats per token against none"
+    cost = f"{result.cache_cost:+.5f} ± {half:.5f} nats per token against none"
     return [("cache", f"{result.cache}: {cost}")]
 
 

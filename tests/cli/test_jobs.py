@@ -40,7 +40,7 @@ def test_eval_reads_through_a_cache_and_tells_its_cost(minitf, recipes, make):
     out = minitf("eval", "--cache", "window", "--window", "64").out
     given = {"cache": CacheConfig(cache="window", window=64)}
     assert recipes.call == ("evaluation", ("last",), given)
-    assert "  cache          window 64: +0.0123 ± 0.0023 nats per token against none\n" in out
+    assert "  cache          window 64: +0.01234 ± 0.00230 nats per token against none\n" in out
 
 
 def test_eval_json(minitf, recipes, make):

@@ -569,6 +569,7 @@ def test_a_generation_reads_only_what_the_one_before_did_not(config: RunConfig) 
 def test_a_generation_that_broke_leaves_no_decoder(config: RunConfig) -> None:
     train(config)
     kept, sampling = recipes.KeptRun(), SamplingConfig(prompt="the", max_new_tokens=9)
+    drive(recipes.generation("tiny", sampling, kept=kept))
     work = recipes.generation("tiny", sampling, kept=kept).run()
     for _ in range(4):
         next(work)
