@@ -41,7 +41,11 @@ def make_probes(
         assert isinstance(model, Transformer)
         if not config.eval.sample_tokens:
             return None
-        sampling = SamplingConfig(max_new_tokens=config.eval.sample_tokens, temperature=TEMPERATURE)
+        sampling = SamplingConfig(
+            max_new_tokens=config.eval.sample_tokens,
+            temperature=TEMPERATURE,
+            engine="torch",  # the weights will have changed by the next sample
+        )
         *_, last = generate(
             model, text.tokenizer, prompt_ids, sampling, device, is_stopping=is_stopping
         )

@@ -7,22 +7,31 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
-from core.events.machine import Machine, MachineExamined, Speed
-from core.events.measuring import (
+from core.events.benchmarking import (
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
+    BenchPlanned,
+    CellSettled,
+    Limits,
+    Proof,
+    Ratio,
+    RepetitionCompleted,
+    Variant,
+    Verdict,
+)
+from core.events.machine import Machine, MachineExamined, Speed
+from core.events.measuring import (
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
-    Proof,
-    RepetitionCompleted,
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
+from core.events.proving import GenerationProved
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     Agreement,
@@ -66,7 +75,15 @@ TrainEvent = (
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
-BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | ReportFailed
+BenchmarkEvent = (
+    SetupProgressed
+    | BenchPlanned
+    | RepetitionCompleted
+    | CellSettled
+    | BenchmarkCompleted
+    | ReportFailed
+)
+ProvingEvent = SetupProgressed | GenerationProved
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
@@ -77,6 +94,7 @@ Event = (
     | EvaluationEvent
     | GenerationEvent
     | BenchmarkEvent
+    | ProvingEvent
     | ForecastEvent
     | MachineEvent
     | TokenizationEvent
@@ -87,9 +105,11 @@ Event = (
 __all__ = [
     "Agreement",
     "BenchCell",
+    "BenchPlanned",
     "Benchmark",
     "BenchmarkCompleted",
     "BenchmarkEvent",
+    "CellSettled",
     "CheckpointDue",
     "CheckpointFailed",
     "CheckpointSaved",
@@ -113,14 +133,18 @@ __all__ = [
     "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
+    "GenerationProved",
     "Import",
     "ImportCompleted",
     "ImportEvent",
+    "Limits",
     "Machine",
     "MachineEvent",
     "MachineExamined",
     "PromptRead",
     "Proof",
+    "ProvingEvent",
+    "Ratio",
     "RepetitionCompleted",
     "ReportFailed",
     "ReturnedToCheckpoint",
@@ -139,4 +163,6 @@ __all__ = [
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",
+    "Variant",
+    "Verdict",
 ]

@@ -1,33 +1,28 @@
-"""Feeding tokens to a model one after another, with a KV cache or without.
+"""Feeding tokens to an engine one after another, whatever its kind and its cache.
 
 Shape suffixes: B rows of the batch · T new positions · V vocab_size.
 
 Invariant: after the same tokens, in whatever portions they came, and whatever was rewound
-between them, both ways have looked at the same window and give the same logits up to
-rounding. When the model's context is full, the last half of it is kept and read again.
+between them, the model has looked at the same window. When its context is full, the last half
+of it is kept and read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from core.device import Device
-from core.model.kv_cache import KVCache
-from core.model.transformer import Transformer
+from core.infer.engines.engine import Engine
 
 
 class Decoder:
     """Sequences that grow together: one at first, as many as `select` says later."""
 
-    def __init__(self, model: Transformer, device: Device, *, use_cache: bool = True) -> None:
-        self._model = model.eval()
-        self._device = device
-        self.max_seq_len = model.config.max_seq_len
-        dtype = torch.bfloat16 if device.dtype == "bfloat16" else torch.float32
-        self._cache = KVCache(model.config, device=device.type, dtype=dtype) if use_cache else None
+    def __init__(self, engine: Engine) -> None:
+        """`engine` holds nothing yet, and from now on is fed by nobody else."""
+        self.engine = engine
+        self.max_seq_len = engine.max_seq_len
         self._rows: list[list[int]] = [[]]
         self._start = 0
 
@@ -49,7 +44,7 @@ class Decoder:
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values held now."""
-        return self._cache.held_bytes if self._cache is not None else 0
+        return self.engine.cache_bytes
 
     def feed(self, ids: Sequence[int]) -> Tensor:
         """Append tokens, one or more, to the only sequence.
@@ -59,42 +54,66 @@ class Decoder:
         """
         return self.feed_rows([ids])[0]
 
-    @torch.inference_mode()
     def feed_rows(self, ids_BT: Sequence[Sequence[int]]) -> Tensor:
         """Append tokens, one or more, as many to each sequence.
 
         Returns:
             Logits of the next ones, float32, shape (B, V).
         """
-        n_held = self.length
         for row, ids in zip(self._rows, ids_BT, strict=True):
             row.extend(ids)
-        start = window_start(self.length, self.max_seq_len)
-        if self._cache is None:
-            n_held = start
-        elif start != self._start:
-            self._cache.rewind(0)
-            n_held = start
-        self._start = start
-        new_BT = torch.tensor([row[n_held:] for row in self._rows], device=self._device.type)
-        with self._device.autocast():
-            logits_BTV = self._model(new_BT, self._cache, last_only=True)
-        return logits_BTV[:, -1].float()
+        self._move_window()
+        held = self._start + self.engine.length
+        return self.engine.feed([row[held:] for row in self._rows])
+
+    def write(self, token: int, n: int) -> list[int]:
+        """Append `token`, and then greedily n - 1 of the n tokens that are returned: all but
+        the last one. For the only sequence."""
+        written: list[int] = []
+        while len(written) < n:
+            room = self.max_seq_len - self.window
+            is_held = self.engine.length == self.window
+            if room > 0 and is_held:
+                part = self.engine.write(token, min(room, n - len(written)))
+                self._rows[0] += [token, *part[:-1]]
+            else:
+                part = [int(self.feed([token]).argmax())]
+            written += part
+            token = part[-1]
+        return written
+
+    def go_back_to(self, ids: Sequence[int]) -> int:
+        """Keep, as the only sequence, the beginning that `ids` shares with one of those fed so far;
+        not all of `ids`, for the last token is fed again for its logits.
+
+        Returns:
+            How many tokens are kept; the others are to be fed.
+        """
+        shared = [_n_shared(row, ids) for row in self._rows]
+        best = max(range(len(shared)), key=shared.__getitem__)
+        if len(shared) > 1:
+            self.select([best])
+        self.rewind(max(0, min(shared[best], len(ids) - 1)))
+        return self.length
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these sequences, in this order; one may be taken more than once."""
         self._rows = [list(self._rows[row]) for row in rows]
-        if self._cache is not None:
-            self._cache.select(rows)
+        self.engine.select(rows)
 
     def rewind(self, length: int) -> None:
         """Forget all tokens from `length` on, at most `self.length`."""
         for row in self._rows:
             del row[length:]
-        if window_start(length, self.max_seq_len) != self._start:
-            self._start = -1  # no window of the future: the next feed reads its own anew
-        elif self._cache is not None:
-            self._cache.rewind(length - self._start)
+        self._move_window()
+        self.engine.rewind(min(self.engine.length, self.window))
+
+    def _move_window(self) -> None:
+        """To where the tokens want it; what another window holds is of no use in this one."""
+        start = window_start(self.length, self.max_seq_len)
+        if start != self._start:
+            self._start = start
+            self.engine.rewind(0)
 
 
 def window_start(n_tokens: int, max_seq_len: int) -> int:
@@ -108,3 +127,9 @@ def window_start(n_tokens: int, max_seq_len: int) -> int:
     kept = max(1, max_seq_len // 2)
     period = max_seq_len + 1 - kept
     return ((n_tokens - max_seq_len - 1) // period + 1) * period
+
+
+def _n_shared(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the beginning that both have."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((i for i, (one, other) in pairs if one != other), min(len(left), len(right)))

@@ -17,7 +17,7 @@ from core.device import Device
 from core.errors import TokenizerError
 from core.events import GenerationEvent, GenerationFinished, TokenGenerated
 from core.infer.decoder import Decoder
-from core.infer.generate import write
+from core.infer.generate import decoding_of, make_decoder, write
 from core.model.transformer import Transformer
 from core.text.tokenizer import Tokenizer
 
@@ -65,7 +65,7 @@ class Dialogue:
         before, self._sampling = self._sampling, replace(sampling, count=1)
         if sampling.seed != before.seed:
             self._dice.manual_seed(sampling.seed)
-        if sampling.cache != before.cache:
+        if decoding_of(sampling) != decoding_of(before):
             self._decoder = self._new_decoder()
 
     def reseed(self, seed: int) -> None:
@@ -127,7 +127,7 @@ class Dialogue:
         self._dice.manual_seed(self._sampling.seed)
 
     def _new_decoder(self) -> Decoder:
-        return Decoder(self._model, self._device, use_cache=self._sampling.cache)
+        return make_decoder(self._model, self._device, self._sampling)
 
     def _forget(self, length: int) -> None:
         del self._ids[length:]

@@ -32,6 +32,7 @@ from core.events import (
     SetupProgressed,
 )
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure.evaluate import evaluate
 from core.measure.statistics import summarize
 from core.model.transformer import Transformer
@@ -157,7 +158,7 @@ def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, flo
         limits.append(math.ceil(train.epochs * n_train / train.tokens_per_step))
     if train.seconds:
         limits.append(math.ceil(train.seconds / costs.step_s))
-    steps = max(1, min(limits))
+    steps = max(1, min(limits)) if limits else 0
     saves = 1 + _times(steps, train.checkpoint_interval, every.eval_interval)
     return steps, (
         steps * costs.step_s
@@ -227,7 +228,10 @@ class Trial:
         wanted = self._config.eval.sample_tokens
         if not wanted:
             return 0.0
-        decoder, n_tokens = Decoder(self.model, self._device), min(wanted, SAMPLED_TOKENS)
+        decoder, n_tokens = (
+            Decoder(TorchEngine(self.model, self._device)),
+            min(wanted, SAMPLED_TOKENS),
+        )
         began = time.perf_counter()
         for _ in range(n_tokens):
             decoder.feed([0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.config import SamplingConfig
 from core.events import (
     Event,
@@ -13,16 +15,25 @@ from core.events import (
 )
 from core.events import SetupProgressed as Setup
 from minitf_tui.cli import output, reports
-from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, field_names, flags_of
+from minitf_tui.cli.arguments import (
+    JSON,
+    Arguments,
+    Command,
+    Flag,
+    UsageError,
+    field_names,
+    flags_of,
+)
 from minitf_tui.cli.evaluate import MACHINE, MACHINE_FLAGS
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
 
+NO_CACHE = Flag("no-cache", bool, "the same as --cache none")
 INTERACTIVE = Flag("interactive", bool, "write in turns: it continues each line that you type")
 COMMAND = Command(
     name="generate",
     about="Let a model continue a text. Ctrl-C ends it early.",
-    flags=(*flags_of(SamplingConfig()), INTERACTIVE, JSON, *MACHINE_FLAGS),
+    flags=(*flags_of(SamplingConfig()), NO_CACHE, INTERACTIVE, JSON, *MACHINE_FLAGS),
     notes=(
         "The text goes to stdout as it is written, and its speed to stderr. With --count",
         "the first continuation is shown while all are written, the others after it.",
@@ -40,7 +51,7 @@ def execute(arguments: Arguments) -> int:
         return interactive.execute(arguments)
     from core import recipes
 
-    sampling = SamplingConfig(**arguments.among(field_names(SamplingConfig())))
+    sampling = sampling_of(arguments)
     session = recipes.generation(arguments.run, sampling, **arguments.among(MACHINE))
     writer = Writer(ProgressLine(), sampling, is_silent=bool(arguments.get("json")))
     try:
@@ -53,6 +64,23 @@ def execute(arguments: Arguments) -> int:
         else:
             output.tell(reports.generation(writer.result))
     return interruption.exit_code
+
+
+def sampling_of(arguments: Arguments, **defaults: Any) -> SamplingConfig:
+    """What was typed of the sampling, over `defaults`.
+
+    Raises:
+        UsageError: two flags contradict each other.
+    """
+    given = defaults | arguments.among(field_names(SamplingConfig()))
+    if arguments.get("no_cache"):
+        if given.get("cache", "none") != "none":
+            raise UsageError(
+                f"--no-cache and --cache {given['cache']} do not go together.",
+                hint="Leave one of them out.",
+            )
+        given["cache"] = "none"
+    return SamplingConfig(**given)
 
 
 class Writer:

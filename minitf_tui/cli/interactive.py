@@ -24,12 +24,12 @@ from minitf_tui.cli.arguments import (
     Arguments,
     Flag,
     UsageError,
-    field_names,
     flags_of,
     nearest,
     whole,
 )
 from minitf_tui.cli.evaluate import MACHINE
+from minitf_tui.cli.generate import sampling_of
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import MISTAKE, STOPPED_BY, SUCCESS, pull
 from minitf_tui.problems import escape, explain, quoted
@@ -62,8 +62,7 @@ def execute(arguments: Arguments) -> int:
             )
     from core import recipes
 
-    given = arguments.among(field_names(SamplingConfig()))
-    sampling = SamplingConfig(**({"stop": DEFAULT_STOP} | given))
+    sampling = sampling_of(arguments, stop=DEFAULT_STOP)
     conversation = recipes.conversing(arguments.run, sampling, **arguments.among(MACHINE))
     return Talk(conversation, lines.source()).hold(sampling.prompt)
 
@@ -255,10 +254,8 @@ def _meant(flag: Flag, text: str) -> Any:
     example = f"As in /set {flag.key} {_shown(flag.default)}."
     if flag.kind is tuple:
         return escapes.read_list(text)
-    if flag.kind is bool:
-        if text not in ("on", "off"):
-            raise UsageError(f"{flag.key}={quoted(text)} is not on or off.", hint=example)
-        return text == "on"
+    if flag.kind is str:
+        return text
     try:
         return whole(text) if flag.kind is int else float(text)
     except ValueError:
@@ -267,8 +264,6 @@ def _meant(flag: Flag, text: str) -> Any:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
     if isinstance(value, tuple):
         return escapes.spell_list(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -60,7 +60,7 @@ def test_the_names_that_scripts_rely_on():
     has(generate.COMMAND, "--prompt --temperature --top-k --top-p --min-p --seed --no-cache")
     has(generate.COMMAND, "--max-new-tokens --device --dtype --threads --json")
     has(generate.COMMAND, "--count --stop --repetition-penalty --presence-penalty --interactive")
-    has(generate.COMMAND, "--frequency-penalty --penalty-window")
+    has(generate.COMMAND, "--frequency-penalty --penalty-window --cache --window --sinks --engine")
     has(bench.COMMAND, "--n --reps --warmup --device --dtype --threads --json")
     has(evaluate.COMMAND, "--text --stride --device --dtype --threads --json")
     has(plot.COMMAND, "--kind --out")

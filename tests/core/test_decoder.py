@@ -10,15 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.testing import CPU, tiny_model
 
 MODEL = tiny_model(vocab_size=31, max_seq_len=16)
 TOKEN = st.integers(0, 30)
 
 
+def decoder_of(cache: str) -> Decoder:
+    return Decoder(TorchEngine(MODEL, CPU, cache=cache))
+
+
 def fresh(ids: Sequence[int]) -> torch.Tensor:
     """Logits after `ids`, by a decoder that saw nothing else."""
-    return Decoder(MODEL, CPU, use_cache=False).feed(ids)
+    return decoder_of("none").feed(ids)
 
 
 @given(
@@ -27,12 +32,12 @@ def fresh(ids: Sequence[int]) -> torch.Tensor:
         min_size=1,
         max_size=6,
     ),
-    cache=st.booleans(),
+    cache=st.sampled_from(["static", "none"]),
 )
 @settings(max_examples=60)
-def test_what_was_rewound_leaves_no_trace(steps: list[tuple[int, list[int]]], cache: bool) -> None:
+def test_what_was_rewound_leaves_no_trace(steps: list[tuple[int, list[int]]], cache: str) -> None:
     """Also where the window has moved in between."""
-    decoder, ids = Decoder(MODEL, CPU, use_cache=cache), []
+    decoder, ids = decoder_of(cache), []
     for share, portion in steps:
         length = share * len(ids) // 100
         decoder.rewind(length)
@@ -44,16 +49,16 @@ def test_what_was_rewound_leaves_no_trace(steps: list[tuple[int, list[int]]], ca
 
 def test_a_window_that_is_left_and_entered_again_is_read_anew() -> None:
     """The first token of the window is 9 with 18 tokens and with 20, and 0 with 15."""
-    decoder = Decoder(MODEL, CPU)
+    decoder = decoder_of("static")
     decoder.feed(range(20))
     decoder.rewind(15)
     ids = [*range(15), 30, 29, 28]
     torch.testing.assert_close(decoder.feed(ids[15:]), fresh(ids), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_rows_that_share_a_beginning_go_their_own_ways(cache: bool) -> None:
-    decoder = Decoder(MODEL, CPU, use_cache=cache)
+@pytest.mark.parametrize("cache", ["static", "none"])
+def test_rows_that_share_a_beginning_go_their_own_ways(cache: str) -> None:
+    decoder = decoder_of(cache)
     decoder.feed([1, 2, 3])
     decoder.select([0, 0, 0])
     rows = [[1, 2, 3] for _ in range(3)]
@@ -71,7 +76,7 @@ def test_rows_that_share_a_beginning_go_their_own_ways(cache: bool) -> None:
 
 
 def test_earlier_tokens_are_not_read_again() -> None:
-    decoder = Decoder(MODEL, CPU)
+    decoder = decoder_of("static")
     read: list[int] = []
     hook = MODEL.embedding.register_forward_hook(
         lambda _module, inputs, _out: read.append(inputs[0].size(1))
@@ -87,7 +92,7 @@ def test_earlier_tokens_are_not_read_again() -> None:
 
 
 def test_the_cache_grows_with_its_rows() -> None:
-    decoder = Decoder(MODEL, CPU)
+    decoder = decoder_of("static")
     decoder.feed([1, 2])
     alone = decoder.cache_bytes
     decoder.select([0, 0, 0])

@@ -91,12 +91,12 @@ def test_nothing_that_was_read_is_read_again() -> None:
 @given(
     lines=st.lists(st.text("ab\n", max_size=5), min_size=1, max_size=5),
     undone=st.lists(st.booleans(), min_size=5, max_size=5),
-    cache=st.booleans(),
+    cache=st.sampled_from(["static", "none"]),
     stop=st.sampled_from([(), ("a",), ("ab", "zz")]),
 )
 @settings(max_examples=40, deadline=None)
 def test_a_turn_is_what_one_generation_makes_of_the_whole_text(
-    lines: list[str], undone: list[bool], cache: bool, stop: tuple[str, ...]
+    lines: list[str], undone: list[bool], cache: str, stop: tuple[str, ...]
 ) -> None:
     """Whatever was said, cut and taken back before, past the end of the context too."""
     model = tiny_model(vocab_size=256, max_seq_len=16)
@@ -150,7 +150,7 @@ def test_the_dice_roll_on_and_a_seed_throws_them_anew() -> None:
 def test_settings_change_between_turns() -> None:
     talk, say = dialogue(tiny_model(vocab_size=256), max_new_tokens=3)
     first = say("ab")
-    talk.sampling = SamplingConfig(max_new_tokens=5, count=3, cache=False)
+    talk.sampling = SamplingConfig(max_new_tokens=5, count=3, cache="none")
     assert talk.sampling.count == 1
     assert (len(first.tokens), len(say("cd").tokens)) == (3, 5)
 

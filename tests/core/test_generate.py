@@ -16,6 +16,7 @@ from core.errors import TokenizerError
 from core.events import Generation, GenerationBatch, GenerationFinished, PromptRead, TokenGenerated
 from core.infer import generate as generate_module
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.infer.generate import generate
 from core.model.transformer import Transformer
 from core.testing import CPU, ScriptedModel, byte_tokenizer, tiny_model
@@ -48,8 +49,8 @@ def test_events_come_in_order() -> None:
     assert written[0].tokens_per_s == 0
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_a_character_of_several_tokens_appears_with_its_last(cache: bool) -> None:
+@pytest.mark.parametrize("cache", ["static", "none"])
+def test_a_character_of_several_tokens_appears_with_its_last(cache: str) -> None:
     text = "aé日😀b"
     model = scripted(text.encode())
     _, *written, finished = write(model, b">", max_new_tokens=11, temperature=0, cache=cache)
@@ -97,7 +98,7 @@ def test_stopping_ends_after_the_token_at_hand_and_keeps_the_text() -> None:
 def test_probabilities_are_the_models_own_whatever_the_sampler_does() -> None:
     model = tiny_model(vocab_size=256)
     *_, finished = write(model, [1, 2, 3], max_new_tokens=6, temperature=3.0, top_k=40, seed=4)
-    decoder, portion = Decoder(model, CPU, use_cache=False), [1, 2, 3]
+    decoder, portion = Decoder(TorchEngine(model, CPU, cache="none")), [1, 2, 3]
     for token in finished.result.tokens:
         logprob_V = decoder.feed(portion).log_softmax(0)
         assert token.logprob == pytest.approx(logprob_V[token.id].item(), abs=1e-4)
@@ -117,8 +118,8 @@ def test_a_small_vocabulary_has_fewer_alternatives() -> None:
         assert sum(torch.tensor(t.logprob).exp() for t in token.top) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_the_seed_decides_the_text(cache: bool) -> None:
+@pytest.mark.parametrize("cache", ["static", "none"])
+def test_the_seed_decides_the_text(cache: str) -> None:
     model = tiny_model(vocab_size=256)
 
     def text(seed: int) -> str:
@@ -132,7 +133,7 @@ def test_the_cache_does_not_change_the_text_past_the_end_of_the_context() -> Non
     model = tiny_model(vocab_size=256, max_seq_len=16)
     with_cache, without = (
         write(model, b"abcdef", max_new_tokens=60, temperature=0.8, seed=3, cache=cache)[-1].result
-        for cache in (True, False)
+        for cache in ("static", "none")
     )
     assert [t.id for t in with_cache.tokens] == [t.id for t in without.tokens]
 
@@ -178,7 +179,7 @@ def test_no_mode_leaks_to_the_listener() -> None:
 
 
 def test_the_scripted_model_says_its_script_with_and_without_cache() -> None:
-    for cache in (True, False):
+    for cache in ("static", "none"):
         *_, finished = write(scripted(b"abc"), b">", max_new_tokens=5, temperature=0, cache=cache)
         assert finished.result.text == "abccc"
 
@@ -186,8 +187,8 @@ def test_the_scripted_model_says_its_script_with_and_without_cache() -> None:
 # Stop strings.
 
 
-@pytest.mark.parametrize("cache", [True, False])
-def test_a_stop_string_ends_the_text_before_itself(cache: bool) -> None:
+@pytest.mark.parametrize("cache", ["static", "none"])
+def test_a_stop_string_ends_the_text_before_itself(cache: str) -> None:
     model = scripted(b"one\ntwo END three")
     stop = ("END", "three")
     _, *written, finished = write(model, b">", temperature=0, stop=stop, cache=cache)
@@ -263,9 +264,9 @@ BATCHES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", ["static", "none"])
 @pytest.mark.parametrize("name", BATCHES)
-def test_each_continuation_is_the_text_of_its_own_seed(name: str, cache: bool) -> None:
+def test_each_continuation_is_the_text_of_its_own_seed(name: str, cache: str) -> None:
     model = tiny_model(vocab_size=128, max_seq_len=24)
     sampling = {"max_new_tokens": 12, "temperature": 1.0, "cache": cache} | BATCHES[name]
     *events, last = write(model, b"abcd", seed=7, count=4, **sampling)

@@ -13,6 +13,7 @@ import torch
 from core.config import ModelConfig
 from core.errors import ExportError
 from core.infer.decoder import Decoder
+from core.infer.engines.torch_engine import TorchEngine
 from core.interop.huggingface.architectures import ARCHITECTURES
 from core.interop.huggingface.config import to_json
 from core.interop.huggingface.writer import choose
@@ -119,7 +120,7 @@ def greedy_along(model: Any, ids: torch.Tensor, said: list[int]) -> list[int]:
 
 @torch.no_grad()
 def greedy_ours(model: Transformer, ids: torch.Tensor, n: int) -> list[int]:
-    decoder = Decoder(model, CPU)
+    decoder = Decoder(TorchEngine(model, CPU))
     logits = decoder.feed(ids[0].tolist())
     said: list[int] = []
     while len(said) < n:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.infer.decoder import Decoder, window_start
+from core.infer.engines.torch_engine import TorchEngine
 from core.model.kv_cache import KVCache
 from core.model.transformer import Transformer
 from core.testing import CPU, MODEL_SWITCHES, tiny_model
@@ -42,6 +43,10 @@ NEAR_TIE = 1e-4
 
 def random_ids(n: int, *, rows: int = 1, seed: int = 0) -> torch.Tensor:
     return torch.randint(31, (rows, n), generator=torch.Generator().manual_seed(seed))
+
+
+def decoder(model: Transformer, cache: str) -> Decoder:
+    return Decoder(TorchEngine(model, CPU, cache=cache))
 
 
 @torch.no_grad()
@@ -127,7 +132,7 @@ def test_greedy_text_is_the_same_with_and_without_cache_past_the_end_of_the_cont
     has a random token too, for a small model left alone soon repeats itself."""
     model = tiny_model(**switches)
     stirring = iter(random_ids(20, seed=1)[0].tolist())
-    cached, plain = (Decoder(model, CPU, use_cache=use) for use in (True, False))
+    cached, plain = (decoder(model, cache) for cache in ("static", "none"))
     portion = random_ids(6)[0].tolist()
     choices, near_ties = [], 0
     for i in range(60):
@@ -147,14 +152,14 @@ def test_greedy_text_is_the_same_with_and_without_cache_past_the_end_of_the_cont
 @given(
     switches=any_switches,
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=6),
-    use_cache=st.booleans(),
+    cache=st.sampled_from(["static", "none"]),
 )
 def test_a_decoder_fed_in_portions_equals_one_fed_token_by_token(
-    switches: dict[str, Any], sizes: list[int], use_cache: bool
+    switches: dict[str, Any], sizes: list[int], cache: str
 ) -> None:
     model = tiny_model(**switches)
     ids = random_ids(sum(sizes))[0].tolist()
-    in_chunks, one_by_one = (Decoder(model, CPU, use_cache=use) for use in (use_cache, True))
+    in_chunks, one_by_one = (decoder(model, kind) for kind in (cache, "static"))
     done = 0
     for size in sizes:
         chunked = in_chunks.feed(ids[done : done + size])

@@ -1,0 +1,72 @@
+"""Python compiled to machine code on the user's own machine, kept on disk.
+
+`compiled` is numba's `njit` with the house's options. What it makes is kept in a folder named by
+the sources it was made of, below `NUMBA_CACHE_DIR` or our cache folder; numba itself
+looks at the processor and its own version. Without a writable folder only time is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import config as _config
+
+from core.paths import cache_dir
+
+config: Any = _config
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """`function` as machine code that holds no interpreter lock; compiled when first called."""
+    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+
+
+def compiled_and_kept(signature: str, function: F) -> F:
+    """`function` compiled for `signature`, from disk where it was compiled before."""
+    folder = kept_folder()
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder or "")
+    try:
+        dispatcher: Any = numba.njit(cache=folder is not None, **options)(function)
+    finally:
+        config.CACHE_DIR = before
+    try:
+        dispatcher.compile(signature)
+    except OSError:  # the disk is full: it is compiled all the same
+        if not dispatcher.signatures:
+            raise
+    dispatcher.disable_compile()
+    return cast(F, dispatcher)
+
+
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Whether machine code of `function` is on disk."""
+    folder = kept_folder()
+    return folder is not None and any(folder.glob(f"*/*.{function.__qualname__}-*.nbi"))
+
+
+def kept_folder() -> Path | None:
+    """Where machine code of these very sources is kept; None if nothing can be written there."""
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else cache_dir() / "compiled"
+    folder = base / f"minitf-{_sources_digest()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return None
+    return folder
+
+
+def _sources_digest() -> str:
+    """numba looks at the file of the compiled function alone, and not at those it calls."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
