@@ -88,7 +88,7 @@ SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
     "train-finished": ({"training": trained}, ("r",)),
     "evaluate": ({"evaluation": lambda: Script(evaluation_story())}, ("2", "e")),
     "benchmark": ({"benchmarking": benched}, ("3", "b")),
-    "benchmark-steps": ({"benchmarking": benched}, ("3", "b", "v", "v", "j")),
+    "benchmark-views": ({"benchmarking": benched}, ("3", "b", "v", "v", "j")),
     "benchmark-proof": ({"benchmarking": benched}, ("3", "b", "V")),
     "generate": ({"generation": lambda: Script(generation_story())}, ("4", "g")),
     "generate-proved": (
