@@ -59,7 +59,7 @@ class GeneratePane(Pane):
         Binding("e", "engine", "engine", tooltip="another engine; what is being written restarts"),
         Binding("c", "cache", "cache", tooltip="another cache; what is being written restarts"),
         Binding("b", "bits", "bits", tooltip="weights as stored, in 8 or in 4 bits"),
-        Binding("p", "prove", "prove", tooltip="hold it against the plain model, on this prompt"),
+        Binding("p", "prove", show=False, tooltip="hold it against the plain model on this prompt"),
     )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:

@@ -389,6 +389,18 @@ def test_generation_continues_a_prompt_or_held_out_text(config: RunConfig) -> No
     assert read.prompt == "The river number"
 
 
+def test_a_way_to_write_is_proved_on_its_prompt(config: RunConfig) -> None:
+    train(config)
+    sampling = SamplingConfig(prompt="river", max_new_tokens=5)
+    *_, exact = drive(recipes.proving("tiny", sampling))
+    assert (exact.proof.identical_tokens, exact.proof.of) == (5, 5)
+    assert exact.proof.passes
+    assert exact.proof.is_exact
+    *_, rounded = drive(recipes.proving("tiny", replace(sampling, bits="8")))
+    assert not rounded.proof.is_exact
+    assert rounded.proof.mean_kld > exact.proof.mean_kld
+
+
 def test_a_prompt_may_be_any_bytes(config: RunConfig) -> None:
     """As the command line hands them over."""
     train(config)

@@ -468,36 +468,6 @@ async def test_the_fields_of_an_evaluation_reach_core() -> None:
 # Benchmark.
 
 
-async def test_the_benchmark_grows_and_ends_with_its_proof_at_80x24() -> None:
-    story = benchmark_story()
-    session = Script(story[:6], then=story[6:], waits=True)
-    app = app_with(benchmarking=session)
-    async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("3", "b")
-        await reach(pilot, session.reached_gate)
-        await pilot.pause(0.1)
-        text = screen_text(app)
-        assert "5 of 12" in text
-        assert "▒" in text
-        assert "speed-up" not in text
-        session.gate.set()
-        await settle(pilot)
-        text = screen_text(app)
-        for part in (
-            "6.41×",
-            "512 of 512",
-            "near ties",
-            "2.1e-06",
-            "1.0 MiB",
-            "prefill, 16 tokens",
-            "decode, 128 tokens",
-            "±",
-            "torch 2.13.0",
-            "b benchmark",
-        ):
-            assert part in text, part
-
-
 async def test_a_benchmark_can_be_stopped() -> None:
     session = Script(repetitions()[:3], waits=True)
     app = app_with(benchmarking=session)

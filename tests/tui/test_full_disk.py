@@ -66,7 +66,7 @@ async def test_a_result_that_was_not_kept_is_shown_with_the_reason(key: str, kin
         await settle(pilot)
         text = screen_text(app)
         assert f"The {kind} could not be kept with its run: Read-only file system." in text
-        assert "perplexity" in text or "speed-up" in text
+        assert "perplexity" in text or "fastest over first" in text
 
 
 class Unlucky(Endless):

@@ -20,14 +20,14 @@ from rich.style import Style
 from textual.color import Color
 from textual.pilot import Pilot
 
-from core.events import ExportCompleted
+from core.events import ExportCompleted, GenerationProved
 from minitf_tui.theme import DARK, LIGHT
 from tests.cli.scripted import exported
+from tests.tui.bench_story import FAST, FAST8, PROOFS, bench_story
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import (
     Script,
     app_with,
-    benchmark_story,
     evaluation_story,
     finished,
     generation_story,
@@ -66,6 +66,15 @@ def trained() -> Script:
     return Script([*training_story(300), finished(steps=300)])
 
 
+def benched() -> Script:
+    return Script(bench_story(broken=(FAST,)))
+
+
+def proved() -> Script:
+    note = "There is no fast engine for this model."
+    return Script([GenerationProved(engine="torch", proof=PROOFS[FAST8], note=note)])
+
+
 def written() -> ExportCompleted:
     """A file in a place that every machine has."""
     remark = "output.weight is kept in f16: a block of q4_0 holds 32 numbers, and a row has 260."
@@ -78,8 +87,14 @@ SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
     "train-editing": ({}, ("i",)),
     "train-finished": ({"training": trained}, ("r",)),
     "evaluate": ({"evaluation": lambda: Script(evaluation_story())}, ("2", "e")),
-    "benchmark": ({"benchmarking": lambda: Script(benchmark_story())}, ("3", "b")),
+    "benchmark": ({"benchmarking": benched}, ("3", "b")),
+    "benchmark-views": ({"benchmarking": benched}, ("3", "b", "v", "v", "j")),
+    "benchmark-proof": ({"benchmarking": benched}, ("3", "b", "V")),
     "generate": ({"generation": lambda: Script(generation_story())}, ("4", "g")),
+    "generate-proved": (
+        {"generation": lambda: Script(generation_story()), "proving": proved},
+        ("4", "b", "g", "p"),
+    ),
     "runs": ({}, ("5", "space", "j", "space")),
     "export": ({}, ("5", "e", "g", "down", "right", "right")),
     "exported": ({"exporting": lambda: Script([written()])}, ("5", "e", "g", "enter")),

@@ -176,3 +176,40 @@ def test_the_unit_is_the_first_to_go_where_a_legend_is_full() -> None:
     assert "loss, nats/token (log)" in wide
     assert "loss (log)" in narrow
     assert "held out 1.234" in narrow
+
+
+def backgrounds(figure: Figure, back: str = "#0f1317") -> list[str]:
+    """A letter for each cell: `.` for the background, `#` for a band."""
+    strips = draw(figure, 60, 12, PALETTE, Style(bgcolor=back))
+    return [
+        "".join(
+            ("." if part.style and part.style.bgcolor == Style(bgcolor=back).bgcolor else "#")
+            * len(part.text)
+            for part in strip
+        )
+        for strip in strips
+    ]
+
+
+def test_a_band_lies_behind_its_curve_and_widens_the_scale() -> None:
+    flat = np.full(20, 2.0)
+    banded = curve(flat, low=flat - 1, high=flat + 1)
+    rows = backgrounds(Figure("t", (banded,)))
+    assert {len(row) for row in rows} == {60}
+    assert all("#" in row for row in rows[2:9])
+    assert not any("#" in row for row in (rows[0], *rows[-2:]))
+    assert not any("#" in row for row in backgrounds(Figure("t", (curve(flat),))))
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+@pytest.mark.parametrize("edge", [[NAN] * 4, [1.0, NAN, 3.0, INF], [-1.0, 0.0, 1.0, 2.0]])
+def test_odd_bands(edge: list[float], log_y: bool) -> None:
+    odd = curve([1.0, 2.0, 1.5, 2.5], low=np.array(edge), high=np.array(edge) + 1)
+    rows = backgrounds(Figure("t", (odd,), log_y=log_y))
+    assert {len(row) for row in rows} == {60}
+
+
+def test_a_band_needs_a_background_that_is_known() -> None:
+    flat = np.full(20, 2.0)
+    figure = Figure("t", (curve(flat, low=flat - 1, high=flat + 1),))
+    assert len(draw(figure, 60, 12, PALETTE, Style())) == 12
