@@ -1,6 +1,6 @@
 """Products of a matrix and a vector: float32, 8 and 4 bits, ours and PyTorch's.
 
-    python tests/benchmarks/matrix_vector.py [--rounds 15] [--shapes 2048x768,352x128] [--threads 1,2]
+    python tests/benchmarks/matrix_vector.py [--rounds 15] [--shapes 2048x768] [--threads 1,2]
 
 All kernels take turns in each round, in an order that changes; what is told are medians over
 the rounds: microseconds a product, gigabytes of weights a second, and the ratio to our float32
