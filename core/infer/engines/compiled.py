@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import config
+from numba.core import config as _config
 
 from core.paths import cache_dir
 
+config: Any = _config
 F = TypeVar("F", bound=Callable[..., Any])
 
 

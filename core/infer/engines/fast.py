@@ -181,9 +181,7 @@ class FastEngine:
         self._keys, self._values = keys, values
         self._job[op.KEYS], self._job[op.VALUES] = keys.ctypes.data, values.ctypes.data
 
-    def _selected(
-        self, held: NDArray[np.float32], rows: Sequence[int]
-    ) -> NDArray[np.float32]:
+    def _selected(self, held: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
         """Copies of rows, of the positions held; the rest of the memory stays untouched."""
         heads = self._layout.row // self._layout.head
         width = self._layout.head // (-(-self.max_seq_len // LANES) * LANES)

@@ -14,13 +14,12 @@ thread, `LINE` bytes long so that no two threads write to the same one.
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.infer.engines.compiled import compiled
 from core.infer.engines.kernels import gemm_f32, gemv_f32
 from core.infer.engines.memory import (
     acquire,
     give_way,
+    integer,
     load_double,
     load_float,
     load_int,
@@ -117,7 +116,7 @@ def work(job: int, program: int, size: int, worker: int, n_workers: int, is_woke
 def _follow(job: int, program: int, size: int, worker: int, n_workers: int) -> int:
     line = _line(job, worker)
     release(line + 8 * IS_PARKED, 0)
-    spins = np.int64(0)
+    spins = integer(0)
     while True:
         if acquire(job + 8 * IS_STOPPING) == 1:
             return -1
@@ -125,7 +124,7 @@ def _follow(job: int, program: int, size: int, worker: int, n_workers: int) -> i
             _run(job, program, size, worker, n_workers)
             store_int(line + 8 * SEEN, word(line, SEEN) + 1)
             release(line + 8 * IS_PARKED, 0)
-            spins = np.int64(0)
+            spins = integer(0)
         elif spins == SPINS:
             # Whoever begins a generation now sees it, or the look above sees the generation.
             release(line + 8 * IS_PARKED, 1)
@@ -156,7 +155,7 @@ def _barrier(job: int, worker: int, n_workers: int) -> None:
     reached = load_int(mine) + 1
     release(mine, reached)
     for other in range(n_workers):
-        spins = np.int64(0)
+        spins = integer(0)
         while acquire(_line(job, other) + 8 * BARRIERS) < reached:
             spins += 1
             _wait(spins)
@@ -166,9 +165,9 @@ def _barrier(job: int, worker: int, n_workers: int) -> None:
 def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None:
     """All steps of a generation."""
     n_rows, stride = word(job, N_ROWS), word(job, STRIDE)
-    position, token = word(job, POSITION), np.int64(-1)
+    position, token = word(job, POSITION), integer(-1)
     for step in range(word(job, N_STEPS)):
-        first = np.int64(0)
+        first = integer(0)
         for at in range(program, program + 8 * size, 8 * WORDS):
             code = load_int(at)
             if code == BARRIER:
@@ -193,7 +192,7 @@ def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None
 @compiled
 def _choice(job: int, logits: int, n_workers: int) -> int:
     """The best of what the threads found, the lowest of equals."""
-    best = load_int(_line(job, np.int64(0)) + 8 * BEST)
+    best = load_int(_line(job, integer(0)) + 8 * BEST)
     for other in range(1, n_workers):
         found = load_int(_line(job, other) + 8 * BEST)
         if load_float(logits + 4 * found) > load_float(logits + 4 * best):
@@ -204,7 +203,7 @@ def _choice(job: int, logits: int, n_workers: int) -> int:
 @compiled
 def _multiply(at: int, from_row: int, n_rows: int, stride: int) -> None:
     """PRODUCT kind y w scales zeros x xq xs first end cols group."""
-    kind, cols, no = word(at, 1), word(at, 11), np.int64(0)
+    kind, cols, no = word(at, 1), word(at, 11), integer(0)
     first, end = word(at, 9), word(at, 10)
     shift = from_row * stride
     y, w, x = word(at, 2) + shift, word(at, 3), word(at, 6) + shift
@@ -258,7 +257,7 @@ def _embed(to: int, table: int, places: int, d_model: int, token: int, position:
     if places == 0:
         copy(to, table + size * token, d_model)
     else:
-        add(to, table + size * token, places + size * position, np.int64(0), d_model)
+        add(to, table + size * token, places + size * position, integer(0), d_model)
 
 
 @compiled

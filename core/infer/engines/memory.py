@@ -86,6 +86,9 @@ def _yield(builder: ir.IRBuilder, _args: Sequence[ir.Value]) -> None:
     external(builder, name, I32, [])
 
 
+integer = instruction(types.int64(types.int64), lambda _, args: args[0])
+"""A constant as any other int64: numba compiles a function once more for arguments that are
+constants."""
 load_int = instruction(types.int64(types.int64), _load(I64))
 word = instruction(types.int64(types.int64, types.int64), _word)
 """The int64 of that index in those at an address."""

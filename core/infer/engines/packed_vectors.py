@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import register_default
+from numba.core.datamodel.registry import register_default
 from numba.core.registry import cpu_target
 from numba.extending import models
 

@@ -100,9 +100,7 @@ def programs(model: Transformer, buffers: Buffers, n_workers: int) -> list[NDArr
 class _Builder:
     """Writes one worker's program."""
 
-    def __init__(
-        self, model: Transformer, buffers: Buffers, worker: int, n_workers: int
-    ) -> None:
+    def __init__(self, model: Transformer, buffers: Buffers, worker: int, n_workers: int) -> None:
         self._model, self._config, self._buffers = model, model.config, buffers
         self._worker, self._n_workers = worker, n_workers
         self._words: list[int] = []
@@ -122,7 +120,7 @@ class _Builder:
         self._add(op.ASKED)
         if config.norm_place == "pre":
             source = self._norm("normed", model.final_norm, source)
-        logits, vocab = self._at("logits"), config.vocab_size
+        logits = self._at("logits")
         first, end = self._multiply(logits, model.head, source)
         if config.logit_softcap:
             self._add(op.CAP, logits, first, end, _bits(config.logit_softcap))
@@ -226,9 +224,7 @@ class _Builder:
         else:
             assert isinstance(norm, nn.LayerNorm)
             bias = 0 if norm.bias is None else _address(norm.bias)
-            self._add(
-                op.LAYER_NORM, to, x, _address(norm.weight), bias, d_model, _bits(norm.eps)
-            )
+            self._add(op.LAYER_NORM, to, x, _address(norm.weight), bias, d_model, _bits(norm.eps))
         return to
 
     def _barrier(self) -> None:

@@ -37,7 +37,9 @@ class Workers:
 
     def run(self) -> None:
         """Do what the job says."""
-        if self._wakers and not (self._threads and all(map(threading.Thread.is_alive, self._threads))):
+        if self._wakers and not (
+            self._threads and all(map(threading.Thread.is_alive, self._threads))
+        ):
             self._start()
         if self._work(*self._mine, 0):
             for waker in self._wakers:
@@ -57,8 +59,15 @@ class Workers:
         step = op.LINE // 8
         lines[op.SEEN :: step] = self.job[op.GENERATION]
         self._threads = [
-            threading.Thread(target=_serve, args=(self._work, self.job, program, i, len(self._programs), waker), name=f"minitf-decode-{i}", daemon=True)
-            for i, (program, waker) in enumerate(zip(self._programs[1:], self._wakers, strict=True), 1)
+            threading.Thread(
+                target=_serve,
+                args=(self._work, self.job, program, i, len(self._programs), waker),
+                name=f"minitf-decode-{i}",
+                daemon=True,
+            )
+            for i, (program, waker) in enumerate(
+                zip(self._programs[1:], self._wakers, strict=True), 1
+            )
         ]
         for thread in self._threads:
             thread.start()
