@@ -5,7 +5,7 @@
 All kernels take turns in each round, in an order that changes; what is told are medians over
 the rounds: microseconds a product, gigabytes of weights a second, and the ratio to our float32
 kernel in the same round, with its quartiles. A matrix is multiplied again and again, so small ones
-come from the cache. Threads share the rows and do not wait for each other. PyTorch's kernels are
+come from the cache. Widths are multiples of 32. Threads share the rows and do not wait for each other. PyTorch's kernels are
 called from Python, one call a product, the packed ones with bfloat16 activations (with float32
 ones they are several times slower). The last column is the error of the product, as a share of
 its norm: against the float32 matrix, and against the dequantised one (what the rounding of
@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Kernel:
     run: Callable[[int, int], None]
     product: Callable[[], Tensor]
     dequantised: Tensor
+    keeps: object = None
+    """Memory that it is given by address."""
 
 
 def main() -> None:
@@ -123,53 +125,48 @@ F32, Q8, Q4 = looped(gemv_f32), looped(gemv_q8), looped(gemv_q4)
 
 def ours(weight: Tensor, x: Tensor) -> list[Kernel]:
     """Float32 first, then the packed ones that fit the width."""
-    made = [compiled("float32", F32, weight, (weight.data_ptr(), 0, 0), x, (0, 0), weight, 0)]
+    plain = (weight.data_ptr(), 0, 0, x.data_ptr(), 0, 0)
+    made = [compiled("float32", F32, plain, (weight.size(1), 0), weight, 4 * weight.numel())]
     for bits, group, symmetric in [(8, 0, True), (8, 32, True)] + [
         (4, group, symmetric) for group in (32, 64, 128) for symmetric in (True, False)
     ]:
-        matrix = pack_nearest(weight, bits, group, symmetric=symmetric)
-        name = f"int{bits}" + (f" g{group}" if group else "") + ("" if symmetric else " zeros")
-        made.append(packed(name, matrix, x))
+        if group == 0 or weight.size(1) % group == 0:
+            name = f"int{bits}" + (f" g{group}" if group else "") + ("" if symmetric else " zeros")
+            made.append(packed(name, pack_nearest(weight, bits, group, symmetric=symmetric), x))
     return made
 
 
 def packed(name: str, matrix: PackedMatrix, x: Tensor) -> Kernel:
     """Of a packed matrix; the rounding of the activations is done once and not timed."""
-    laid, cols = lay_out(matrix), matrix.shape[1]
-    buffers = [np.zeros(size, np.uint8) for size in activation_bytes(cols)]
-    xq, xs = (buffer.ctypes.data for buffer in buffers)
+    laid, group = lay_out(matrix), matrix.group_size
+    buffers = [np.zeros(size, np.uint8) for size in activation_bytes(len(x))]
+    where = (x.data_ptr(), *(buffer.ctypes.data for buffer in buffers))
     if matrix.bits == 8:
-        round_to_int16(x.data_ptr(), xq, xs, cols)
+        round_to_int16(*where, len(x))
     else:
-        round_to_int8(x.data_ptr(), xq, xs, cols, matrix.group_size)
-    loop = Q8 if matrix.bits == 8 else Q4
-    keep = (laid, buffers)
-    return compiled(
-        name, loop, matrix.dequantize(), laid.addresses, x, (xq, xs), keep, matrix.group_size,
-        matrix.nbytes,
-    )  # fmt: skip
+        round_to_int8(*where, len(x), group)
+    loop, arguments = Q8 if matrix.bits == 8 else Q4, (*laid.addresses, *where)
+    weight = matrix.dequantize()
+    kernel = compiled(name, loop, arguments, (laid.cols, group), weight, matrix.nbytes)
+    return replace(kernel, keeps=(laid, buffers))
 
 
 def compiled(
     name: str,
     loop: Any,
+    arguments: tuple[int, ...],
+    width: tuple[int, int],
     weight: Tensor,
-    addresses: tuple[int, int, int],
-    x: Tensor,
-    rounded: tuple[int, int],
-    keep: Any,
-    group: int,
-    nbytes: int = 0,
+    nbytes: int,
 ) -> Kernel:
-    """A kernel over shares of the rows."""
-    rows, cols = weight.shape
+    """A kernel over shares of the rows; `arguments` from w to xs, `width` columns and group."""
+    rows = weight.size(0)
     y = torch.zeros(rows)
 
     def call(n: int, first: int, end: int) -> None:
-        where = (y.data_ptr(), *addresses, x.data_ptr(), *rounded)
-        loop(n, *where, first, end, cols, group)
+        loop(n, y.data_ptr(), *arguments, first, end, *width)
 
-    def run(n: int, threads: int, _keep: Any = keep) -> None:
+    def run(n: int, threads: int) -> None:
         bounds = [rows * i // threads // BLOCK * BLOCK for i in range(threads)] + [rows]
         others = [
             threading.Thread(target=call, args=(n, *bounds[i : i + 2])) for i in range(1, threads)
@@ -184,7 +181,7 @@ def compiled(
         run(1, 1)
         return y
 
-    return Kernel(name, nbytes or 4 * weight.numel(), run, product, weight)
+    return Kernel(name, nbytes, run, product, weight)
 
 
 # PyTorch's: a loop in Python.
