@@ -125,6 +125,7 @@ def generation(
     def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
         yield _LOADING
         tame_openmp()
+        from core.infer.engines.choose import engine_stage
         from core.infer.generate import generate
 
         found = _open(run, device, dtype, threads)
@@ -135,6 +136,8 @@ def generation(
             if held_out is None:
                 return
             prompt = held_out.held_out_prompt(PROMPT_TOKENS)
+        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
+            yield SetupProgressed(stage=stage)
         yield from generate(
             found.model,
             found.tokenizer,

@@ -26,6 +26,7 @@ from core.model.init import init_weights
 from core.model.kv_cache import KVCache
 from core.model.layer_cache import LayerCache
 from core.model.norm import make_norm
+from core.model.packed import PackedMatrix
 from core.model.positions import rope_tables, sinusoidal_table
 
 
@@ -79,6 +80,9 @@ class Transformer(nn.Module):
         if config.tied_head:
             self.head.weight = self.embedding.weight
         self._make_positions(config)
+        self.packed: dict[str, PackedMatrix] = {}
+        """Of a quantised model, by parameter name: the matrices whose codes its weights stand
+        for. Whoever changes weights drops them."""
         if seed is not None:
             init_weights(self, seed=seed)
 

@@ -1,6 +1,7 @@
 """Weights and training state on disk, whole or not at all.
 
-    checkpoints/step-00000500/  model.safetensors   weights, by parameter name
+    checkpoints/step-00000500/  model.safetensors   weights, by parameter name; packed ones in
+                                                    parts, see `core.store.packed_weights`
                                 state.safetensors   optimiser moments, by parameter name
                                 state.json          step, times, last validation
 
@@ -24,7 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import CheckpointError
+from core.model.packed import PackedMatrix
+from core.model.transformer import Transformer
 from core.store.files import new_folder, remove_folder, write_atomically, write_synced
+from core.store.packed_weights import from_tensors
 from core.store.run import Run
 from core.store.run_toml import FORMAT
 
@@ -79,22 +83,24 @@ def _write(path: Path, model: nn.Module, optimizer: Optimizer, text: str) -> Non
         write_synced(folder / "state.json", text.encode())
 
 
-def load_weights(run: Run, step: int, model: nn.Module) -> None:
-    """Fill `model` with a checkpoint's weights.
+def load_weights(run: Run, step: int, model: Transformer) -> None:
+    """Fill `model` with a checkpoint's weights, and give it the packed ones beside.
 
     Raises:
         CheckpointError: it is missing, damaged or of another model.
     """
-    take_weights(run, step, read_weights(run, step), model)
+    weights, packed = _read(run, step)
+    take_weights(run, step, weights, model)
+    model.packed = packed
 
 
 def read_weights(run: Run, step: int) -> dict[str, Tensor]:
-    """A checkpoint's weights as they lie in its file, which may be dropped then.
+    """A checkpoint's weights, packed ones dequantised; their file may be dropped then.
 
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    return _load_tensors(run, step, "model.safetensors")
+    return _read(run, step)[0]
 
 
 def take_weights(run: Run, step: int, weights: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -162,6 +168,14 @@ def save_tensors(
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     with path.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def _read(run: Run, step: int) -> tuple[dict[str, Tensor], dict[str, PackedMatrix]]:
+    tensors = _load_tensors(run, step, "model.safetensors")
+    try:
+        return from_tensors(tensors)
+    except ValueError as error:
+        raise _damaged(run, step, str(error)) from error
 
 
 def _load_tensors(run: Run, step: int, name: str) -> dict[str, Tensor]:

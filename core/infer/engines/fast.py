@@ -16,11 +16,12 @@ from torch import Tensor
 
 from core.errors import ConfigError
 from core.infer.engines import interpreter as op
-from core.infer.engines.compiled import compiled_and_kept
+from core.infer.engines.compiled import compiled_and_kept, is_kept
 from core.infer.engines.program import (
     ROWS,
     Buffers,
     cache_layout,
+    laid_out,
     parameters_of,
     programs,
 )
@@ -33,9 +34,14 @@ SIGNATURE = "int64(int64, int64, int64, int64, int64, int64)"
 
 
 @cache
-def compiled_step() -> tuple[Work, bool]:
-    """The interpreter as machine code, and whether it was compiled before on this machine."""
+def compiled_step() -> Work:
+    """The interpreter as machine code, which takes a while when it is asked for first."""
     return compiled_and_kept(SIGNATURE, op.work)
+
+
+def is_compiled() -> bool:
+    """Whether it is there already, in this process or on disk."""
+    return compiled_step.cache_info().currsize > 0 or is_kept(op.work)
 
 
 class FastEngine:
@@ -51,9 +57,9 @@ class FastEngine:
         self.max_seq_len = model.config.max_seq_len
         self._config = model.config
         self._tensors = [tensor.detach() for tensor in parameters_of(model)]
+        self._matrices = laid_out(model)
         self._buffers = Buffers(model.config, n_threads)
-        work, _ = compiled_step()
-        self._workers = Workers(work, programs(model, self._buffers, n_threads))
+        self._workers = Workers(compiled_step(), programs(model, self._buffers, n_threads))
         self._logits_BV = torch.from_numpy(self._buffers.rows("logits", model.config.vocab_size))
         self._layout = cache_layout(model.config)
         self._length = 0
@@ -63,7 +69,8 @@ class FastEngine:
         self._chosen = self._memory(op.CHOSEN, self.max_seq_len)
         self._keys = self._values = np.zeros(0, np.float32)
         self._hold(*(np.zeros((1, self._layout.row), np.float32) for _ in range(2)))
-        weakref.finalize(self, self._workers.close)
+        self.close = weakref.finalize(self, self._workers.close)
+        """End the threads, as happens by itself when nobody holds the engine any more."""
 
     @property
     def length(self) -> int:

@@ -40,6 +40,8 @@ from core.infer.engines.operations import (
     rotate,
     soft_cap,
 )
+from core.infer.engines.packed_kernels import gemv_q4, gemv_q8
+from core.infer.engines.rounding import round_to_int8, round_to_int16
 
 WORDS = 16
 LINE = 128
@@ -84,9 +86,13 @@ BARRIERS, SEEN, IS_PARKED, BEST = range(4)
     BARRIER,
     ASKED,
     CHOOSE,
-) = range(14)
+    ROUND,
+) = range(15)
 
-F32 = 0
+F32, Q8, Q4 = range(3)
+"""Kinds of matrices in a PRODUCT."""
+CHUNK = 64
+"""Rows of a packed matrix that meet all vectors before the next ones are read."""
 
 SPINS = 20_000
 """Looks at a job before a thread parks: less than a millisecond."""
@@ -205,13 +211,33 @@ def _multiply(at: int, from_row: int, n_rows: int, stride: int) -> None:
     """PRODUCT kind y w scales zeros x xq xs first end cols group."""
     kind, cols, no = word(at, 1), word(at, 11), integer(0)
     first, end = word(at, 9), word(at, 10)
+    if kind != F32:
+        step = CHUNK if n_rows - from_row > 1 else end - first
+        for row in range(first, end, max(step, 1)):
+            for i in range(from_row, n_rows):
+                _multiply_packed(at, kind, i * stride, row, min(end, row + step), cols)
+        return
     shift = from_row * stride
     y, w, x = word(at, 2) + shift, word(at, 3), word(at, 6) + shift
-    if kind == F32:
-        if n_rows - from_row > 1:
-            gemm_f32(y, w, x, stride, n_rows - from_row, first, end, cols)
-        else:
-            gemv_f32(y, w, no, no, x, no, no, first, end, cols, no)
+    if n_rows - from_row > 1:
+        gemm_f32(y, w, x, stride, n_rows - from_row, first, end, cols)
+    else:
+        gemv_f32(y, w, no, no, x, no, no, first, end, cols, no)
+
+
+@compiled
+def _multiply_packed(at: int, kind: int, shift: int, first: int, end: int, cols: int) -> None:
+    y, x, xq, xs = (
+        word(at, 2) + shift,
+        word(at, 6) + shift,
+        word(at, 7) + shift,
+        word(at, 8) + shift,
+    )
+    w, scales, zeros, group = word(at, 3), word(at, 4), word(at, 5), word(at, 12)
+    if kind == Q8:
+        gemv_q8(y, w, scales, zeros, x, xq, xs, first, end, cols, group)
+    else:
+        gemv_q4(y, w, scales, zeros, x, xq, xs, first, end, cols, group)
 
 
 @compiled
@@ -239,6 +265,8 @@ def _operate(
         activate(word(at, 2), to, word(at, 3) + shift, up, word(at, 5), word(at, 6))
     elif code == CAP:
         soft_cap(to, load_double(at + 8 * 4), word(at, 2), word(at, 3))
+    elif code == ROUND:
+        _round(to, at, shift)
     elif code == ROTATE:
         _rotate_heads(to, at, position)
     else:
@@ -258,6 +286,16 @@ def _embed(to: int, table: int, places: int, d_model: int, token: int, position:
         copy(to, table + size * token, d_model)
     else:
         add(to, table + size * token, places + size * position, integer(0), d_model)
+
+
+@compiled
+def _round(x: int, at: int, shift: int) -> None:
+    """ROUND x kind xq xs cols group."""
+    xq, xs = word(at, 3) + shift, word(at, 4) + shift
+    if word(at, 2) == Q8:
+        round_to_int16(x, xq, xs, word(at, 5))
+    else:
+        round_to_int8(x, xq, xs, word(at, 5), word(at, 6))
 
 
 @compiled

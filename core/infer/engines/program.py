@@ -15,6 +15,7 @@ import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,11 @@ from torch import Tensor, nn
 from core.config import ModelConfig
 from core.infer.engines import interpreter as op
 from core.infer.engines import operations
+from core.infer.engines.packed_layout import BLOCK, LaidOut, lay_out
 from core.infer.engines.vectors import LANES
 from core.model.attention import CausalSelfAttention
 from core.model.feed_forward import FeedForward, GatedFeedForward
+from core.model.packed import PackedMatrix
 from core.model.transformer import Block, Transformer
 
 ROWS = 32
@@ -63,10 +66,13 @@ class Buffers:
     def __init__(self, config: ModelConfig, n_workers: int) -> None:
         q, kv = config.n_heads * config.head_dim, config.kv_heads * config.head_dim
         d, hidden = config.d_model, config.hidden_dim
+        widest = max(d, q, hidden) + _ALIGNMENT
         sizes = {"stream": d, "mixed": d, "q": q, "k": kv, "v": kv, "attended": q}
         sizes |= {"gate": hidden, "up": hidden, "hidden": hidden, "logits": config.vocab_size}
         for worker in range(n_workers):
             own = {"embedded": d, "normed": d, "normed_too": d, "scores": config.max_seq_len}
+            # Rounded activations are 16-bit numbers, and at most a scale of 8 bytes for 32.
+            own |= {"rounded": widest, "round_scales": widest}
             sizes |= {f"{name}{worker}": size for name, size in own.items()}
         offsets, end = {}, 0
         for name, size in sizes.items():
@@ -105,7 +111,11 @@ class _Builder:
         self._worker, self._n_workers = worker, n_workers
         self._words: list[int] = []
         self._layout = cache_layout(model.config)
-        self._has_own_heads = model.config.kv_heads % n_workers == 0
+        self._packed = laid_out(model)
+        self._rounded: tuple[int, int, int] | None = None
+        """The vector that was rounded last, and how."""
+        is_whole = not model.packed or model.config.head_dim % BLOCK == 0
+        self._has_own_heads = model.config.kv_heads % n_workers == 0 and is_whole
         """Whoever computes the rows of a head also attends with it, and waits for nobody."""
 
     def build(self) -> NDArray[np.int64]:
@@ -162,7 +172,7 @@ class _Builder:
         config, head_dim = self._config, self._config.head_dim
         q, k, v = self._at("q"), self._at("k"), self._at("v")
         group = config.n_heads // config.kv_heads
-        unit = head_dim if self._has_own_heads else LANES
+        unit = head_dim if self._has_own_heads else BLOCK
         self._multiply(q, attention.q_proj, x, unit * group)
         self._multiply(k, attention.k_proj, x, unit)
         self._multiply(v, attention.v_proj, x, unit)
@@ -205,12 +215,23 @@ class _Builder:
         first, end = self._multiply(mixed, linear, self._at(x))
         self._add(op.ADD, self._at("stream"), source, mixed, first, end, 1)
 
-    def _multiply(self, y: int, linear: nn.Linear, x: int, unit: int = LANES) -> tuple[int, int]:
+    def _multiply(self, y: int, linear: nn.Linear, x: int, unit: int = BLOCK) -> tuple[int, int]:
         """This worker's rows of a linear layer."""
         rows, cols = linear.weight.shape
         first, end = self._share(rows, unit)
-        w = _address(linear.weight)
-        self._add(op.PRODUCT, op.F32, y, w, 0, 0, x, 0, 0, first, end, cols, 0)
+        matrix = self._packed.get(id(linear.weight))
+        if matrix is None:
+            w = _address(linear.weight)
+            self._add(op.PRODUCT, op.F32, y, w, 0, 0, x, 0, 0, first, end, cols, 0)
+        else:
+            kind, group = (op.Q8 if matrix.bits == 8 else op.Q4), matrix.group_size
+            xq, xs = self._own("rounded"), self._own("round_scales")
+            how = (x, kind, group if kind == op.Q4 else 0)
+            if self._rounded != how:
+                self._add(op.ROUND, x, kind, xq, xs, cols, group)
+                self._rounded = how
+            place = (y, *matrix.addresses, x, xq, xs)
+            self._add(op.PRODUCT, kind, *place, first, end, matrix.cols, group)
         if linear.bias is not None:
             self._add(op.ADD, y, y, _address(linear.bias), first, end, 0)
         return first, end
@@ -232,6 +253,8 @@ class _Builder:
             self._add(op.BARRIER)
 
     def _add(self, *words: int) -> None:
+        if words[0] not in (op.PRODUCT, op.ADD):
+            self._rounded = None  # what it was made of may change
         self._words += [*words, *[0] * (op.WORDS - len(words))]
 
     def _share(self, n: int, unit: int) -> tuple[int, int]:
@@ -246,6 +269,23 @@ class _Builder:
 
     def _own(self, name: str) -> int:
         return self._buffers.address(f"{name}{self._worker}")
+
+
+_laid_out: WeakKeyDictionary[Transformer, dict[int, tuple[PackedMatrix, LaidOut]]]
+_laid_out = WeakKeyDictionary()
+
+
+def laid_out(model: Transformer) -> dict[int, LaidOut]:
+    """The model's packed matrices in their kernels' order, by the identity of the parameter that
+    each stands for. Engines of a model share them."""
+    kept = _laid_out.setdefault(model, {})
+    for name, weight in model.named_parameters():
+        matrix = model.packed.get(name)
+        if matrix is None:
+            kept.pop(id(weight), None)
+        elif id(weight) not in kept or kept[id(weight)][0] is not matrix:
+            kept[id(weight)] = matrix, lay_out(matrix)
+    return {key: matrix for key, (_, matrix) in kept.items()}
 
 
 def parameters_of(model: Transformer) -> Iterable[Tensor]:

@@ -1,0 +1,84 @@
+"""Rounding a matrix column by column, each later column making good the error of earlier ones.
+
+What is kept small is the error of the products with the inputs of a calibration text, not of
+the weights. A group's scales are chosen when its first column is reached, from the weights as
+they have become by then.
+
+Shape suffixes: R rows · C columns, of the matrix or of a group.
+
+Source: GPTQ, arXiv:2210.17323, algorithm 1, with its lazy updates and damping.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.infer.scales import round_to, search, values_of
+from core.model.packed import PackedMatrix, check_layout, pack_codes
+
+DAMPING = 0.01
+"""Of the mean of the diagonal, added to it."""
+BLOCK = 128
+"""Columns after which the rest of the matrix is told their errors."""
+
+
+def pack_gptq(
+    weight_RC: Tensor, moments_CC: Tensor, bits: int, group_size: int, *, symmetric: bool = True
+) -> PackedMatrix:
+    """Pack a matrix for inputs with the second moments `moments_CC`.
+
+    Args:
+        weight_RC: float32.
+        moments_CC: mean of the outer product of an input with itself, float32 or float64.
+
+    Raises:
+        ConfigError: the layout is impossible.
+    """
+    cols = weight_RC.size(1)
+    n_groups = check_layout(bits, group_size, cols)
+    width = cols // n_groups
+    moments_CC = _damped(moments_CC)
+    factor_CC = _inverse_factor(moments_CC)
+    importance_C = moments_CC.diagonal().float()
+    left_RC = weight_RC.float().clone()
+    codes_RC = torch.empty_like(left_RC)
+    scales, zeros = [], []
+    for begin in range(0, cols, BLOCK):
+        end = min(begin + BLOCK, cols)
+        errors_RC = torch.empty_like(left_RC[:, begin:end])
+        for i in range(begin, end):
+            if i % width == 0:
+                # Within a block all earlier errors are known; what lies beyond it is not told
+                # yet, but a whole row is wider only where it begins with column 0.
+                group = left_RC[:, None, i : i + width]
+                found = search(group, importance_C[None, i : i + width], bits, symmetric=symmetric)
+                scales.append(found[0][:, 0])
+                zeros.append(found[1][:, 0])
+            column_R1 = left_RC[:, i, None]
+            code_R1 = round_to(column_R1, scales[-1], zeros[-1], bits)
+            codes_RC[:, i] = code_R1[:, 0]
+            off_R1 = column_R1 - values_of(code_R1, scales[-1], zeros[-1])
+            error_R = off_R1[:, 0] / factor_CC[i, i]
+            errors_RC[:, i - begin] = error_R
+            left_RC[:, i + 1 : end].addr_(error_R, factor_CC[i, i + 1 : end], alpha=-1)
+        left_RC[:, end:].addmm_(errors_RC, factor_CC[begin:end, end:], alpha=-1)
+    kept = None if symmetric else torch.stack(zeros, 1)
+    return pack_codes(codes_RC, torch.stack(scales, 1), kept, bits, group_size)
+
+
+def _damped(moments_CC: Tensor) -> Tensor:
+    """Invertible, in float64; an input that was never there counts as an average one."""
+    found = moments_CC.double().clone()
+    diagonal = found.diagonal()
+    mean = float(diagonal.mean()) or 1.0
+    diagonal[diagonal == 0] = mean
+    diagonal += DAMPING * mean
+    return found
+
+
+def _inverse_factor(moments_CC: Tensor) -> Tensor:
+    """Upper factor of the inverse, float32: its row i tells the later columns what to make of an
+    error in column i."""
+    inverse_CC = torch.cholesky_inverse(torch.linalg.cholesky(moments_CC))
+    return torch.linalg.cholesky(inverse_CC, upper=True).float()

@@ -1,0 +1,107 @@
+"""The scales, and zeros, of groups of weights: searched for, so that what rounds to them errs least.
+
+An error counts as much as the input that it is multiplied with: the weight of column i is the
+mean square of input i over a calibration text. For each of many spans the nearest codes are
+taken, then the scale (and zero) that fits those codes best, by least squares.
+
+Shape suffixes: R rows · G groups of a row · C columns of a group.
+
+Source: llama.cpp's make_qx_quants with an importance matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from core.model.packed import LARGEST, LOWEST, SYMMETRIC_ZERO
+
+SPANS = {8: 12, 4: 20}
+"""How many are tried on each side."""
+NARROWEST = {8: 0.94, 4: 0.6}
+"""Of them, as a share of the span of the weights."""
+
+
+def round_to(weight: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
+    """The nearest codes, float32, of weights whose last axis shares scale and zero."""
+    wide = scales.float()
+    divisor = torch.where(wide == 0, torch.ones_like(wide), wide).unsqueeze(-1)
+    codes = torch.round(weight / divisor + zeros.float().unsqueeze(-1))
+    return codes.clamp(LOWEST[bits], LARGEST[bits])
+
+
+def values_of(codes: Tensor, scales: Tensor, zeros: Tensor) -> Tensor:
+    """What codes stand for: `scale * (code - zero)`."""
+    return scales.float().unsqueeze(-1) * (codes - zeros.float().unsqueeze(-1))
+
+
+def search(
+    weight_RGC: Tensor, importance_GC: Tensor, bits: int, *, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    """The best scales and zeros of those tried: float16 (R, G) each.
+
+    Args:
+        weight_RGC: float32, finite.
+        importance_GC: of each column, above 0.
+    """
+    least_RG = torch.full(weight_RGC.shape[:2], torch.inf)
+    best = (torch.zeros_like(least_RG).half(), torch.zeros_like(least_RG).half())
+    for scales, zeros in _spans(weight_RGC, bits, symmetric=symmetric):
+        codes_RGC = round_to(weight_RGC, scales, zeros, bits)
+        fitted = _fitted(weight_RGC, codes_RGC, importance_GC, zeros, is_affine=not symmetric)
+        for found in ((scales, zeros), fitted):
+            values_RGC = values_of(round_to(weight_RGC, *found, bits), *found)
+            error_RG = (importance_GC * (weight_RGC - values_RGC).square()).sum(2)
+            is_less = error_RG < least_RG  # never for one that is not finite
+            least_RG = torch.where(is_less, error_RG, least_RG)
+            best = (
+                torch.where(is_less, found[0], best[0]),
+                torch.where(is_less, found[1], best[1]),
+            )
+    return best
+
+
+def _spans(weight_RGC: Tensor, bits: int, *, symmetric: bool):  # type: ignore[no-untyped-def]
+    """Scales and zeros to begin with, float16: the weights' whole span, and narrower ones."""
+    low, high = weight_RGC.amin(2), weight_RGC.amax(2)
+    shares = torch.linspace(NARROWEST[bits], 1.0, SPANS[bits]).tolist()
+    if bits == 8:
+        longer = torch.maximum(high, -low)
+        for share in shares:
+            scales = (share * longer / LARGEST[8]).half()
+            yield scales, torch.zeros_like(scales)
+    elif symmetric:
+        # Codes reach one step further to one side: both turns are tried.
+        longer = torch.maximum(high, -low)
+        sign = torch.where(high > -low, -1.0, 1.0)
+        for share in shares:
+            for turned in (sign, -sign):
+                scales = (turned * share * longer / 7.5).half()
+                yield scales, torch.full_like(scales, SYMMETRIC_ZERO)
+    else:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        for share in shares:
+            for other in {share, 1.0}:
+                for left, right in {(share, other), (other, share)}:
+                    scales = ((right * high - left * low) / LARGEST[4]).half()
+                    wide = scales.float()
+                    safe = torch.where(wide == 0, torch.ones_like(wide), wide)
+                    yield scales, (-left * low / safe).half()
+
+
+def _fitted(
+    weight_RGC: Tensor, codes_RGC: Tensor, importance_GC: Tensor, zeros: Tensor, *, is_affine: bool
+) -> tuple[Tensor, Tensor]:
+    """The scales that turn these codes into the weights with the least error; affine, the zeros
+    too, by a regression line."""
+    if not is_affine:
+        steps_RGC = codes_RGC - zeros.float().unsqueeze(2)
+        across = (importance_GC * steps_RGC * weight_RGC).sum(2)
+        return (across / (importance_GC * steps_RGC.square()).sum(2)).half(), zeros
+    total_G1 = importance_GC.sum(1, keepdim=True)
+    mean_code = (importance_GC * codes_RGC).sum(2, keepdim=True) / total_G1
+    mean_weight = (importance_GC * weight_RGC).sum(2, keepdim=True) / total_G1
+    off_RGC = codes_RGC - mean_code
+    across = (importance_GC * off_RGC * (weight_RGC - mean_weight)).sum(2)
+    scales = (across / (importance_GC * off_RGC.square()).sum(2)).half()
+    return scales, (mean_code[..., 0] - mean_weight[..., 0] / scales.float()).half()
