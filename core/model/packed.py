@@ -162,7 +162,7 @@ def pack_codes(
     """Pack integer codes (rows, cols), of any dtype, with scales and zeros (rows, n_groups).
 
     Raises:
-        ConfigError: a code does not fit, or a part has an impossible shape.
+        ConfigError: a code does not fit, a scale has no float16, or a part has another shape.
     """
     rows, cols = codes.shape
     check_layout(bits, group_size, cols)
@@ -178,21 +178,24 @@ def pack_codes(
         low, high = codes.to(torch.uint8).view(rows, -1, 2, group_size // 2).unbind(2)
         packed = (low | (high << 4)).reshape(rows, cols // 2)
     half_zeros = None if zeros is None else zeros.half().contiguous()
-    return PackedMatrix(
-        bits, group_size, (rows, cols), packed, scales.half().contiguous(), half_zeros
-    )
+    return PackedMatrix(bits, group_size, (rows, cols), packed, _half(scales), half_zeros)
 
 
 def _up_to_half(scales: Tensor) -> Tensor:
     """The least float16 numbers that are not below the scales (none negative)."""
-    halves = scales.half()
+    halves = _half(scales)
+    is_below = halves.float() < scales
+    return (halves.view(torch.int16) + is_below.to(torch.int16)).view(torch.float16)
+
+
+def _half(scales: Tensor) -> Tensor:
+    halves = scales.half().contiguous()
     if not bool(torch.isfinite(halves).all()):
         raise ConfigError(
             f"The weights have no float16 scale: the largest would be {float(scales.max()):g}.",
             hint="Look for infinite or NaN weights; quantise an earlier checkpoint.",
         )
-    is_below = halves.float() < scales
-    return (halves.view(torch.int16) + is_below.to(torch.int16)).view(torch.float16)
+    return halves
 
 
 def _divisor(scales: Tensor) -> Tensor:

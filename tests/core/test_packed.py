@@ -149,14 +149,17 @@ def test_asymmetric_int8_is_refused() -> None:
 def test_weights_without_a_scale_are_refused(value: float, largest: str) -> None:
     weight = torch.ones(2, 32)
     weight[0, 3] = value
-    with pytest.raises(ConfigError) as caught:
-        pack_nearest(weight, 8, 0)
-    assert str(caught.value) == (
-        f"The weights have no float16 scale: the largest would be {largest}."
-    )
-    assert caught.value.hint == (
-        "Look for infinite or NaN weights; quantise an earlier checkpoint."
-    )
+    scale = torch.full((2, 1), value / 127)
+    for refused in (
+        lambda: pack_nearest(weight, 8, 0),
+        lambda: pack_codes(torch.ones(2, 32), scale, None, 8, 0),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            refused()
+        message = f"The weights have no float16 scale: the largest would be {largest}."
+        assert str(caught.value) == message
+        hint = "Look for infinite or NaN weights; quantise an earlier checkpoint."
+        assert caught.value.hint == hint
 
 
 def test_codes_that_do_not_fit_are_refused() -> None:

@@ -26,6 +26,7 @@ from core.infer.engines.packed_vectors import (
     add_shorts,
     dot_bytes,
     dot_pairs,
+    fetch_line,
     fill_bytes,
     fill_floats,
     fill_ints,
@@ -43,6 +44,11 @@ from core.infer.engines.packed_vectors import (
     to_floats,
 )
 from core.infer.engines.vectors import LANES, madd8, mul8, store8
+
+AHEAD = 4096
+"""Bytes from what is read to what is fetched: left to itself a processor does not keep up with one
+stream (figures: docs/lab-notes.md)."""
+LINE = 64
 
 
 @compiled
@@ -75,6 +81,7 @@ def _block_q8(w: int, scales: int, xq: int, cols: int, span: int, group: int) ->
     while at < cols:
         stop, u, v = min(cols, at + span), no_ints(), no_ints()
         while at < stop:
+            _fetch_ahead(w + BLOCK * at)
             for pair in range(at, at + STEP, 2):
                 x, codes = fill_shorts(xq + 2 * pair), w + BLOCK * pair
                 u = add_ints(u, dot_pairs(load_widened(codes), x))
@@ -119,6 +126,7 @@ def gemv_q4(
 def _block_q4(w: int, scales: int, xq: int, xs: int, n_groups: int, group: int) -> Any:
     low = high = no_floats()
     for _ in range(n_groups):
+        fetch_line(scales + AHEAD // 8)
         u, v = _group_q4(w, xq, group)
         eights, scale = fill_ints(xs + 4), fill_floats(xs)
         low = madd8(to_floats(add_ints(u, eights)), mul8(load_halves(scales), scale), low)
@@ -134,6 +142,7 @@ def _block_q4_with_zeros(
 ) -> Any:
     low = high = no_floats()
     for _ in range(n_groups):
+        fetch_line(scales + AHEAD // 8)
         u, v = _group_q4(w, xq, group)
         eights, scale = to_floats(fill_ints(xs + 4)), fill_floats(xs)
         from_zero = madd8(eights, load_halves(zeros), to_floats(u))
@@ -150,6 +159,7 @@ def _group_q4(w: int, xq: int, group: int) -> Any:
     """Sums of a group's codes (0 … 15) times activations, of both halves of a block."""
     sums_u, sums_v, half = no_ints(), no_ints(), group // 2
     for _ in range(group // 32):
+        _fetch_ahead(w)
         u = v = no_shorts()
         for quad in range(0, 16, 4):
             x, x_half = fill_bytes(xq + quad), fill_bytes(xq + half + quad)
@@ -162,6 +172,13 @@ def _group_q4(w: int, xq: int, group: int) -> Any:
         sums_u, sums_v = add_ints(sums_u, sum_pairs(u)), add_ints(sums_v, sum_pairs(v))
         w, xq = w + 16 * BLOCK, xq + 16
     return sums_u, sums_v
+
+
+@compiled
+def _fetch_ahead(w: int) -> None:
+    """The 256 bytes that will be read when those at `w` are AHEAD behind."""
+    for line in range(0, 4 * LINE, LINE):
+        fetch_line(w + AHEAD + line)
 
 
 @compiled

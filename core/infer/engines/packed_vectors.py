@@ -178,6 +178,12 @@ def _with_lane(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
     return builder.insert_element(*args)
 
 
+def _fetch(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
+    place = pointer(builder, args[0], I8)
+    to_read, keep, data = I32(0), I32(3), I32(1)
+    external(builder, "llvm.prefetch.p0", ir.VoidType(), [place, to_read, keep, data])
+
+
 load_bytes = instruction(bytes32(types.int64), _load)
 load_widened = instruction(shorts16(types.int64), _load_widened)
 """16 int8, as int16."""
@@ -214,3 +220,5 @@ sum_ints = instruction(types.int32(ints8), _sum_ints)
 lane8 = instruction(types.float32(float8, types.int64), _lane)
 with_lane8 = instruction(float8(float8, types.float32, types.int64), _with_lane)
 """The vector with another number in one lane."""
+fetch_line = instruction(types.void(types.int64), _fetch)
+"""Have the 64 bytes around an address brought to the cache; any address will do."""
