@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ Timed = tuple[float, float, list[int]]
 """Milliseconds until the first token was chosen, milliseconds of those after it, and all of
 them."""
 
-PROBE_TOKENS = 48
+PROBES, PROBE_TOKENS = 3, 48
 F32 = 0
 """ggml's number for the type."""
 OWN_CONTEXT = 512
@@ -146,26 +147,29 @@ class LlamaCpp:
         return int(self._logits[1].argmax())
 
     def _best_way(self, threads: int) -> tuple[bool, int]:
-        """Try flash attention and numbers of threads, each twice; ends with the best of them."""
-        choices = [threads] if threads else range(1, (os.cpu_count() or 1) + 1)
-        ways = []
+        """Try flash attention and numbers of threads, in turns; ends with the best of them. On a
+        busy machine two threads are sometimes lucky, so that the median decides."""
+        choices = [threads] if threads else list(range(1, (os.cpu_count() or 1) + 1))
+        ways: dict[tuple[bool, int], float] = {}
         for has_flash in (False, True):
             self._open(has_flash)
-            for n_threads in choices:
-                ways.append((self._trial(n_threads), has_flash, n_threads))
+            trials: dict[int, list[float]] = {n_threads: [] for n_threads in choices}
+            for n_threads in PROBES * choices:
+                trials[n_threads].append(self._trial(n_threads))
+            ways |= {(has_flash, n): statistics.median(found) for n, found in trials.items()}
             self._lib.llama_free(self._context)
-        _, has_flash, n_threads = min(ways)
+        has_flash, n_threads = min(ways, key=ways.__getitem__)
         self._open(has_flash)
         self._lib.llama_set_n_threads(self._context, n_threads, n_threads)
         return has_flash, n_threads
 
     def _trial(self, n_threads: int) -> float:
         self._lib.llama_set_n_threads(self._context, n_threads, n_threads)
-        n = min(PROBE_TOKENS, self._n_ctx - 2)
-        return min(self.repeat([0], n)[1] for _ in range(2))
+        return self.repeat([0], min(PROBE_TOKENS, self._n_ctx - 2))[1]
 
     def _open(self, has_flash: bool) -> None:
         lib = self._lib
+        self._logits = (0, None)
         options = lib.llama_context_default_params()
         options.n_ctx = options.n_batch = self._n_ctx
         options.n_ubatch = min(OWN_CONTEXT, self._n_ctx)
