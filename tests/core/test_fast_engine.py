@@ -22,6 +22,7 @@ from core.infer.decoder import Decoder
 from core.infer.engines import choose, compiled, interpreter
 from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.engines.fast import FastEngine, is_compiled
+from core.infer.engines.pages import PAGE_BYTES, want_large_pages
 from core.infer.engines.program import ROWS
 from core.infer.engines.torch_engine import TorchEngine
 from core.model.packed import pack_nearest
@@ -301,6 +302,14 @@ def test_without_a_writable_folder_only_time_is_lost(
 
 def _twice(x: int) -> int:
     return 2 * x
+
+
+def test_large_pages_leave_the_numbers_where_they_are() -> None:
+    weight = torch.randn(3 * PAGE_BYTES // 4, generator=torch.Generator().manual_seed(0))
+    before, address = weight.clone(), weight.data_ptr()
+    assert 0 <= want_large_pages([weight]) <= 4
+    assert torch.equal(weight, before)
+    assert weight.data_ptr() == address
 
 
 def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
