@@ -241,6 +241,16 @@ def test_without_numba_or_with_other_weights_torch_decodes(
     model = noisy(TINY)
     half = make_engine(noisy(TINY).bfloat16(), CPU, engine="fast")
     assert half.note == "The fast engine needs the weights in float32 and in order."
+
+    class Other(Transformer):
+        """Computes something else."""
+
+    other = make_engine(Other(TINY), CPU, engine="fast")
+    assert other.note == "The fast engine computes a Transformer, not Other."
+    hooked = noisy(TINY)
+    hooked.head.register_forward_hook(lambda _module, _inputs, _output: None)
+    engine = make_engine(hooked, CPU, engine="fast")
+    assert engine.note == "The fast engine calls no hooks, and this model has some."
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: None)
     engine = make_engine(model, CPU, engine="fast")
     assert engine.note == "The fast engine needs numba, which is not installed."
