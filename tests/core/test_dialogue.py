@@ -79,7 +79,7 @@ def test_what_a_token_holds_after_the_stop_string_is_left_out() -> None:
 
 def test_nothing_that_was_read_is_read_again() -> None:
     model, read = tiny_model(vocab_size=256, max_seq_len=64), []
-    _, say = dialogue(model, max_new_tokens=3)
+    _, say = dialogue(model, max_new_tokens=3, engine="torch")
     model.embedding.register_forward_hook(lambda _m, ids, _o: read.append(ids[0].size(1)))
     say("abcde")
     assert read == [5, 1, 1]
@@ -195,7 +195,7 @@ def test_a_line_that_cannot_be_read_changes_nothing() -> None:
 def test_after_a_failure_the_context_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that broke off may have left one layer ahead of another."""
     model = tiny_model(vocab_size=256)
-    talk, say = dialogue(model, temperature=0, max_new_tokens=3)
+    talk, say = dialogue(model, temperature=0, max_new_tokens=3, engine="torch")
     with monkeypatch.context() as broken:
         broken.setattr(model.blocks[1].attention, "forward", _fail)
         with pytest.raises(MinitfError, match="broken"):

@@ -22,6 +22,7 @@ from core.infer.decoder import Decoder
 from core.infer.engines import choose, compiled, interpreter
 from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.engines.fast import FastEngine, is_compiled
+from core.infer.engines.pages import PAGE_BYTES, want_large_pages
 from core.infer.engines.program import ROWS
 from core.infer.engines.torch_engine import TorchEngine
 from core.model.packed import pack_nearest
@@ -240,6 +241,16 @@ def test_without_numba_or_with_other_weights_torch_decodes(
     model = noisy(TINY)
     half = make_engine(noisy(TINY).bfloat16(), CPU, engine="fast")
     assert half.note == "The fast engine needs the weights in float32 and in order."
+
+    class Other(Transformer):
+        """Computes something else."""
+
+    other = make_engine(Other(TINY), CPU, engine="fast")
+    assert other.note == "The fast engine computes a Transformer, not Other."
+    hooked = noisy(TINY)
+    hooked.head.register_forward_hook(lambda _module, _inputs, _output: None)
+    engine = make_engine(hooked, CPU, engine="fast")
+    assert engine.note == "The fast engine calls no hooks, and this model has some."
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: None)
     engine = make_engine(model, CPU, engine="fast")
     assert engine.note == "The fast engine needs numba, which is not installed."
@@ -301,6 +312,14 @@ def test_without_a_writable_folder_only_time_is_lost(
 
 def _twice(x: int) -> int:
     return 2 * x
+
+
+def test_large_pages_leave_the_numbers_where_they_are() -> None:
+    weight = torch.randn(3 * PAGE_BYTES // 4, generator=torch.Generator().manual_seed(0))
+    before, address = weight.clone(), weight.data_ptr()
+    assert 0 <= want_large_pages([weight]) <= 4
+    assert torch.equal(weight, before)
+    assert weight.data_ptr() == address
 
 
 def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ def _why_not_fast(model: Transformer, device: Device, cache: str) -> str:
     """A sentence, or nothing if the fast engine decodes this."""
     if cache != "static":
         return f"The fast engine has the static cache only, not {cache!r}."
+    if type(model) is not Transformer:
+        return f"The fast engine computes a Transformer, not {type(model).__name__}."
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        return "The fast engine calls no hooks, and this model has some."
     if device.type != "cpu" or device.dtype != "float32":
         return f"The fast engine computes float32 on the CPU, not {device.dtype} on {device.type}."
     if any(

@@ -17,6 +17,7 @@ from torch import Tensor
 from core.errors import ConfigError
 from core.infer.engines import interpreter as op
 from core.infer.engines.compiled import compiled_and_kept, is_kept
+from core.infer.engines.pages import want_large_pages
 from core.infer.engines.program import (
     ROWS,
     Buffers,
@@ -58,6 +59,8 @@ class FastEngine:
         self._config = model.config
         self._tensors = [tensor.detach() for tensor in parameters_of(model)]
         self._matrices = laid_out(model)
+        packed = [tensor for matrix in self._matrices.values() for tensor in matrix.tensors]
+        want_large_pages([*self._tensors, *packed])
         self._buffers = Buffers(model.config, n_threads)
         self._workers = Workers(compiled_step(), programs(model, self._buffers, n_threads))
         self._logits_BV = torch.from_numpy(self._buffers.rows("logits", model.config.vocab_size))

@@ -45,6 +45,11 @@ class LaidOut:
     zeros: Tensor | None
 
     @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that it holds."""
+        return (self.codes, self.scales, *([] if self.zeros is None else [self.zeros]))
+
+    @property
     def addresses(self) -> tuple[int, int, int]:
         """Of codes, scales and zeros, as the kernels take them."""
         zeros = 0 if self.zeros is None else self.zeros.data_ptr()
