@@ -35,7 +35,7 @@ from core.jobs import Job, Session, TrainingJob, until
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.training_sessions import forecasting, replaying, resuming, training
-from core.transfers import exporting, importing
+from core.transfers import exporting, importing, quantizing
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
@@ -57,6 +57,7 @@ __all__ = [
     "generation",
     "importing",
     "planned_lr",
+    "quantizing",
     "replaying",
     "resuming",
     "tokenizing",

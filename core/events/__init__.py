@@ -23,6 +23,13 @@ from core.events.measuring import (
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
+from core.events.quantizing import (
+    DecodeSpeed,
+    MatrixQuantized,
+    Quality,
+    Quantization,
+    QuantizationCompleted,
+)
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     Agreement,
@@ -72,6 +79,7 @@ MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
 ExportEvent = SetupProgressed | ExportCompleted
 ImportEvent = SetupProgressed | ImportCompleted
+QuantizationEvent = SetupProgressed | MatrixQuantized | QuantizationCompleted
 Event = (
     TrainEvent
     | EvaluationEvent
@@ -82,6 +90,7 @@ Event = (
     | TokenizationEvent
     | ExportEvent
     | ImportEvent
+    | QuantizationEvent
 )
 
 __all__ = [
@@ -94,6 +103,7 @@ __all__ = [
     "CheckpointFailed",
     "CheckpointSaved",
     "Circumstance",
+    "DecodeSpeed",
     "Difference",
     "Diverged",
     "Evaluation",
@@ -119,8 +129,13 @@ __all__ = [
     "Machine",
     "MachineEvent",
     "MachineExamined",
+    "MatrixQuantized",
     "PromptRead",
     "Proof",
+    "Quality",
+    "Quantization",
+    "QuantizationCompleted",
+    "QuantizationEvent",
     "RepetitionCompleted",
     "ReportFailed",
     "ReturnedToCheckpoint",

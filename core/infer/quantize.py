@@ -132,9 +132,7 @@ def _take(model: Transformer, layout: Layout, method: str, moments: Tensor | Non
     return Rounded(layout, _lost(before, weight.detach(), moments))
 
 
-def _packed(
-    weight: Tensor, layout: Layout, method: str, moments: Tensor | None
-) -> PackedMatrix:
+def _packed(weight: Tensor, layout: Layout, method: str, moments: Tensor | None) -> PackedMatrix:
     bits, group_size, symmetric = layout.bits, layout.group_size, layout.symmetric
     if method == "nearest":
         return pack_nearest(weight, bits, group_size, symmetric=symmetric)

@@ -53,9 +53,7 @@ def gemv_f32(
 
 
 @compiled
-def gemm_f32(
-    y: int, w: int, x: int, stride: int, n: int, first: int, end: int, cols: int
-) -> None:
+def gemm_f32(y: int, w: int, x: int, stride: int, n: int, first: int, end: int, cols: int) -> None:
     """Like `gemv_f32` for `n` vectors, which lie `stride` bytes apart in x and in y."""
     row = first
     while row + 4 <= end:

@@ -259,7 +259,11 @@ def _gather4(out: int, values: int, scores: int, n_held: int, width: int, share:
     a = b = c = d = e = f = g = h = splat8(ZERO)
     at, p = values, 0
     while p + 2 <= n_held:
-        one, two, on = splat8(load_float(scores + 4 * p)), splat8(load_float(scores + 4 * p + 4)), at + width
+        one, two, on = (
+            splat8(load_float(scores + 4 * p)),
+            splat8(load_float(scores + 4 * p + 4)),
+            at + width,
+        )
         a, e = madd8(one, load8(at), a), madd8(two, load8(on), e)
         b, f = madd8(one, load8(at + 32), b), madd8(two, load8(on + 32), f)
         c, g = madd8(one, load8(at + 64), c), madd8(two, load8(on + 64), g)

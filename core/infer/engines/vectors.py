@@ -74,9 +74,7 @@ def _maximum(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
 
 def _sum(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
     zero = ir.Constant(F32, 0.0)
-    return external(
-        builder, "llvm.vector.reduce.fadd.v8f32", F32, [zero, args[0]], fastmath=_FLAGS
-    )
+    return external(builder, "llvm.vector.reduce.fadd.v8f32", F32, [zero, args[0]], fastmath=_FLAGS)
 
 
 def _largest(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
