@@ -106,8 +106,8 @@ def compare(
         rows = np.stack([ids[w.begin : w.end + 1] for w in batch]).astype(np.int64)
         inputs, targets = device.tensor(rows[:, :-1]), device.tensor(rows[:, 1:])
         with device.autocast():
-            logits = [model(inputs).float().flatten(0, 1) for model in (before, after)]
-        pairs.add(*logits, targets.flatten())
+            left, right = (model(inputs).float().flatten(0, 1) for model in (before, after))
+        pairs.add(left, right, targets.flatten())
         yield batch[-1].end / (len(ids) - 1)
     return pairs.result(context)
 

@@ -23,7 +23,8 @@ class RunSummary:
     created: str
     """ISO 8601, UTC."""
     state: str
-    """"new", "imported", "int8" or "int4" (quantised), "running", "stopped", "finished" or "diverged"."""
+    """"new", "imported", "int8" or "int4" (quantised), "running", "stopped", "finished" or
+    "diverged"."""
     step: int
     steps: int
     """Budget; 0 is no limit."""

@@ -57,7 +57,7 @@ def report(result: Quantization) -> str:
             "speed after",
             f"{fmt.rate(speed.after_tokens_per_s)} ({speed.after_engine} engine): {rate}",
         ),
-        ("scored", f"{fmt.whole(result.quality.tokens)} tokens, {result.text}"),
+        ("scored", f"{fmt.whole(result.quality.tokens)} tokens, {result.text}; ± to 95 %"),
         ("kept in", escape(result.path)),
     ]
     source = f"{escape(result.from_run)} at step {result.from_step}"
