@@ -89,7 +89,7 @@ class Pairs:
 def percentiles(values: Numbers) -> tuple[tuple[float, float], ...]:
     """(percent, value) of those that so many values can tell; the median of any number."""
     n = len(values)
-    told = [p for p in PERCENTILES if p == 50 or n * (100 - p) >= 100 * BEYOND]
+    told = [p for p in PERCENTILES if p == 50 or round(n * (100 - p) / 100, 6) >= BEYOND]
     return tuple((p, float(v)) for p, v in zip(told, np.percentile(values, told), strict=True))
 
 
