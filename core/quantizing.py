@@ -23,6 +23,7 @@ from core.config import QuantizeConfig
 from core.device import environment
 from core.errors import DataError, RunError
 from core.events import (
+    DecodeSpeed,
     MatrixQuantized,
     Quality,
     Quantization,
@@ -87,14 +88,9 @@ def _quantize_run(
     texts = yield from _texts(found, config, is_stopping)
     after = copy.deepcopy(found.model)
     yield from _rounded(after, layouts, config, _windows(found, texts), is_stopping)
-    context = found.run.config.train.context
-    work = compare(found.model, after, texts.scored, context, found.device)
-    quality = yield from telling("comparing the predictions", work, is_stopping)
-    room = max(1, min(PROMPT_TOKENS, found.model.config.max_seq_len // 2))
-    prompt = [int(i) for i in texts.scored[:room]]
-    racing = decode_speed(found.model, after, prompt, found.device)
-    speed = yield from telling("timing both", racing, is_stopping)
+    quality, speed = yield from _measured(found, after, texts, is_stopping)
     run = _kept(found, after, name, config, _validation(found, texts, quality))
+    source = "generated text" if texts.is_generated else "training text"
     result = Quantization(
         run=run.name,
         path=str(run.path),
@@ -108,8 +104,8 @@ def _quantize_run(
         head_bits=_bits_of(after, head_name(after)),
         bytes_before=n_bytes(found.model),
         bytes_after=n_bytes(after),
-        calibration="generated text" if texts.is_generated else "training text",
-        calibration_tokens=len(texts.calibration),
+        calibration=source if config.method != "nearest" else "",
+        calibration_tokens=len(texts.calibration) if config.method != "nearest" else 0,
         text="generated text" if texts.is_generated else "validation split",
         quality=quality,
         speed=speed,
@@ -117,6 +113,18 @@ def _quantize_run(
     )
     run.save_report("quantizations", asdict(result))
     return result
+
+
+def _measured(
+    found: OpenRun, after: Transformer, texts: _Texts, is_stopping: IsStopping
+) -> Telling[tuple[Quality, DecodeSpeed]]:
+    """Both models side by side: what they predict, and how fast."""
+    work = compare(found.model, after, texts.scored, _context(found), found.device)
+    quality = yield from telling("comparing the predictions", work, is_stopping)
+    room = max(1, min(PROMPT_TOKENS, found.model.config.max_seq_len // 2))
+    prompt = [int(i) for i in texts.scored[:room]]
+    racing = decode_speed(found.model, after, prompt, found.device)
+    return quality, (yield from telling("timing both", racing, is_stopping))
 
 
 def _bits_of(model: Transformer, name: str) -> int:

@@ -5,8 +5,8 @@
 
 All are compared with the weights in full on the same held-out text. The rivals' weights are
 those of our own gguf export, encoded and decoded by the gguf package: exactly the numbers that
-llama.cpp reads, computed here in float32. Bytes are those of the matrices alone, the same ones on
-both sides; q4_0 as we export it keeps embedding and head in q8_0, as `quantize` keeps them in 8 bits.
+llama.cpp reads, computed here in float32. Bytes are those of the matrices alone, the same ones
+on both sides; q4_0 as we export it keeps embedding and head in q8_0, as `quantize` does in 8 bits.
 The row "q4_0, all" has them in q4_0 too.
 """
 
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scored = np.asarray(text.validation_ids[: chosen.tokens + 1])
     starts = np.linspace(0, len(train) - context, 32_768 // context).astype(int)
     ids_NT = torch.tensor(np.stack([train[s : s + context] for s in starts]).astype(np.int64))
-    print(ROW.format("weights", "bytes", "mean KLD", "99 %", "same top 1 (%)", "ln-ratio", "RMS Δp"))
+    print(
+        ROW.format("weights", "bytes", "mean KLD", "99 %", "same top 1 (%)", "ln-ratio", "RMS Δp")
+    )
 
     def show(name: str, n_bytes: int, model: Transformer) -> None:
         quality = result_of(compare(found.model, model, scored, context, found.device))

@@ -31,14 +31,17 @@ def test_all_figures_agree_with_a_second_computation():
         pairs.add(*told, torch.tensor(right[part]))
     found = pairs.result(25)
     p, q = [logs(row) for row in before], [logs(row) for row in after]
-    klds = [math.fsum(math.exp(a) * (a - b) for a, b in zip(*rows)) for rows in zip(p, q)]
-    losses = [[-row[i] for row, i in zip(rows, right)] for rows in (p, q)]
-    dps = [math.exp(b[i]) - math.exp(a[i]) for a, b, i in zip(p, q, right)]
-    same = [a.index(max(a)) == b.index(max(b)) for a, b in zip(p, q)]
+    klds = [
+        math.fsum(math.exp(a) * (a - b) for a, b in zip(*rows, strict=True))
+        for rows in zip(p, q, strict=True)
+    ]
+    losses = [[-row[i] for row, i in zip(rows, right, strict=True)] for rows in (p, q)]
+    dps = [math.exp(b[i]) - math.exp(a[i]) for a, b, i in zip(p, q, right, strict=True)]
+    same = [a.index(max(a)) == b.index(max(b)) for a, b in zip(p, q, strict=True)]
     assert found.tokens == n
     assert found.loss_before == pytest.approx(math.fsum(losses[0]) / n, rel=1e-12)
     assert found.perplexity_after == pytest.approx(math.exp(math.fsum(losses[1]) / n), rel=1e-12)
-    differences = [b - a for a, b in zip(*losses)]
+    differences = [b - a for a, b in zip(*losses, strict=True)]
     assert found.ln_ratio == pytest.approx(math.fsum(differences) / n, rel=1e-9)
     ratio = found.perplexity_after / found.perplexity_before
     assert found.ln_ratio == pytest.approx(math.log(ratio), rel=1e-9)

@@ -105,9 +105,7 @@ def test_every_command_takes_it(made: Quantization, tmp_path: Path) -> None:
         "The run is quantised: what was written are the numbers that its codes stand for, not the"
         " codes."
     )
-    begun = core.train(
-        tiny_run_config(str(tmp_path / "text.txt")), name="begun", init_from="small"
-    )
+    begun = core.train(tiny_run_config(str(tmp_path / "text.txt")), name="begun", init_from="small")
     assert begun.steps == 4
     assert open_for_use("begun", device="cpu", dtype="float32", threads=1).model.packed == {}
 
