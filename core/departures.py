@@ -17,7 +17,7 @@ from core.interop.huggingface.writer import write_hf
 from core.open_run import open_for_use
 from core.store.files import check_writable, new_place
 from core.store.find import RunRef, find_run
-from core.store.packed_weights import check_not_quantized
+from core.store.packed_weights import checked_not_quantized
 from core.store.stages import IsStopping, Telling, outcome
 
 OF_A_FOLDER = (
@@ -83,8 +83,8 @@ def _write(
 ) -> Telling[tuple[RunRef, Written]]:
     if format == "capsule":
         ref = find_run(run, needs_checkpoint=False)
-        check_not_quantized(ref.run)
-        return ref, (yield from write_capsule(ref.run, partial, is_stopping))
+        work = write_capsule(checked_not_quantized(ref.run), partial, is_stopping)
+        return ref, (yield from work)
     found = open_for_use(run, device="cpu", dtype="float32", threads=0)
     weights = {name: p.detach() for name, p in found.model.named_parameters()}
     model = Portable(found.run.config.model, weights)

@@ -42,8 +42,7 @@ def pack_gptq(
     factor_CC = _inverse_factor(moments_CC)
     importance_C = moments_CC.diagonal().float()
     left_RC = weight_RC.float().clone()
-    codes_RC = torch.empty_like(left_RC)
-    scales, zeros = [], []
+    codes_RC, scales, zeros = torch.empty_like(left_RC), [], []
     for begin in range(0, cols, BLOCK):
         end = min(begin + BLOCK, cols)
         errors_RC = torch.empty_like(left_RC[:, begin:end])
@@ -62,8 +61,8 @@ def pack_gptq(
             later = slice(i + 1, end)
             left_RC[:, later].addr_(errors_RC[:, i - begin], factor_CC[i, later], alpha=-1)
         left_RC[:, end:].addmm_(errors_RC, factor_CC[begin:end, end:], alpha=-1)
-    kept = None if symmetric else torch.stack(zeros, 1)
-    return pack_codes(codes_RC, torch.stack(scales, 1), kept, bits, group_size)
+    stacked = [torch.stack(parts, 1) for parts in (scales, zeros)]
+    return pack_codes(codes_RC, stacked[0], None if symmetric else stacked[1], bits, group_size)
 
 
 def _damped(moments_CC: Tensor) -> Tensor:

@@ -70,8 +70,8 @@ def _matrix(name: str, tensors: Mapping[str, Tensor]) -> PackedMatrix:
         raise ValueError(f"{name}: {str(error).removesuffix('.')}") from error
 
 
-def check_not_quantized(run: Run) -> None:
-    """A quantised run has weights and nothing that training could go on from.
+def checked_not_quantized(run: Run) -> Run:
+    """`run`, if it has more than weights: a quantised one has nothing to train on from.
 
     Raises:
         RunError: it is one.
@@ -82,3 +82,4 @@ def check_not_quantized(run: Run) -> None:
             " capsule.",
             hint=f"minitf train --init-from {run.name} begins a new run from its weights.",
         )
+    return run

@@ -99,7 +99,7 @@ def test_an_input_that_is_never_there_and_weights_of_zero_do_no_harm():
 
 def test_the_moments_are_those_of_the_inputs():
     model = tiny_model()
-    seen = {names: moments for names, moments in walk(model, IDS)}
+    seen = dict(walk(model, IDS))
     inputs: list[torch.Tensor] = []
     module = model.blocks[1].feed_forward.down_proj
     handle = module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
@@ -108,7 +108,7 @@ def test_the_moments_are_those_of_the_inputs():
     rows = inputs[0].flatten(0, 1).double()
     found = seen[("blocks.1.feed_forward.down_proj.weight",)]
     torch.testing.assert_close(found, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-6)
-    assert list(seen)[0] == tuple(f"blocks.0.attention.{x}_proj.weight" for x in "qkv")
+    assert next(iter(seen)) == tuple(f"blocks.0.attention.{x}_proj.weight" for x in "qkv")
     assert list(seen)[-1] == ("head.weight",)
 
 
