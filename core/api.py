@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import recipes
-from core.config import BenchConfig, QuantizeConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, CacheConfig, QuantizeConfig, RunConfig, SamplingConfig
 from core.errors import ConfigError, MinitfError
 from core.events import (
     Benchmark,
@@ -135,14 +135,18 @@ def evaluate(
     dtype: str = "auto",
     threads: int = 0,
     on_event: OnEvent = _ignore,
+    **cache: Any,
 ) -> Evaluation:
     """Score the run's validation split, or the file `text`; each token exactly once.
 
     Args:
         stride: tokens between two windows; 0 is the context.
+        cache: fields of `CacheConfig`: `cache`, `window`, `sinks`. What an approximate KV cache
+            costs is `cache_cost` of the result.
     """
+    through = CacheConfig(**cache)
     session = recipes.evaluation(
-        run, text=text, stride=stride, device=device, dtype=dtype, threads=threads
+        run, text=text, stride=stride, cache=through, device=device, dtype=dtype, threads=threads
     )
     return _last(session, on_event, EvaluationCompleted).result
 
@@ -209,18 +213,15 @@ def benchmark(
     run: str = "last",
     *,
     device: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
     on_event: OnEvent = _ignore,
     **bench: Any,
 ) -> Benchmark:
-    """Time generation with and without the KV cache, and prove that they agree.
+    """Time ways to decode the run, in turns, and prove that they agree with the plain one.
 
     Args:
-        bench: fields of `BenchConfig`: `n=512, reps=3, warmup=1`, `prompt_tokens`.
+        bench: fields of `BenchConfig`: `engines`, `caches`, `bits`, `depths`, `n`, `reps`, …
     """
-    config = BenchConfig(**bench)
-    session = recipes.benchmarking(run, config, device=device, dtype=dtype, threads=threads)
+    session = recipes.benchmarking(run, BenchConfig(**bench), device=device)
     return _last(session, on_event, BenchmarkCompleted).result
 
 

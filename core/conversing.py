@@ -72,8 +72,11 @@ class Conversation:
         yield SetupProgressed(stage="loading the run")
         tame_openmp()
         from core.infer.dialogue import Dialogue
+        from core.infer.engines.choose import engine_stage
 
-        found = self._load()
+        found, wish = self._load(), self._sampling
+        if stage := engine_stage(found.model, found.device, wish.engine, wish.cache):
+            yield SetupProgressed(stage=stage)
         self._dialogue = Dialogue(found.model, found.tokenizer, found.device, self._sampling)
 
     def say(self, line: str) -> Generator[GenerationEvent, None, None]:

@@ -9,6 +9,7 @@
     ├── StoreError        a file or folder cannot be made or written
     ├── DeviceError       the requested device or dtype is not available
     ├── ExportError       a model cannot be written for another program
+    ├── RivalError        another program is not installed, or ended while it was timed
     └── FormatError       a file of another program is damaged, or asks for what we lack
 
 `str(error)` is one sentence for a person; `error.hint` says what to try next.
@@ -59,6 +60,10 @@ class DeviceError(MinitfError):
 
 class ExportError(MinitfError):
     """A model cannot be written for another program: a switch of it is unknown there."""
+
+
+class RivalError(MinitfError):
+    """Another program that was to decode the same weights is not installed, or has ended."""
 
 
 class FormatError(MinitfError):

@@ -21,8 +21,8 @@ _TYPE_WORDS = {
     float: "a number",
     bool: "true or false",
     str: "a text",
-    tuple: "a list of texts",
 }
+_LIST_WORDS = {str: "a list of texts", int: "a list of whole numbers"}
 
 
 def setting(
@@ -32,9 +32,14 @@ def setting(
     unit: str = "",
     choices: tuple[str, ...] = (),
     is_flag: bool = True,
+    items: type | None = None,
 ) -> T:
-    """A dataclass field that knows how to explain itself."""
-    about = {"help": text, "unit": unit, "choices": choices, "is_flag": is_flag}
+    """A dataclass field that knows how to explain itself.
+
+    Args:
+        items: what the parts of a tuple are, which are then typed with commas between them.
+    """
+    about = {"help": text, "unit": unit, "choices": choices, "is_flag": is_flag, "items": items}
     return field(default=default, metadata=about)
 
 
@@ -56,16 +61,17 @@ def default(config: Any, name: str) -> Any:
 
 def check_types(config: Any) -> None:
     """Refuse wrong types; widen int to float where a float is meant, and take the list that
-    TOML has for a tuple of texts."""
+    TOML has for a tuple."""
     for item in dataclasses.fields(config):
         value, wanted = getattr(config, item.name), type(item.default)
+        part = item.metadata["items"] or str
         if wanted is float and type(value) is int and abs(value) <= sys.float_info.max:
             object.__setattr__(config, item.name, float(value))
-        elif wanted is tuple and _are_texts(value):
+        elif wanted is tuple and _are_all(value, part):
             object.__setattr__(config, item.name, tuple(value))
         elif type(value) is not wanted or wanted is tuple:
             raise ConfigError(
-                f"{item.name}={value!r} is not {_TYPE_WORDS[wanted]}.",
+                f"{item.name}={value!r} is not {_TYPE_WORDS.get(wanted) or _LIST_WORDS[part]}.",
                 hint=f"The default is {item.default!r}.",
             )
         elif isinstance(value, float) and not math.isfinite(value):
@@ -75,14 +81,15 @@ def check_types(config: Any) -> None:
             )
 
 
-def _are_texts(value: Any) -> bool:
-    return type(value) in (tuple, list) and all(type(part) is str for part in value)
+def _are_all(value: Any, wanted: type) -> bool:
+    return type(value) in (tuple, list) and all(type(part) is wanted for part in value)
 
 
 def at_least(config: Any, least: int, *names: str) -> None:
-    """Refuse values below `least`."""
+    """Refuse values below `least`, also in a list."""
     for name in names:
         value = getattr(config, name)
+        value = min(value, default=least) if isinstance(value, tuple) else value
         if value < least:
             shown = f"{value:g}" if isinstance(value, float) else value
             raise ConfigError(
@@ -95,8 +102,9 @@ def in_choices(config: Any) -> None:
     """Refuse values outside a field's choices."""
     for item in dataclasses.fields(config):
         choices, value = item.metadata["choices"], getattr(config, item.name)
-        if choices and value not in choices:
-            raise ConfigError(
-                f"{item.name}={value!r} is not one of {', '.join(choices)}.",
-                hint=did_you_mean(value, choices),
-            )
+        for part in value if isinstance(value, tuple) else (value,):
+            if choices and part not in choices:
+                raise ConfigError(
+                    f"{item.name}={part!r} is not one of {', '.join(map(str, choices))}.",
+                    hint=did_you_mean(str(part), map(str, choices)),
+                )

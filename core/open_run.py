@@ -76,6 +76,18 @@ class OpenRun:
         return None if text is None else text.validation_ids
 
 
+def prompt_ids(
+    found: OpenRun, prompt: str, n: int, is_stopping: IsStopping
+) -> Telling[list[int] | None]:
+    """The tokens of a prompt, or the first n of the held-out text where it is empty; None if it
+    was stopped."""
+    if prompt:
+        ids: list[int] = found.tokenizer.encode_prompt(prompt).tolist()
+        return ids
+    text = yield from found.text(is_stopping)
+    return None if text is None else text.held_out_prompt(n)
+
+
 def open_for_use(spec: str, *, device: str, dtype: str, threads: int) -> OpenRun:
     """Load what `spec` means; see `core.store.find.find_run`. A trainer may drop the checkpoint
     that was found while it is being read: then it is looked for again.

@@ -38,6 +38,8 @@ def estimate(config: RunConfig) -> Estimate:
 
 def guessed_vocab(config: RunConfig) -> int:
     """Number of token ids before the text was read."""
+    if config.text.fixed_vocab:
+        return config.text.vocab_size
     return {"byte": 256, "char": 100}.get(config.text.tokenizer, config.text.vocab_size)
 
 

@@ -5,7 +5,8 @@ the others are shapes that the field knows by these names.
 is there for short texts on fast machines: after that it would learn them by heart.
 
 Sources: nano, micro and mini, github.com/karpathy/minGPT; gpt2, Radford et al. 2019 §2.3, the
-smallest; the llama's parts, arXiv:2302.13971 §2.2; stories, github.com/karpathy/llama2.c.
+smallest; the llama's parts, arXiv:2302.13971 §2.2; stories, github.com/karpathy/llama2.c. The
+bench-* shapes are minitf's own: one bound by calls, one between, one by memory.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ LLAMA: dict[str, Any] = {
     "tied_head": True,
 }
 
+BENCH_SMALL = Shape(1, 4, 128, 2304, 1024, batch_size=1, lr=1e-3)
+BENCH_MEDIUM = Shape(4, 4, 256, 2304, 1024, batch_size=1, lr=1e-3)
+BENCH_LARGE = Shape(12, 12, 768, 2304, 32_000, batch_size=1, lr=1e-3)
+
 
 def shaped(shape: Shape, style: dict[str, Any], corpus: str, **model: Any) -> RunConfig:
     """The run of a shape; `model` are its other settings."""
@@ -105,6 +110,31 @@ def shaped(shape: Shape, style: dict[str, Any], corpus: str, **model: Any) -> Ru
     )
 
 
+def to_measure(shape: Shape, d_ff: int) -> RunConfig:
+    """A Llama of which only the speed matters: each field of its model is said here, the
+    vocabulary is that of `shape` whatever the text yields, and nothing is trained."""
+    run = shaped(
+        shape,
+        LLAMA,
+        "generated",
+        n_kv_heads=shape.n_heads,
+        d_head=shape.d_model // shape.n_heads,
+        d_ff=d_ff,
+        rope_theta=10_000.0,
+        rope_dims=0,
+        rope_scaling="none",
+        norm_place="pre",
+        norm_eps=1e-5,
+        parallel=False,
+        qk_norm=False,
+        tied_head=False,
+        bias=False,
+        logit_softcap=0.0,
+        dropout=0.0,
+    )
+    return run.with_changes(fixed_vocab=True, generated_chars=500_000, generated_seed=0)
+
+
 PRESETS = {
     "quick": QUICK,
     "seed": SEED,
@@ -118,6 +148,9 @@ PRESETS = {
     "llama-125m": shaped(LLAMA_125M, LLAMA, "python-source", d_ff=2048, tied_head=False),
     "stories260k": shaped(STORIES_260K, LLAMA, "generated", n_kv_heads=4, d_ff=172),
     "stories15m": shaped(STORIES_15M, LLAMA, "generated", d_ff=768),
+    "bench-small": to_measure(BENCH_SMALL, d_ff=352),
+    "bench-medium": to_measure(BENCH_MEDIUM, d_ff=704),
+    "bench-large": to_measure(BENCH_LARGE, d_ff=2048),
 }
 ABOUT = {
     "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
@@ -132,6 +165,9 @@ ABOUT = {
     "llama-125m": "Llama's parts in GPT-2's shape, 12 layers, 768 wide: for a GPU",
     "stories260k": "llama2.c's smallest, 5 layers, 64 wide: two minutes on a laptop",
     "stories15m": "llama2.c's stories15M, 6 layers, 288 wide: for a GPU",
+    "bench-small": "to measure decoding: 1 layer, 128 wide, untrained",
+    "bench-medium": "to measure decoding: 4 layers, 256 wide, untrained",
+    "bench-large": "to measure decoding: 12 layers, 768 wide, untrained",
 }
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config import BenchConfig, SamplingConfig, TextConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -27,13 +27,16 @@ from core.events import (
     GenerationEvent,
     MachineEvent,
     MachineExamined,
+    ProvingEvent,
     ReportFailed,
     SetupProgressed,
     TokenizationEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
+from core.kept_run import KeptRun
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
+from core.proving import proof_of
 from core.training_sessions import forecasting, replaying, resuming, training
 from core.transfers import exporting, importing, quantizing
 
@@ -45,6 +48,7 @@ __all__ = [
     "Conversation",
     "Estimate",
     "Job",
+    "KeptRun",
     "Session",
     "TrainingJob",
     "benchmarking",
@@ -57,6 +61,7 @@ __all__ = [
     "generation",
     "importing",
     "planned_lr",
+    "proving",
     "quantizing",
     "replaying",
     "resuming",
@@ -74,11 +79,14 @@ def evaluation(
     *,
     text: str | Path | None = None,
     stride: int = 0,
+    cache: CacheConfig | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
 ) -> Job[EvaluationEvent]:
-    """Score the run's validation split, or the file `text`."""
+    """Score the run's validation split, or the file `text`, or what becomes of it in a KV cache;
+    only what is scored without one is kept with the run."""
+    through = cache or CacheConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
         yield _LOADING
@@ -97,11 +105,13 @@ def evaluation(
             context=context,
             stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
             device=found.device,
+            cache=through,
         )
         result = yield from until(is_stopping, scoring)
         if result is not None:
             done = _evaluated(found, text, result)
-            yield from _kept(found.run, "evaluation", done)
+            if through.cache == "none":
+                yield from _kept(found.run, "evaluation", done)
             yield done
 
     return Job(work)
@@ -111,34 +121,44 @@ def generation(
     run: str = "last",
     sampling: SamplingConfig | None = None,
     *,
+    kept: KeptRun | None = None,
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
 ) -> Job[GenerationEvent]:
-    """Continue the prompt, or a piece of held-out text."""
-    sampling = sampling or SamplingConfig()
+    """Continue the prompt, or a piece of held-out text.
+
+    Args:
+        kept: what the generation before left, and this one leaves to the next.
+    """
+    sampling, kept = sampling or SamplingConfig(), kept or KeptRun()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
         yield _LOADING
         tame_openmp()
+        from core.infer.engines.choose import engine_stage
         from core.infer.generate import generate
+        from core.open_run import prompt_ids
 
-        found = _open(run, device, dtype, threads)
-        if sampling.prompt:
-            prompt = found.tokenizer.encode_prompt(sampling.prompt).tolist()
-        else:
-            held_out = yield from found.text(is_stopping)
-            if held_out is None:
-                return
-            prompt = held_out.held_out_prompt(PROMPT_TOKENS)
+        bits = sampling.weight_bits
+        found, note = kept.open(run, bits, device=device, dtype=dtype, threads=threads)
+        prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
+        if prompt is None:
+            return
+        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
+            yield SetupProgressed(stage=stage)
+        decoder = kept.take_decoder(sampling)
         yield from generate(
             found.model,
             found.tokenizer,
             prompt,
             sampling,
             found.device,
+            note=note,
+            decoder=decoder,
             is_stopping=is_stopping,
         )
+        kept.put_back(decoder)
 
     return Job(work)
 
@@ -177,15 +197,26 @@ def conversing(
     return Conversation(lambda: _open(run, device, dtype, threads), sampling or SamplingConfig())
 
 
+def proving(
+    run: str = "last",
+    sampling: SamplingConfig | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+) -> Job[ProvingEvent]:
+    """Hold the engine, cache and bits of a generation against the plain model, on its prompt."""
+    sampling = sampling or SamplingConfig()
+    return proof_of(lambda: _open(run, device, dtype, threads), sampling, PROMPT_TOKENS)
+
+
 def benchmarking(
     run: str = "last",
     bench: BenchConfig | None = None,
     *,
     device: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
 ) -> Job[BenchmarkEvent]:
-    """Time generation with and without the KV cache, and prove that they agree."""
+    """Time ways to decode the run, in turns, and prove that they agree with the plain one."""
     bench = bench or BenchConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[BenchmarkEvent, None, None]:
@@ -193,11 +224,13 @@ def benchmarking(
         tame_openmp()
         from core.measure.benchmark import benchmark
 
-        found = _open(run, device, dtype, threads)
-        held_out = yield from found.held_out_ids(bench.prompt_tokens, is_stopping)
+        found = _open(run, device, bench.dtype[0], bench.threads[0])
+        held_out = yield from found.held_out_ids(max(bench.prompt_tokens), is_stopping)
         if held_out is None:
             return
-        timing = benchmark(found.model, held_out, bench, found.device, is_stopping=is_stopping)
+        timing = benchmark(
+            found.model, found.tokenizer, held_out, bench, found.device, is_stopping=is_stopping
+        )
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)

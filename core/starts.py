@@ -22,7 +22,7 @@ FIND_TRIES = 5
 OF_THE_MODEL = ("architecture", "tokenizer", "end_ids")
 INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH)
 """Of a run's provenance: what a replay has in common with it beside what it measures itself."""
-_OF_THE_TEXT = ("tokenizer", "vocab_size")
+_OF_THE_TEXT = ("tokenizer", "vocab_size", "fixed_vocab")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ class Curve:
     """The few points of a ghost that lie far off do not stretch the scale."""
     value: str = ""
     """The newest value, in the legend."""
+    low: NDArray[np.float64] | None = None
+    high: NDArray[np.float64] | None = None
+    """Edges of a band behind the curve, one value for each of its points; NaN leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)

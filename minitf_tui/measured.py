@@ -1,11 +1,11 @@
-"""Figures of measurements while they are made: a loss that settles, repetitions that scatter. Pure.
+"""The figure of an evaluation while it is made: a loss that settles. Pure.
 
 To be imported with the first point: numpy comes along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,23 +19,3 @@ def settling_figure(seen: Sequence[tuple[int, float]], *, dots: str) -> Figure:
     value = fmt.loss(float(losses[-1])) if len(losses) else ""
     curve = Curve("mean so far", tokens, losses, "accent", value=value)
     return Figure("loss, nats/token", (curve,), x_label="tokens scored", dots=dots)
-
-
-def scatter_figure(
-    phase: str, samples: Mapping[str, Sequence[float]], colours: Mapping[str, str], *, dots: str
-) -> Figure:
-    """Each repetition's time, one colour a kind: level when nothing else took the machine.
-
-    Args:
-        phase: what was timed, for the title.
-        samples: milliseconds of each repetition, by the label of its kind.
-        colours: a colour for each label.
-        dots: what lines are made of.
-    """
-    curves = []
-    for label, times in samples.items():
-        x = np.arange(1.0, len(times) + 1)
-        y = np.array(times, float)
-        curves.append(Curve("", x, y, colours[label]))
-        curves.append(Curve(label, x, y, colours[label], symbol="●"))
-    return Figure(f"{phase}, ms", tuple(curves), "repetition", y_from_zero=True, dots=dots)

@@ -21,6 +21,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from minitf_tui.bands import extent, shade
 from minitf_tui.figure import RGB, Curve, Figure, Palette
 
 # plotext's kernel is called some 4,000 times a frame. Letting go of the interpreter's lock at
@@ -55,8 +56,10 @@ def draw(figure: Figure, width: int, height: int, palette: Palette, base: Style)
     drawn = [(curve, gaps) for curve, gaps in curves if len(curve.x)]
     strips = [_legend(figure, width, palette, base)]
     if drawn:
-        ansi = _plotext(figure, drawn, width, height - 1, palette)
-        strips += [_strip(line, width, base) for line in ansi.split("\n")[: height - 1]]
+        seen = _limits(figure, [curve for curve, _ in drawn])
+        ansi = _plotext(figure, drawn, seen, width, height - 1, palette)
+        rows = [_strip(line, width, base) for line in ansi.split("\n")[: height - 1]]
+        strips += shade(rows, figure.curves, seen, palette, base, log_y=figure.log_y)
     return strips + [Strip.blank(width, base)] * (height - len(strips))
 
 
@@ -132,6 +135,15 @@ def limits(curves: list[Curve], figure: Figure) -> tuple[Limits, Limits]:
     return (x_low, x_high), (y_low, y_high)
 
 
+def _limits(figure: Figure, drawn: list[Curve]) -> tuple[Limits, Limits]:
+    """Those of the curves, wide enough for their bands."""
+    x, (low, high) = limits(drawn, figure)
+    bands = [found for curve in figure.curves if (found := extent(curve, figure.log_y))]
+    low = min([low, *(a for a, _ in bands)])
+    high = max([high, *(b for _, b in bands)])
+    return x, (low, high)
+
+
 def _range(curve: Curve) -> Limits:
     if not curve.is_ghost:
         return float(curve.y.min()), float(curve.y.max())
@@ -152,7 +164,12 @@ def _prepared(curve: Curve, figure: Figure, width: int) -> tuple[Curve, Gaps]:
 
 
 def _plotext(
-    figure: Figure, curves: list[tuple[Curve, Gaps]], width: int, height: int, p: Palette
+    figure: Figure,
+    curves: list[tuple[Curve, Gaps]],
+    seen: tuple[Limits, Limits],
+    width: int,
+    height: int,
+    p: Palette,
 ) -> str:
     canvas = _PlotextFigure(parent=plotext.terminal)
     canvas.plot_size(width, height)
@@ -162,7 +179,7 @@ def _plotext(
     canvas.canvas("default")
     canvas.axes(active=False, axis="x", side="upper")
     canvas.axes(active=False, axis="y", side="right")
-    (x_low, x_high), (y_low, y_high) = limits([curve for curve, _ in curves], figure)
+    (x_low, x_high), (y_low, y_high) = seen
     for curve, gaps in curves:
         marker = plotext.marker(curve.symbol or figure.dots, pixel=(p[curve.colour],))
         # A spike of a ghost, which may lie outside, is drawn up to the edge.

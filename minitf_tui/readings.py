@@ -261,39 +261,6 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     )
 
 
-def benchmark_groups(event: BenchmarkCompleted) -> tuple[Group, Group]:
-    """What the cache is worth, and that it changes nothing."""
-    result, proof = event.result, event.result.proof
-    cells = {(cell.cache, cell.phase): cell for cell in result.cells}
-    cached = cells.get(("static", "decode"))
-    median = {cache: cell.median_ms for (cache, phase), cell in cells.items() if phase == "decode"}
-    same = proof.identical_tokens + proof.near_ties >= proof.of
-    return (
-        Group(
-            "speed",
-            (
-                Reading("decode speed-up", fmt.times(result.speedup), style="bold $accent"),
-                Reading("median, cache", fmt.milliseconds(median.get("static"))),
-                Reading("median, no cache", fmt.milliseconds(median.get("none"))),
-                Reading("cache size", fmt.size_bytes(cached.cache_bytes if cached else None)),
-            ),
-        ),
-        Group(
-            "proof",
-            (
-                Reading(
-                    "identical tokens",
-                    f"{proof.identical_tokens} of {proof.of}",
-                    style="bold $success" if same else "bold $error",
-                ),
-                Reading("near ties", str(proof.near_ties)),
-                Reading("largest logit diff.", f"{proof.max_logit_diff:.1e}"),
-                Reading("held out compared", fmt.whole(proof.held_out_tokens), "tokens"),
-            ),
-        ),
-    )
-
-
 def environment_line(event: BenchmarkCompleted) -> str:
     """Where it was measured, on one line."""
     return clean_line("   ".join(f"{k} {v}" for k, v in event.result.environment.items()))

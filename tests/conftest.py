@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 # Before PyTorch is imported; tiny tensors lose by more than one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The decode step is compiled once for all tests, not once for each folder of a test.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / "minitf-tests"))
 
 settings.register_profile(
     "minitf",

@@ -5,7 +5,7 @@ file: each field carries its help, its unit and its choices. Values are checked 
 config is made, so a config that exists can be used.
 """
 
-from core.config.jobs import BenchConfig, SamplingConfig
+from core.config.jobs import BenchConfig, CacheConfig, SamplingConfig
 from core.config.model import ModelConfig
 from core.config.quantize import QuantizeConfig
 from core.config.run import RunConfig, read_toml, write_toml
@@ -15,6 +15,7 @@ from core.config.train import BUDGETS, EvalConfig, TrainConfig
 __all__ = [
     "BUDGETS",
     "BenchConfig",
+    "CacheConfig",
     "EvalConfig",
     "ModelConfig",
     "QuantizeConfig",

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from core.errors import ConfigError
-from core.fields import MAX_SEED, at_least, check_types, in_choices, setting
+from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
 MAX_COUNT = 256
 CACHES = ("static", "none", "window", "sinks", "int8")
 """Kinds of KV cache; the last three are approximate."""
+WINDOW, SINKS = 256, 4
+"""Positions that the windowed ones keep, unless somebody says otherwise."""
+CACHE_HELP = "keys and values kept; window, sinks and int8 are approximate"
+WINDOW_HELP = "newest positions that cache window or sinks keeps"
+SINKS_HELP = "first positions that cache sinks keeps too"
 ENGINES = ("auto", "torch", "fast")
+STORED = "stored"
+WEIGHT_BITS = (STORED, "8", "4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheConfig:
+    """The KV cache through which a text is scored."""
+
+    cache: str = setting("none", CACHE_HELP, choices=CACHES)
+    window: int = setting(WINDOW, WINDOW_HELP, unit="tokens")
+    sinks: int = setting(SINKS, SINKS_HELP, unit="tokens")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_choices(self)
+        at_least(self, 1, "window")
+        at_least(self, 0, "sinks")
+
+    @property
+    def label(self) -> str:
+        """What it keeps, short: "window 256", "sinks 4 + 256"."""
+        kept = {"window": f" {self.window}", "sinks": f" {self.sinks} + {self.window}"}
+        return self.cache + kept.get(self.cache, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +62,23 @@ class SamplingConfig:
     top_p: float = setting(1.0, "keep the fewest tokens that sum to p; 1 is off")
     min_p: float = setting(0.0, "drop tokens below this share of the best one; 0 is off")
     seed: int = setting(0, "seed of the dice")
-    cache: str = setting(
-        "static",
-        "keys and values of earlier tokens: all, none, the newest, those and the first, or all"
-        " in 8 bits",
-        choices=CACHES,
-    )
-    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
-    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
+    cache: str = setting("static", CACHE_HELP, choices=CACHES)
+    window: int = setting(WINDOW, WINDOW_HELP, unit="tokens")
+    sinks: int = setting(SINKS, SINKS_HELP, unit="tokens")
     engine: str = setting("auto", "what decodes; auto takes the faster one", choices=ENGINES)
+    bits: str = setting(
+        STORED, "of each weight: as stored, or rounded to 8 or 4 on the fly", choices=WEIGHT_BITS
+    )
+
+    @property
+    def weight_bits(self) -> int:
+        """8 or 4; 0 is as stored."""
+        return 0 if self.bits == STORED else int(self.bits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Promises the plain model's own numbers up to rounding."""
+        return self.bits == STORED and self.cache in ("static", "none")
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -80,17 +117,72 @@ class SamplingConfig:
                 )
 
 
+DTYPES = ("auto", "float32", "bfloat16")
+BITS = (0, 8, 4)
+RIVALS = ("transformers", "llama.cpp")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchConfig:
-    """How the KV cache is timed."""
+    """Which ways to decode are timed, and how well.
 
-    n: int = setting(512, "tokens generated in a repetition", unit="tokens")
-    reps: int = setting(3, "counted repetitions of each cell")
-    warmup: int = setting(1, "repetitions before, not counted")
-    prompt_tokens: int = setting(16, "held-out tokens read before the first new one", unit="tokens")
+    Every combination of the lists is a variant, if this model and machine can do it. A single
+    value may stand for a list of one.
+    """
+
+    n: int = setting(128, "tokens decoded in a repetition", unit="tokens")
+    reps: int = setting(5, "counted repetitions of each variant, at least")
+    warmup: int = setting(
+        1, "repetitions before, at least; more until they get no faster; 0 is none at all"
+    )
+    precision: float = setting(
+        0.02, "repeat until half the 95 % interval is this share of the mean; 0 is never"
+    )
+    seconds: float = setting(60.0, "time after which no more than reps are made", unit="s")
+    engines: tuple[str, ...] = setting(
+        ENGINES[1:], "what decodes; torch is the reference", choices=ENGINES[1:], items=str
+    )
+    caches: tuple[str, ...] = setting(
+        ("none", "static"), "how keys and values are kept", choices=CACHES, items=str
+    )
+    window: int = setting(256, "newest positions that cache window or sinks keeps", unit="tokens")
+    sinks: int = setting(4, "first positions that cache sinks keeps too", unit="tokens")
+    dtype: tuple[str, ...] = setting(
+        ("auto",), "type of matrix products", choices=DTYPES, items=str
+    )
+    bits: tuple[int, ...] = setting(
+        (0,), "of each weight: 0 as stored, 8 or 4 rounded to the nearest", items=int
+    )
+    threads: tuple[int, ...] = setting((0,), "0 takes one a core", items=int)
+    prompt_tokens: tuple[int, ...] = setting(
+        (16,), "held-out tokens read before the first new one", unit="tokens", items=int
+    )
+    depths: tuple[int, ...] = setting(
+        (0,), "positions held when decoding begins; 0 is the prompt", unit="tokens", items=int
+    )
+    compare: tuple[str, ...] = setting(
+        (), "other programs, on the same weights", choices=RIVALS, items=str
+    )
 
     def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if type(item.default) is tuple and type(value) in (str, int):
+                object.__setattr__(self, item.name, (value,))
         check_types(self)
+        in_choices(self)
         at_least(self, 2, "n")
-        at_least(self, 1, "reps", "prompt_tokens")
-        at_least(self, 0, "warmup")
+        at_least(self, 1, "reps", "prompt_tokens", "window")
+        at_least(self, 0, "warmup", "precision", "seconds", "threads", "depths", "sinks")
+        for name in ("engines", "caches", "dtype", "bits", "threads", "prompt_tokens", "depths"):
+            if not getattr(self, name):
+                raise ConfigError(
+                    f"{name} is empty, so that there is nothing to time.",
+                    hint=f"The default is {', '.join(map(str, default(self, name)))}.",
+                )
+        for bits in self.bits:
+            if bits not in BITS:
+                raise ConfigError(
+                    f"bits={bits} is not one of {', '.join(map(str, BITS))}.",
+                    hint="0 takes the weights as they are stored.",
+                )

@@ -40,8 +40,9 @@ class RunConfig:
     def with_changes(self, **changes: Any) -> RunConfig:
         """The same run with some fields replaced, named as on the command line.
 
-        A new budget replaces the old one: `steps=200` also lifts limits in seconds and epochs. A
-        longer `context` alone makes the model hold it.
+        A new budget replaces the old one: `steps=200` also lifts limits in seconds and epochs, and
+        so does `steps=0` alone: nothing is trained. A longer `context` alone makes the model hold
+        it.
 
         Raises:
             ConfigError: a name is unknown or a value impossible.
@@ -95,8 +96,9 @@ class RunConfig:
 
 
 def _with_one_budget(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A budget that is given lifts those that are not."""
-    if any(changes.get(name) for name in BUDGETS):
+    """A budget that is given lifts those that are not; `steps=0` alone is one too."""
+    given = {name for name in BUDGETS if name in changes}
+    if given == {"steps"} or any(changes[name] for name in given):
         return {**BUDGETS, **changes}
     return dict(changes)
 

@@ -30,6 +30,9 @@ class TextConfig:
     generated_seed: int = setting(0, "seed of the corpus generated")
     tokenizer: str = setting("bpe", "how text becomes tokens", choices=TOKENIZERS)
     vocab_size: int = setting(1024, "token ids of a bpe tokenizer, 260 or more", unit="tokens")
+    fixed_vocab: bool = setting(
+        False, "give the model all vocab_size ids, also where the text yields fewer tokens"
+    )
     validation_fraction: float = setting(0.1, "share of the text held out, from its end")
     max_tokens: int = setting(
         0, "keep only the first tokens, and split those; 0 keeps all", unit="tokens"

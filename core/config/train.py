@@ -13,7 +13,8 @@ ON_DIVERGENCE = ("stop", "return")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
 BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
-"""The limits of a run, each off; the nearest one that is on ends it."""
+"""The limits of a run, each off; the nearest one that is on ends it. With none on, no step is
+taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,9 @@ class TrainConfig:
     context: int = setting(128, "tokens in a row of a batch", unit="tokens")
     batch_size: int = setting(16, "rows in a batch")
     grad_accum: int = setting(1, "batches whose gradients make one step")
-    steps: int = setting(0, "budget of optimiser steps; 0 is no limit", unit="steps")
+    steps: int = setting(
+        0, "budget of optimiser steps; 0 is no limit, and alone: no training", unit="steps"
+    )
     seconds: float = setting(0.0, "budget of pure training time; 0 is no limit", unit="s")
     epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
     tokens: int = setting(0, "budget of tokens trained on; 0 is no limit", unit="tokens")
@@ -56,11 +59,6 @@ class TrainConfig:
         at_least(self, 0, "seed", "checkpoint_interval", "threads")
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
-        if not any(getattr(self, name) for name in BUDGETS):
-            raise ConfigError(
-                "The run has no end: steps=0, seconds=0, epochs=0 and tokens=0.",
-                hint="Give steps, seconds, epochs or tokens; the nearest ends the run.",
-            )
         if self.lr <= 0:
             raise ConfigError(f"lr={self.lr:g} is not above 0.", hint="Try lr=0.001.")
         for name in ("decay_share", "return_lr"):
@@ -82,6 +80,11 @@ class TrainConfig:
     def tokens_per_step(self) -> int:
         """Trained on in one optimiser step, all its batches together."""
         return self.batch_size * self.grad_accum * self.context
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether no budget is given: the run ends with the weights that its seed made."""
+        return not any(getattr(self, name) for name in BUDGETS)
 
     @property
     def planned_steps(self) -> int:

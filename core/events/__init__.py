@@ -7,22 +7,31 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
-from core.events.machine import Machine, MachineExamined, Speed
-from core.events.measuring import (
+from core.events.benchmarking import (
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
+    BenchPlanned,
+    CellSettled,
+    Limits,
+    Proof,
+    Ratio,
+    RepetitionCompleted,
+    Variant,
+    Verdict,
+)
+from core.events.machine import Machine, MachineExamined, Speed
+from core.events.measuring import (
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
-    Proof,
-    RepetitionCompleted,
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
+from core.events.proving import GenerationProved
 from core.events.quantizing import (
     DecodeSpeed,
     MatrixQuantized,
@@ -73,7 +82,15 @@ TrainEvent = (
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
 GenerationEvent = SetupProgressed | PromptRead | TokenGenerated | GenerationFinished
-BenchmarkEvent = SetupProgressed | RepetitionCompleted | BenchmarkCompleted | ReportFailed
+BenchmarkEvent = (
+    SetupProgressed
+    | BenchPlanned
+    | RepetitionCompleted
+    | CellSettled
+    | BenchmarkCompleted
+    | ReportFailed
+)
+ProvingEvent = SetupProgressed | GenerationProved
 ForecastEvent = SetupProgressed | ForecastProgressed | ForecastCompleted
 MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
@@ -85,6 +102,7 @@ Event = (
     | EvaluationEvent
     | GenerationEvent
     | BenchmarkEvent
+    | ProvingEvent
     | ForecastEvent
     | MachineEvent
     | TokenizationEvent
@@ -96,9 +114,11 @@ Event = (
 __all__ = [
     "Agreement",
     "BenchCell",
+    "BenchPlanned",
     "Benchmark",
     "BenchmarkCompleted",
     "BenchmarkEvent",
+    "CellSettled",
     "CheckpointDue",
     "CheckpointFailed",
     "CheckpointSaved",
@@ -123,19 +143,23 @@ __all__ = [
     "GenerationBatch",
     "GenerationEvent",
     "GenerationFinished",
+    "GenerationProved",
     "Import",
     "ImportCompleted",
     "ImportEvent",
+    "Limits",
     "Machine",
     "MachineEvent",
     "MachineExamined",
     "MatrixQuantized",
     "PromptRead",
     "Proof",
+    "ProvingEvent",
     "Quality",
     "Quantization",
     "QuantizationCompleted",
     "QuantizationEvent",
+    "Ratio",
     "RepetitionCompleted",
     "ReportFailed",
     "ReturnedToCheckpoint",
@@ -154,4 +178,6 @@ __all__ = [
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",
+    "Variant",
+    "Verdict",
 ]

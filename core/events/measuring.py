@@ -1,9 +1,8 @@
-"""What an evaluation and a benchmark tell."""
+"""What an evaluation and a forecast tell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,11 @@ class Evaluation:
     context: int
     floor_loss: float | None = None
     """The least loss on this text, in nats per token; None where its source is not known."""
+    cache: str = "none"
+    """The KV cache through which the text was read: "window 64", "sinks 4 + 64", "int8", …"""
+    cache_cost: float | None = None
+    """What the cache adds to the loss, in nats per token, token by token against none."""
+    cache_cost_ci95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,80 +60,6 @@ class ReportFailed:
     what: str
     """"evaluation" or "benchmark"."""
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepetitionCompleted:
-    """One whole prefill and decode was timed."""
-
-    cache: str
-    """"none" or "static"."""
-    index: int
-    """The first counted one is 1; warm-ups are 0, -1, ..."""
-    of: int
-    prefill_ms: float
-    decode_ms: float
-    tokens: int
-    """Decoded in `decode_ms`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchCell:
-    """One phase with one kind of cache."""
-
-    cache: str
-    phase: str
-    """"prefill" or "decode"."""
-    depth: int
-    """Positions already held when the phase begins."""
-    tokens: int
-    """Processed in one repetition."""
-    mean_ms: float
-    sd_ms: float
-    """Sample standard deviation (n - 1); 0 with one sample."""
-    median_ms: float
-    min_ms: float
-    samples_ms: tuple[float, ...]
-    """One whole phase per repetition."""
-    tokens_per_s: float
-    """At the median."""
-    cache_bytes: int
-    """Held for keys and values at the end of the phase."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """That the fast path computes what the plain one does."""
-
-    identical_tokens: int
-    of: int
-    near_ties: int
-    """Differing choices whose two best logits were within 1e-4."""
-    max_logit_diff: float
-    """Largest difference between cached and uncached logits, over the generated text and
-    over teacher-forced held-out text."""
-    held_out_tokens: int
-    """Positions compared on held-out text."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
-    """The KV cache, timed and proved. Same fields as `minitf bench --json`."""
-
-    cells: tuple[BenchCell, ...]
-    speedup: float
-    """Decode without cache over decode with it, at the medians."""
-    proof: Proof
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchmarkCompleted:
-    """The last event of a benchmark."""
-
-    run: str
-    step: int
-    result: Benchmark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,13 @@ class PromptRead:
     context: int
     """Positions the model can hold."""
     prefill_ms: float
+    shared_tokens: int = 0
+    """Of the prompt, from its beginning, that the text before it had too; they are not read again
+    while the context holds them."""
     note: str = ""
     """Why it is not decoded as it was wished; empty if it is."""
+    engine: str = ""
+    """That decodes: "torch" or "fast"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

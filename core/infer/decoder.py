@@ -82,20 +82,19 @@ class Decoder:
             token = part[-1]
         return written
 
-    def resume(self, ids: Sequence[int]) -> Tensor:
-        """Make `ids`, one or more, the only sequence; the beginning that it shares with one of
-        those fed so far is not read again.
+    def go_back_to(self, ids: Sequence[int]) -> int:
+        """Keep, as the only sequence, the beginning that `ids` shares with one of those fed so far;
+        not all of `ids`, for the last token is fed again for its logits.
 
         Returns:
-            Logits of the next token, float32, shape (V,).
+            How many tokens are kept; the others are to be fed.
         """
         shared = [_n_shared(row, ids) for row in self._rows]
         best = max(range(len(shared)), key=shared.__getitem__)
         if len(shared) > 1:
             self.select([best])
-        # The last token is fed, or fed again, for its logits.
-        self.rewind(min(shared[best], len(ids) - 1))
-        return self.feed(ids[self.length :])
+        self.rewind(max(0, min(shared[best], len(ids) - 1)))
+        return self.length
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these sequences, in this order; one may be taken more than once."""

@@ -17,7 +17,7 @@ from core.device import Device
 from core.errors import TokenizerError
 from core.events import GenerationEvent, GenerationFinished, TokenGenerated
 from core.infer.decoder import Decoder
-from core.infer.generate import make_decoder, write
+from core.infer.generate import decoding_of, make_decoder, write
 from core.model.transformer import Transformer
 from core.text.tokenizer import Tokenizer
 
@@ -65,7 +65,7 @@ class Dialogue:
         before, self._sampling = self._sampling, replace(sampling, count=1)
         if sampling.seed != before.seed:
             self._dice.manual_seed(sampling.seed)
-        if _decoding(sampling) != _decoding(before):
+        if decoding_of(sampling) != decoding_of(before):
             self._decoder = self._new_decoder()
 
     def reseed(self, seed: int) -> None:
@@ -169,8 +169,3 @@ class Dialogue:
             n_whole, n_bytes = n_whole + 1, n_bytes + size
         self._forget(said + n_whole)
         self._ids += self._tokenizer.encode_following(data[n_bytes:length]).tolist()
-
-
-def _decoding(sampling: SamplingConfig) -> tuple[object, ...]:
-    """What a decoder is made for."""
-    return sampling.engine, sampling.cache, sampling.window, sampling.sinks

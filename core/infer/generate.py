@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,16 +48,30 @@ def generate(
     config: SamplingConfig,
     device: Device,
     *,
+    note: str = "",
+    decoder: Decoder | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[GenerationEvent, None, None]:
     """Continue `prompt_ids`; the last event is `GenerationFinished`.
 
+    Args:
+        note: about the model, told beside the engine's own.
+        decoder: one of this model and `config`, that may have read another text; what that text
+            and the prompt begin with is not read again. None makes one.
+
     Raises:
         TokenizerError: the prompt has no token.
     """
-    decoder = make_decoder(model, device, config)
+    decoder = decoder or make_decoder(model, device, config)
     dice = [torch.Generator().manual_seed(config.seed + row) for row in range(config.count)]
-    yield from write(decoder, tokenizer, prompt_ids, config, dice, is_stopping=is_stopping)
+    n_held = decoder.go_back_to(prompt_ids)
+    writing = write(
+        decoder, tokenizer, prompt_ids, config, dice, n_held=n_held, is_stopping=is_stopping
+    )
+    for event in writing:
+        if note and isinstance(event, PromptRead):
+            event = replace(event, note=f"{event.note} {note}".strip())
+        yield event
 
 
 def make_decoder(model: Transformer, device: Device, config: SamplingConfig) -> Decoder:
@@ -72,6 +87,11 @@ def make_decoder(model: Transformer, device: Device, config: SamplingConfig) -> 
     return Decoder(engine)
 
 
+def decoding_of(config: SamplingConfig) -> tuple[object, ...]:
+    """What of `config` a decoder is made for."""
+    return config.engine, config.cache, config.window, config.sinks
+
+
 def write(
     decoder: Decoder,
     tokenizer: Tokenizer,
@@ -79,9 +99,13 @@ def write(
     config: SamplingConfig,
     dice: Sequence[torch.Generator],
     *,
+    n_held: int = 0,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Generator[GenerationEvent, None, None]:
     """Continue what `decoder` holds and then `prompt_ids`, once for each of the `dice`.
+
+    Args:
+        n_held: how many of the prompt, from its beginning, `decoder` holds already; not all.
 
     Raises:
         TokenizerError: the prompt has no token.
@@ -89,7 +113,7 @@ def write(
     if not len(prompt_ids):
         raise TokenizerError("The prompt has no tokens.", hint="Give at least one character.")
     writing = _Writing(decoder, tokenizer, config, dice)
-    yield writing.read(prompt_ids)
+    yield writing.read(prompt_ids, n_held)
     while True:
         yield from writing.tell()
         if writing.is_complete:
@@ -136,10 +160,10 @@ class _Writing:
         self._ttft_ms = self._decode_s = 0.0
         self._decoded = 0
 
-    def read(self, prompt_ids: Sequence[int]) -> PromptRead:
+    def read(self, prompt_ids: Sequence[int], n_held: int) -> PromptRead:
         """Prefill once for all of them, and choose their first tokens."""
         began = time.perf_counter()
-        logits_V = self._decoder.feed(prompt_ids)
+        logits_V = self._decoder.feed(prompt_ids[n_held:])
         # A prompt may end inside a character, which the first tokens then complete.
         before = self._tokenizer.decode_bytes(self._decoder.rows[0][-_LONGEST_CHARACTER:])
         self._all = [
@@ -157,7 +181,9 @@ class _Writing:
             prompt_tokens=len(prompt_ids),
             context=self._decoder.max_seq_len,
             prefill_ms=self._ttft_ms,
+            shared_tokens=n_held,
             note=self._decoder.engine.note,
+            engine=self._decoder.engine.name,
         )
 
     def tell(self) -> Iterator[TokenGenerated]:

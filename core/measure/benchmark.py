@@ -1,193 +1,179 @@
-"""The KV cache, timed on real generation and proved to change nothing.
+"""Ways to decode one model, timed on real generation and proved against the plain model.
 
-Each repetition reads the same held-out prompt (prefill) and then writes n tokens greedily
-(decode), once without a cache and once with it, in turn, so that a machine that slows down
-slows both. Warm-ups come first and are not counted.
-
-Shape suffix: V vocab_size.
+Each repetition reads a held-out prompt (prefill) and then writes n tokens greedily (decode).
+Variants take turns in an order that changes, so that a machine that slows down slows all of them.
+Warm-ups come first, until they get no faster; then repetitions, until the intervals are narrow or
+the time is spent.
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from importlib.metadata import version
 
 from core.config import BenchConfig
-from core.device import Device, environment, synchronize
-from core.events import BenchCell, Benchmark, Proof, RepetitionCompleted
-from core.infer.decoder import Decoder
-from core.infer.engines.torch_engine import TorchEngine
-from core.measure.statistics import summarize
+from core.device import Device, environment
+from core.events import (
+    Benchmark,
+    BenchPlanned,
+    CellSettled,
+    Ratio,
+    RepetitionCompleted,
+    SetupProgressed,
+)
+from core.measure.contestants import Gathering
+from core.measure.course import Course
+from core.measure.grid import comparable, is_same_work
+from core.measure.repetition import IsStopping
+from core.measure.statistics import interval, paired_ratio, summarize, trimmed_interval
 from core.model.transformer import Transformer
+from core.text.tokenizer import Tokenizer
 
-CACHES = ("none", "static")
-NEAR_TIE = 1e-4
-MAX_HELD_OUT = 512
+MOST_WARM_UPS = 8
+WARMING_SHARE = 0.25
+"""Of the time, after which warming up ends."""
+ORDER_SEED = 0
 
-
-@dataclass(frozen=True, slots=True)
-class _Timing:
-    prefill_ms: float
-    decode_ms: float
-    prefill_bytes: int
-    decode_bytes: int
+Told = SetupProgressed | BenchPlanned | RepetitionCompleted | CellSettled
+Telling = Generator[Told, None, None]
+IsLate = Callable[[], bool]
 
 
 def benchmark(
     model: Transformer,
+    tokenizer: Tokenizer,
     held_out: Sequence[int],
     config: BenchConfig,
     device: Device,
     *,
-    is_stopping: Callable[[], bool] = lambda: False,
-) -> Generator[RepetitionCompleted, None, Benchmark]:
+    is_stopping: IsStopping = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Generator[Told, None, Benchmark]:
     """Time and prove; returns the benchmark, and tells of every repetition.
 
     Args:
+        tokenizer: goes with the weights to other programs.
         held_out: token ids the model was not trained on; the first are the prompt.
+        device: what "auto" and 0 threads mean.
         is_stopping: asked between tokens; once true, what is returned is to be thrown away.
+        clock: of the seconds that all may take.
+
+    Raises:
+        ConfigError: nothing of the grid is possible.
+        RivalError: another program ended while it was timed.
     """
-    prompt = held_out[: config.prompt_tokens]
-    timings: dict[str, list[_Timing]] = {cache: [] for cache in CACHES}
-    for index in range(1 - config.warmup, config.reps + 1):
-        for cache in CACHES:
-            decoder = Decoder(TorchEngine(model, device, cache=cache))
-            timing = _time(decoder, prompt, config.n, device, is_stopping)
-            if index >= 1:
-                timings[cache].append(timing)
-            yield RepetitionCompleted(
-                cache=cache,
-                index=index,
-                of=config.reps,
-                prefill_ms=timing.prefill_ms,
-                decode_ms=timing.decode_ms,
-                tokens=config.n,
-            )
-    cells = tuple(c for cache in CACHES for c in _cells(cache, timings[cache], len(prompt), config))
-    median = {c.cache: c.median_ms for c in cells if c.phase == "decode"}
+    gathering = Gathering(model, held_out, config, device)
+    try:
+        yield from gathering.gather(tokenizer, is_stopping)
+        courses = [Course(contestant, device.type) for contestant in gathering.contestants]
+        variants = tuple(course.contestant.variant for course in courses)
+        yield BenchPlanned(variants=variants, skipped=gathering.skipped)
+        for course in courses:
+            if gathering.can_prove(course.contestant):
+                yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
+                course.proof = gathering.prove(course.contestant, is_stopping)
+        yield SetupProgressed(stage="measuring what this machine can do")
+        for course in courses:
+            if not is_stopping():
+                course.judge = gathering.judge(course.contestant)
+        began = clock()
+        warm_by, ends = (began + share * config.seconds for share in (WARMING_SHARE, 1.0))
+        yield from _warm_up(courses, config, lambda: clock() >= warm_by, is_stopping)
+        yield from _repeat(courses, config, lambda: clock() >= ends, is_stopping)
+    finally:
+        gathering.close()
+    done = [course for course in courses if course.counted]
     return Benchmark(
-        cells=cells,
-        speedup=median["none"] / median["static"],
-        proof=prove(model, held_out, config, device, is_stopping=is_stopping),
-        environment=environment(device) | {"max_seq_len": model.config.max_seq_len},
+        cells=tuple(cell for course in done for cell in course.cells()),
+        ratios=tuple(_ratios(done)),
+        limits=gathering.limits,
+        speedup=_speedup(done),
+        skipped=gathering.skipped,
+        environment=environment(device)
+        | {
+            "max_seq_len": model.config.max_seq_len,
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "numba": version("numba"),
+            **gathering.versions,
+        },
     )
 
 
-def _time(
-    decoder: Decoder,
-    prompt: Sequence[int],
-    n: int,
-    device: Device,
-    is_stopping: Callable[[], bool],
-) -> _Timing:
-    began = _now(device)
-    token = int(decoder.feed(prompt).argmax())
-    prefilled, prefill_bytes = _now(device), decoder.cache_bytes
-    for _ in range(n):
-        if is_stopping():  # the caller throws this repetition away
-            break
-        token = int(decoder.feed([token]).argmax())
-    ended = _now(device)
-    return _Timing(
-        prefill_ms=1000 * (prefilled - began),
-        decode_ms=1000 * (ended - prefilled),
-        prefill_bytes=prefill_bytes,
-        decode_bytes=decoder.cache_bytes,
-    )
+def _warm_up(
+    courses: Sequence[Course], config: BenchConfig, is_late: IsLate, is_stopping: IsStopping
+) -> Telling:
+    """In turns until each is stable, within reason; with `warmup=0` not at all."""
+    for made in range(MOST_WARM_UPS if config.warmup else 0):
+        is_enough = made >= config.warmup
+        if is_enough and is_late():
+            return
+        for course in courses:
+            if is_stopping():
+                return
+            if not (is_enough and course.is_stable):
+                yield course.warm_up(is_stopping)
 
 
-def _now(device: Device) -> float:
-    synchronize(device.type)
-    return time.perf_counter()
+def _repeat(
+    courses: Sequence[Course], config: BenchConfig, is_late: IsLate, is_stopping: IsStopping
+) -> Telling:
+    """Rounds in which each variant that is not settled yet has its turn."""
+    pairs = comparable([course.contestant.variant for course in courses])
+    dice = random.Random(ORDER_SEED)
+    going = list(range(len(courses)))
+    while going:
+        for i in dice.sample(going, len(going)):
+            if is_stopping():
+                return
+            yield courses[i].repeat(is_stopping)
+        if len(courses[going[0]].counted) >= config.reps:
+            wide = set() if is_late() else _wide(courses, pairs, config.precision)
+            for i in going:
+                if i not in wide:
+                    yield from (CellSettled(cell=cell) for cell in courses[i].cells())
+            going = [i for i in going if i in wide]
 
 
-def _cells(
-    cache: str, timings: Sequence[_Timing], prompt_tokens: int, config: BenchConfig
-) -> list[BenchCell]:
-    last = timings[-1]
-    prefill = tuple(t.prefill_ms for t in timings)
-    decode = tuple(t.decode_ms for t in timings)
-    return [
-        _cell(cache, "prefill", 0, prompt_tokens, prefill, last.prefill_bytes),
-        _cell(cache, "decode", prompt_tokens, config.n, decode, last.decode_bytes),
+def _wide(
+    courses: Sequence[Course], pairs: Iterable[tuple[int, int]], precision: float
+) -> set[int]:
+    """Places of those whose own interval, or that of a ratio with them, is not narrow yet."""
+    times = [course.token_ms for course in courses]
+    wide = {i for i, own in enumerate(times) if not _is_narrow(interval(own), precision)}
+    for i, j in pairs:
+        quotients = [left / right for left, right in zip(times[i], times[j], strict=False)]
+        if not _is_narrow(trimmed_interval(quotients), precision):
+            wide |= {i, j}
+    return wide
+
+
+def _is_narrow(found: tuple[float, float] | None, precision: float) -> bool:
+    return found is not None and found[1] - found[0] <= precision * (found[0] + found[1])
+
+
+def _ratios(courses: Sequence[Course]) -> Iterator[Ratio]:
+    """Of the rounds in which both had their turn."""
+    for i, j in comparable([course.contestant.variant for course in courses]):
+        left, right = courses[i], courses[j]
+        n = min(len(left.counted), len(right.counted))
+        ratio, ci95 = paired_ratio(left.token_ms[:n], right.token_ms[:n])
+        variants = left.contestant.variant, right.contestant.variant
+        yield Ratio(left=variants[0], right=variants[1], ratio=ratio, ci95=ci95)
+
+
+def _speedup(courses: Sequence[Course]) -> float:
+    """See `Benchmark.speedup`; 1 where there is nothing to compare with."""
+    if not courses:
+        return 1.0
+    first = courses[0].contestant.variant
+    own = [
+        course
+        for course in courses
+        if is_same_work(course.contestant.variant, first)
+        and not course.contestant.variant.rival
+        and course.cells()[1].is_ranked
     ]
-
-
-def _cell(
-    cache: str, phase: str, depth: int, tokens: int, samples: tuple[float, ...], held: int
-) -> BenchCell:
-    found = summarize(samples)
-    return BenchCell(
-        cache=cache,
-        phase=phase,
-        depth=depth,
-        tokens=tokens,
-        mean_ms=found.mean,
-        sd_ms=found.sd,
-        median_ms=found.median,
-        min_ms=found.min,
-        samples_ms=samples,
-        tokens_per_s=1000 * tokens / found.median,
-        cache_bytes=held,
-    )
-
-
-def prove(
-    model: Transformer,
-    held_out: Sequence[int],
-    config: BenchConfig,
-    device: Device,
-    *,
-    is_stopping: Callable[[], bool] = lambda: False,
-) -> Proof:
-    """Compare cached with uncached logits, position by position.
-
-    On generated text both follow the cached choices, so that one near tie does not make
-    everything after it differ; on held-out text both follow the text.
-    """
-    prompt = held_out[: config.prompt_tokens]
-    plain, cached = (Decoder(TorchEngine(model, device, cache=cache)) for cache in CACHES)
-    identical = near_ties = 0
-    largest = 0.0
-    portion: Sequence[int] = prompt
-    for _ in range(config.n):
-        if is_stopping():
-            break
-        logits_V, plain_V = cached.feed(portion), plain.feed(portion)
-        largest = max(largest, _difference(logits_V, plain_V))
-        choice = int(logits_V.argmax())
-        if choice == int(plain_V.argmax()):
-            identical += 1
-        elif _is_near_tie(plain_V):
-            near_ties += 1
-        portion = [choice]
-    text = held_out[: min(MAX_HELD_OUT, model.config.max_seq_len)]
-    return Proof(
-        identical_tokens=identical,
-        of=config.n,
-        near_ties=near_ties,
-        max_logit_diff=max(largest, _teacher_forced(model, text, device)),
-        held_out_tokens=len(text),
-    )
-
-
-@torch.inference_mode()
-def _teacher_forced(model: Transformer, text: Sequence[int], device: Device) -> float:
-    """Largest difference on held-out text: token by token against one full pass."""
-    with device.autocast():
-        full_TV = model(torch.tensor([list(text)], device=device.type))[0].float()
-    cached = Decoder(TorchEngine(model, device))
-    return max(_difference(cached.feed([t]), full_TV[i]) for i, t in enumerate(text))
-
-
-def _difference(left_V: Tensor, right_V: Tensor) -> float:
-    return (left_V - right_V).abs().max().item()
-
-
-def _is_near_tie(logits_V: Tensor) -> bool:
-    best = logits_V.topk(2).values
-    return (best[0] - best[1]).item() < NEAR_TIE
+    medians = [summarize(course.token_ms).median for course in (courses[0], *own)]
+    return medians[0] / min(medians)

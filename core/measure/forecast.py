@@ -158,7 +158,7 @@ def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, flo
         limits.append(math.ceil(train.epochs * n_train / train.tokens_per_step))
     if train.seconds:
         limits.append(math.ceil(train.seconds / costs.step_s))
-    steps = max(1, min(limits))
+    steps = max(1, min(limits)) if limits else 0
     saves = 1 + _times(steps, train.checkpoint_interval, every.eval_interval)
     return steps, (
         steps * costs.step_s

@@ -87,22 +87,27 @@ def _stages(device: Device) -> list[tuple[str, Callable[[], Speed]]]:
     ]
 
 
-@torch.inference_mode()
 def _product(device: Device, dtype: str, m: int, n: int, k: int) -> Speed:
+    rates = [rate / 1e9 for rate in product_rates(device, dtype, m, n, k)]
+    return _speed(f"product {m} × {k} × {n}", dtype, "GFLOP/s", rates)
+
+
+@torch.inference_mode()
+def product_rates(device: Device, dtype: str, m: int, n: int, k: int) -> list[float]:
+    """Samples of FLOP/s in a product of m × k by k × n."""
     kind = getattr(torch, dtype)
     left_MK = torch.ones(m, k, dtype=kind, device=device.type)
     right_KN = torch.ones(k, n, dtype=kind, device=device.type)
     out_MN = torch.empty(m, n, dtype=kind, device=device.type)
-    seconds = _seconds(lambda: torch.mm(left_MK, right_KN, out=out_MN), device)
-    rates = [2 * m * n * k / s / 1e9 for s in seconds]
-    return _speed(f"product {m} × {k} × {n}", dtype, "GFLOP/s", rates)
+    seconds = seconds_of(lambda: torch.mm(left_MK, right_KN, out=out_MN), device)
+    return [2 * m * n * k / s for s in seconds]
 
 
 @torch.inference_mode()
 def _copy(device: Device) -> Speed:
     source = torch.ones(COPIED, device=device.type)
     target = torch.empty_like(source)
-    seconds = _seconds(lambda: target.copy_(source), device)
+    seconds = seconds_of(lambda: target.copy_(source), device)
     rates = [2 * FLOAT_BYTES * COPIED / s / 1e9 for s in seconds]
     return _speed("copy of 64 MiB, read and written", "float32", "GB/s", rates)
 
@@ -112,26 +117,29 @@ def _matrix_vector(device: Device) -> Speed:
     rows, columns = MATRIX
     matrix_MK = torch.ones(rows, columns, device=device.type)
     vector_K, out_M = (torch.ones(n, device=device.type) for n in (columns, rows))
-    seconds = _seconds(lambda: torch.mv(matrix_MK, vector_K, out=out_M), device)
+    seconds = seconds_of(lambda: torch.mv(matrix_MK, vector_K, out=out_M), device)
     rates = [FLOAT_BYTES * rows * columns / s / 1e9 for s in seconds]
     return _speed("matrix × vector, 64 MiB read", "float32", "GB/s", rates)
 
 
-@torch.inference_mode()
 def _call(device: Device) -> Speed:
+    costs = [1e6 * s for s in call_seconds(device)]
+    return _speed("call of one small operation", "int64", "µs", costs)
+
+
+@torch.inference_mode()
+def call_seconds(device: Device) -> list[float]:
+    """Samples of what one small operation costs."""
     one = torch.ones(1, dtype=_INT, device=device.type)
 
     def calls() -> None:
         for _ in range(OPERATIONS):
             one.add_(1)
 
-    seconds = _seconds(calls, device)
-    return _speed(
-        "call of one small operation", "int64", "µs", [1e6 * s / OPERATIONS for s in seconds]
-    )
+    return [s / OPERATIONS for s in seconds_of(calls, device)]
 
 
-def _seconds(work: Work, device: Device) -> list[float]:
+def seconds_of(work: Work, device: Device) -> list[float]:
     """Time of one call in each repetition, warm."""
     calls = 1
     while (spent := _time(work, calls, device)) < SAMPLE_S / 2:

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from core.device import Device
 from core.events import Quality
-from core.measure.evaluate import LOGITS_PER_BATCH, MIN_BLOCKS, batched, windows
-from core.measure.statistics import interval_of_mean
+from core.measure.evaluate import LOGITS_PER_BATCH, batched, interval_of_blocks, windows
 from core.model.transformer import Transformer
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
@@ -113,11 +112,8 @@ def compare(
 
 
 def _mean(values: Numbers, context: int) -> tuple[float, tuple[float, float]]:
-    """Mean and its interval, from blocks of `context`; of shorter ones in a short text."""
-    size = min(context, max(1, len(values) // MIN_BLOCKS))
-    starts = np.arange(0, len(values), size)
-    counts = np.diff(starts, append=len(values))
-    return float(values.mean()), interval_of_mean(np.add.reduceat(values, starts), counts)
+    """Mean, and its interval."""
+    return float(values.mean()), interval_of_blocks(values, context)
 
 
 def _both(function: Any, bounds: Sequence[float]) -> tuple[float, float]:

@@ -57,6 +57,27 @@ def kv_bytes_per_token(config: ModelConfig, bytes_per_number: int = FLOAT32_BYTE
     return 2 * config.n_layers * config.kv_heads * config.head_dim * bytes_per_number
 
 
+def cache_bytes(
+    config: ModelConfig,
+    length: int,
+    cache: str = "static",
+    *,
+    window: int = 0,
+    sinks: int = 0,
+    bytes_per_number: int = FLOAT32_BYTES,
+) -> int:
+    """Keys and values that a cache of that kind holds of a sequence of `length` positions:
+    layers x 2 x key/value heads x head_dim numbers a position, of as many positions as it keeps;
+    "int8" has one byte a number and a float32 scale a head."""
+    if cache == "none":
+        return 0
+    if cache == "int8":
+        heads = 2 * config.n_layers * config.kv_heads
+        return length * heads * (config.head_dim + FLOAT32_BYTES)
+    n_kept = {"window": window, "sinks": sinks + window}.get(cache, length)
+    return min(length, n_kept) * kv_bytes_per_token(config, bytes_per_number)
+
+
 def training_bytes(config: ModelConfig, batch_size: int, context: int) -> int:
     """Memory of a training step in float32: weights, gradients, two AdamW moments, and the
     activations kept for the backward pass. An estimate: the last part depends on kernels."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.kv_cache import LayerCache
+from core.model.layer_cache import LayerCache
 from core.model.positions import rotate
 
 Rotation = tuple[Tensor, Tensor]
@@ -69,9 +69,11 @@ class CausalSelfAttention(nn.Module):
             k_BKSH = self.k_norm(k_BKSH.float()).to(v_BKSH.dtype)
         if rotation is not None:
             q_BNTH, k_BKSH = rotate(q_BNTH, *rotation), rotate(k_BKSH, *rotation)
+        mask_TS = None
         if cache is not None:
+            mask_TS = cache.mask(x_BTD.size(1))
             k_BKSH, v_BKSH = cache.extend(k_BKSH, v_BKSH)
-        y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH)
+        y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH, mask_TS)
         return self.o_proj(y_BNTH.transpose(1, 2).flatten(2))
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,16 +92,16 @@ class CausalSelfAttention(nn.Module):
         q, k, v = F.linear(x_BTD, weight, bias).split(sizes, -1)
         return q, k, v
 
-    def _attend(self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor) -> Tensor:
-        n_new, n_all = q_BNTH.size(2), k_BKSH.size(2)
-        # is_causal lines the mask up with position 0, which is wrong once S > T.
-        mask = None if n_new in (1, n_all) else causal_mask(n_new, n_all, q_BNTH.device)
+    def _attend(
+        self, q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, mask_TS: Tensor | None
+    ) -> Tensor:
         return F.scaled_dot_product_attention(
             q_BNTH,
             k_BKSH,
             v_BKSH,
-            attn_mask=mask,
-            is_causal=n_new == n_all > 1,
+            attn_mask=mask_TS,
+            # Lines the mask up with position 0: right where S = T, and for that one needs none.
+            is_causal=mask_TS is None and q_BNTH.size(2) > 1,
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.n_kv_heads != self.n_heads,
         )
@@ -107,9 +109,3 @@ class CausalSelfAttention(nn.Module):
     def _split_heads(self, x: Tensor, n_heads: int) -> Tensor:
         """(B, T, n_heads * H) -> (B, n_heads, T, H)."""
         return x.unflatten(-1, (n_heads, self.head_dim)).transpose(1, 2)
-
-
-def causal_mask(n_new: int, n_all: int, device: torch.device) -> Tensor:
-    """Boolean (T, S) mask, True where the i-th new position may look."""
-    seen_by_first = n_all - n_new
-    return torch.ones(n_new, n_all, dtype=torch.bool, device=device).tril(seen_by_first)

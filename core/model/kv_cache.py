@@ -1,9 +1,11 @@
-"""Keys and values of the tokens seen so far.
+"""Keys and values of the tokens seen so far, of all layers, in one of several kinds.
 
-Shape suffixes: B batch · K n_kv_heads · T new positions · S positions held · H head_dim.
+The kinds, each a subclass of `LayerCache`: "static" holds every position as it is, "int8" rounded;
+"window" the newest ones, "sinks" a few first ones too. Only the first gives what the model gives
+without a cache; what the others cost in loss is measured by core/measure/evaluate.py.
 
-Invariant: after `extend`, positions 0 … length-1 are held, in order, and what `extend`
-returned is a view of them, valid until the next `extend`, `rewind` or `select`.
+Invariant: all layers hold the same positions; only key/value heads are stored, however many query
+heads share one.
 """
 
 from __future__ import annotations
@@ -11,65 +13,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from core.config import ModelConfig
-from core.errors import ConfigError
+from core.device import Device
+from core.errors import ConfigError, did_you_mean
+from core.model.int8_cache import Int8Layer
+from core.model.layer_cache import LayerCache, StaticLayer
+from core.model.windowed_cache import WindowedLayer
+
+KINDS = ("static", "window", "sinks", "int8")
 
 
-class LayerCache:
-    """One layer's keys and values, in a buffer that is allocated once."""
+def make_cache(
+    config: ModelConfig, device: Device, kind: str, *, window: int, sinks: int, batch_size: int = 1
+) -> KVCache | None:
+    """An empty cache for what runs on `device`; None for the kind "none".
 
-    def __init__(
-        self,
-        batch_size: int,
-        n_kv_heads: int,
-        max_seq_len: int,
-        head_dim: int,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        shape = (batch_size, n_kv_heads, max_seq_len, head_dim)
-        self._k = torch.zeros(shape, device=device, dtype=dtype)
-        self._v = torch.zeros_like(self._k)
-        self.length = 0
-
-    def extend(self, k_BKTH: Tensor, v_BKTH: Tensor) -> tuple[Tensor, Tensor]:
-        """Append T positions and return all of them, as `(k_BKSH, v_BKSH)`.
-
-        Raises:
-            ConfigError: the buffer would overflow.
-        """
-        end = self.length + k_BKTH.size(2)
-        if end > self._k.size(2):
-            raise ConfigError(
-                f"The context is full: {end} positions, room for {self._k.size(2)}.",
-                hint="Generate fewer tokens, or train with a larger max_seq_len.",
-            )
-        self._k[:, :, self.length : end] = k_BKTH
-        self._v[:, :, self.length : end] = v_BKTH
-        self.length = end
-        return self._k[:, :, :end], self._v[:, :, :end]
-
-    def rewind(self, length: int) -> None:
-        """Forget all positions from `length` on."""
-        if not 0 <= length <= self.length:
-            raise ConfigError(
-                f"Cannot rewind to {length}: the cache holds {self.length}.",
-                hint=f"Choose 0 to {self.length}.",
-            )
-        self.length = length
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order; one may be taken more than once."""
-        self._k, self._v = self._k[list(rows)], self._v[list(rows)]
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the positions held now."""
-        width = self._k.size(0) * self._k.size(1) * self._k.size(3)
-        return 2 * width * self.length * self._k.element_size()
+    Raises:
+        ConfigError: there is no such kind, or no such window.
+    """
+    if kind == "none":
+        return None
+    return KVCache(
+        config,
+        kind=kind,
+        window=window,
+        sinks=sinks,
+        batch_size=batch_size,
+        device=device.type,
+        dtype=torch.bfloat16 if device.dtype == "bfloat16" else torch.float32,
+    )
 
 
 class KVCache:
@@ -79,29 +52,56 @@ class KVCache:
         self,
         config: ModelConfig,
         *,
+        kind: str = "static",
+        window: int = 0,
+        sinks: int = 0,
         batch_size: int = 1,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.layers = [
-            LayerCache(
-                batch_size,
-                config.kv_heads,
-                config.max_seq_len,
-                config.head_dim,
-                device=device,
-                dtype=dtype,
+        """Nothing is held yet.
+
+        Args:
+            window: newest positions that "window" and "sinks" keep, at least 1.
+            sinks: first positions that "sinks" keeps beside them.
+            dtype: of the numbers held, but for "int8".
+
+        Raises:
+            ConfigError: there is no such kind, or no such window.
+        """
+        if kind not in KINDS:
+            raise ConfigError(
+                f"cache={kind!r} is not one of {', '.join(KINDS)}.", hint=did_you_mean(kind, KINDS)
             )
-            for _ in range(config.n_layers)
-        ]
+        if kind in ("window", "sinks") and (window < 1 or sinks < 0):
+            raise ConfigError(
+                f"A cache with window={window} and sinks={sinks} holds nothing to look at.",
+                hint="Try window=256, sinks=4.",
+            )
+        shape = (batch_size, config.kv_heads, config.max_seq_len, config.head_dim)
+
+        def layer() -> LayerCache:
+            if kind == "static":
+                return StaticLayer(*shape, device=device, dtype=dtype)
+            if kind == "int8":
+                return Int8Layer(*shape, device=device)
+            kept = sinks if kind == "sinks" else 0
+            return WindowedLayer(*shape, window=window, sinks=kept, device=device, dtype=dtype)
+
+        self.layers = [layer() for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:
-        """Positions held; the next token's position."""
+        """Positions seen; the next token's position."""
         return self.layers[0].length
 
     def rewind(self, length: int) -> None:
-        """Forget all positions from `length` on, in every layer."""
+        """Forget all positions from `length` on, in every layer. A windowed cache that has let go
+        of what position `length` looks at forgets everything: ask `length`.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
         for layer in self.layers:
             layer.rewind(length)
 
@@ -112,5 +112,10 @@ class KVCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the positions held now, over all layers."""
+        """Bytes of the places in use, over all layers: `arithmetic.cache_bytes`."""
         return sum(layer.held_bytes for layer in self.layers)
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of all places, over all layers: those of max_seq_len positions."""
+        return sum(layer.allocated_bytes for layer in self.layers)

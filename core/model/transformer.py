@@ -23,7 +23,8 @@ from core.errors import ConfigError
 from core.model.attention import CausalSelfAttention, Rotation
 from core.model.feed_forward import make_feed_forward
 from core.model.init import init_weights
-from core.model.kv_cache import KVCache, LayerCache
+from core.model.kv_cache import KVCache
+from core.model.layer_cache import LayerCache
 from core.model.norm import make_norm
 from core.model.packed import PackedMatrix
 from core.model.positions import rope_tables, sinusoidal_table

@@ -208,6 +208,12 @@ def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
         ConfigError: the budget is no limit at all.
     """
     config = run.config.with_changes(**(BUDGETS | dict(budget)))
+    if config.train.is_untrained:
+        raise ConfigError(
+            f"{run.name} cannot go on: its new budget is steps=0, seconds=0, epochs=0 and"
+            " tokens=0.",
+            hint="Give steps, seconds, epochs or tokens; the nearest ends the run.",
+        )
     config = replace(config, train=replace(config.train, steps=config.train.planned_steps))
     write_atomically(run.path / "run.toml", to_run_toml(config, run.provenance))
     return replace(run, config=config)

@@ -36,17 +36,18 @@ from core.text.tokenizer import (
 
 
 def tokenizer_of(run: Run) -> Tokenizer:
-    """The run's own tokenizer. Only a model that came from elsewhere may have more ids.
+    """The run's own tokenizer. A model may have more ids if it came from elsewhere, or if their
+    number was fixed.
 
     Raises:
         RunError: its file is missing.
         TokenizerError: it is damaged.
     """
-    is_foreign = "end_ids" in run.provenance
+    may_have_more = "end_ids" in run.provenance or run.config.text.fixed_vocab
     try:
         return load_tokenizer(
             run.tokenizer_path.read_text(encoding="utf-8"),
-            vocab_size=run.config.model.vocab_size if is_foreign else 0,
+            vocab_size=run.config.model.vocab_size if may_have_more else 0,
             end_ids=run.provenance.get("end_ids", ()),
         )
     except (OSError, UnicodeDecodeError) as error:

@@ -106,6 +106,8 @@ def _tokenize_corpus(
     if tokenizer is None:
         n_train = split_place(corpus.n_chars, config.validation_fraction)
         tokenizer = yield from make_tokenizer(config, corpus, n_train, is_stopping)
+        if config.fixed_vocab:
+            tokenizer.fit(config.vocab_size)
     path = _ids_path(config, tokenizer, corpus.sha256)
     ids = open_ids(path, tokenizer.vocab_size)
     if ids is None:

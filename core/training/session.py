@@ -57,7 +57,8 @@ class TrainingSession:
             StoreError: the last checkpoint could not be written.
         """
         trainer = self._trainer
-        if trainer.is_finished and not trainer.owes_validation:
+        has_begun = trainer.progress.step > 0 or bool(self._run.checkpoint_steps())
+        if has_begun and trainer.is_finished and not trainer.owes_validation:
             yield RunFinished(reason="finished already", result=self.result())
             return
         with MetricsWriter(self._run.path) as metrics:

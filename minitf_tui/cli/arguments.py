@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Flag:
     """Shown in the help, never filled in."""
     group: str = ""
     metavar: str = ""
+    items: type | None = None
+    """Of a tuple whose parts are typed with commas between them: what they are."""
 
     @property
     def key(self) -> str:
@@ -61,7 +63,8 @@ class Flag:
     @property
     def value_name(self) -> str:
         """What stands for the value in the help."""
-        return self.metavar or ("NAME" if self.choices else _METAVARS.get(self.kind, ""))
+        name = "NAME" if self.choices else _METAVARS.get(self.items or self.kind, "")
+        return self.metavar or (f"{name},..." if self.items else name)
 
 
 JSON = Flag("json", bool, "print one JSON object on stdout, nothing else")
@@ -117,6 +120,7 @@ def flags_of(config: Any, keys: Sequence[str] = ()) -> tuple[Flag, ...]:
             help=about.metadata["help"],
             unit=about.metadata["unit"],
             choices=about.metadata["choices"],
+            items=about.metadata["items"],
             default=getattr(getattr(config, section) if section else config, about.name),
             group=section,
         )
@@ -155,8 +159,11 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
             else:
                 text = value if has_value else _next_value(flag, queue, spellings)
                 earlier = values.get(flag.key, ())
-                found = convert(flag, text)
-                values[flag.key] = (*earlier, found) if flag.kind is tuple else found
+                if flag.items:
+                    values[flag.key] = (*earlier, *listed(flag, text))
+                else:
+                    found = convert(flag, text)
+                    values[flag.key] = (*earlier, found) if flag.kind is tuple else found
         else:
             operands.append(word)
     _check_operands(command, operands)
@@ -198,6 +205,21 @@ def convert(flag: Flag, text: str) -> Any:
     return text
 
 
+def listed(flag: Flag, text: str) -> tuple[Any, ...]:
+    """The values that a text with commas means for `flag`.
+
+    Raises:
+        UsageError: one of them means nothing.
+    """
+    assert flag.items is not None
+    one = replace(flag, kind=flag.items, items=None, default=_shown_list(flag.default))
+    return tuple(convert(one, part.strip()) for part in text.split(","))
+
+
+def _shown_list(value: Any) -> str:
+    return ",".join(map(str, value or ()))
+
+
 def whole(text: str) -> int:
     """Digits, or a float's way to write many of them: 5e6."""
     try:
@@ -227,7 +249,8 @@ def _next_value(flag: Flag, queue: Iterator[str], spellings: dict[str, Flag]) ->
 def _example(flag: Flag) -> str:
     if flag.choices:
         return flag.choices[0]
-    return str(flag.default or flag.value_name)
+    default = _shown_list(flag.default) if flag.items else flag.default
+    return str(default or flag.value_name)
 
 
 def _looks_like_flag(word: str) -> bool:

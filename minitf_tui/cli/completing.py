@@ -149,6 +149,9 @@ def _operands(command: Command, operands: Sequence[str], current: str) -> Iterat
 def _values(flag: Flag, current: str) -> Iterator[Answer]:
     if flag.name == "preset":
         yield from (Answer(name, about) for name, about in ABOUT.items())
+    elif flag.items:
+        done, comma, _ = current.rpartition(",")
+        yield from (Answer(done + comma + c) for c in flag.choices if c not in done.split(","))
     elif flag.choices:
         yield from map(Answer, flag.choices)
     elif flag.value_name == "RUN":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from rich.color import ColorSystem
@@ -49,15 +48,17 @@ def loss(
 
 
 def latency(cells: figures.Cells, title: str, screen: Screen, width: int) -> str:
-    """A bar for each phase and cache, mean ± one standard deviation."""
+    """A bar for each phase and variant, mean ± one standard deviation."""
     lines = [f"{escape(title)}: mean ± sd of {figures.repetitions(cells)} repetitions"]
     for phase in ("prefill", "decode"):
         found = figures.cells_of(cells, phase)
-        bars = [Bar(fmt.CACHES[c["cache"]], tuple(c["samples_ms"]), c["tokens"], "") for c in found]
+        bars = [
+            Bar(escape(figures.name_of(c)), tuple(c["samples_ms"]), c["tokens"], "") for c in found
+        ]
         heading = f"{phase}, {found[0]['tokens'] if found else 0} tokens"
         first, *rest = drawn(heading, bars, width).plain.split("\n")
         lines += ["", first]
-        lines += [_bar_line(*pair, screen) for pair in zip(rest, found, strict=True)]
+        lines += [_bar_line(line, place, screen) for place, line in enumerate(rest)]
     return "\n".join(_plain(line, screen).rstrip() for line in lines)
 
 
@@ -140,8 +141,8 @@ def _table(runs: Sequence[Curves], screen: Screen) -> str:
     return "\n".join(lines)
 
 
-def _bar_line(line: str, cell: dict[str, Any], screen: Screen) -> str:
-    colour = figures.CACHE_COLOURS[cell["cache"]]
+def _bar_line(line: str, place: int, screen: Screen) -> str:
+    colour = figures.VARIANT_COLOURS[place % len(figures.VARIANT_COLOURS)]
     return _BLOCKS.sub(lambda found: _painted(found[0], colour, screen), line)
 
 

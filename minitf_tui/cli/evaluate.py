@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.config import TrainConfig
+from core.config import CacheConfig, TrainConfig
 from core.events import (
     EvaluationCompleted,
     EvaluationProgressed,
@@ -14,7 +14,15 @@ from core.events import (
 )
 from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
-from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, Flag, flags_of
+from minitf_tui.cli.arguments import (
+    JSON,
+    METRICS,
+    Arguments,
+    Command,
+    Flag,
+    field_names,
+    flags_of,
+)
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
 from minitf_tui.problems import explain, unsaved
@@ -29,13 +37,15 @@ COMMAND = Command(
     flags=(
         Flag("text", Path, "UTF-8 file to score instead of the validation split"),
         Flag("stride", int, "tokens between two windows; 0 is the context", "tokens", default=0),
+        *flags_of(CacheConfig()),
         JSON,
         METRICS,
         *MACHINE_FLAGS,
     ),
     notes=(
         "Each token is scored exactly once. A smaller stride gives each more text before it, "
-        "and takes longer.",
+        "and takes longer. With --cache the text is read through that KV cache, and the report",
+        "says what it costs; only a score without one is kept with the run.",
     ),
 )
 
@@ -44,9 +54,14 @@ def execute(arguments: Arguments) -> int:
     """Evaluate, report, and return the exit code."""
     from core import recipes
 
+    given = arguments.among(("text", "stride"))
+    if cache := arguments.among(field_names(CacheConfig())):
+        given["cache"] = CacheConfig(**cache)
     output.prepare_metrics(arguments.get("metrics"))
     session = recipes.evaluation(
-        arguments.run, **arguments.among(("text", "stride")), **arguments.among(MACHINE)
+        arguments.run,
+        **given,
+        **arguments.among(MACHINE),
     )
     line = ProgressLine()
     done: list[EvaluationCompleted] = []

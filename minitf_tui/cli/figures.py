@@ -22,7 +22,7 @@ DPI = 150
 # Okabe and Ito's colours, told apart by most colour-blind readers.
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a8a8a"
 RUN_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00")
-CACHE_COLOURS = {"none": ORANGE, "static": BLUE}
+VARIANT_COLOURS = (ORANGE, BLUE, GREEN, "#cc79a7", "#56b4e9", "#e69f00")
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 Cells = Sequence[dict[str, Any]]
@@ -66,7 +66,7 @@ def loss(runs: Sequence[Curves], *, x: str = "step", log_y: bool = False) -> Fig
 
 
 def latency(cells: Cells, title: str) -> Figure:
-    """Prefill and decode, with and without the cache: mean, ± one standard deviation."""
+    """Prefill and decode, a bar for each variant: mean, ± one standard deviation."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -80,8 +80,23 @@ def latency(cells: Cells, title: str) -> Figure:
 
 
 def cells_of(cells: Cells, phase: str) -> list[dict[str, Any]]:
-    """Those of one phase, in the order in which caches are shown."""
-    return [c for cache in fmt.CACHES for c in cells if (c["cache"], c["phase"]) == (cache, phase)]
+    """Those of one phase and of the first workload, in the order in which they were planned."""
+    found = [cell for cell in cells if cell["phase"] == phase]
+    return [cell for cell in found if _work(cell) == _work(found[0])]
+
+
+def name_of(cell: dict[str, Any]) -> str:
+    """What was timed, also of a cell that an older version kept."""
+    if "variant" not in cell:
+        return fmt.CACHES.get(cell["cache"], cell["cache"])
+    from core.events import Variant
+
+    return Variant(**cell["variant"]).label
+
+
+def _work(cell: dict[str, Any]) -> tuple[Any, ...]:
+    variant = cell.get("variant", {})
+    return cell["depth"], variant.get("prompt_tokens"), variant.get("depth")
 
 
 def repetitions(cells: Cells) -> int:
@@ -111,7 +126,7 @@ def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:
 def _bars(axes: Axes, cells: Cells) -> None:
     for place, cell in enumerate(cells):
         mean, sd = cell["mean_ms"], cell["sd_ms"]
-        colour = CACHE_COLOURS[cell["cache"]]
+        colour = VARIANT_COLOURS[place % len(VARIANT_COLOURS)]
         axes.bar(place, mean, width=0.6, color=colour, yerr=sd, capsize=5)
         digits = 0 if mean >= 100 else 1 if mean >= 10 else 2
         axes.annotate(
@@ -122,7 +137,7 @@ def _bars(axes: Axes, cells: Cells) -> None:
             ha="center",
             fontsize="small",
         )
-    axes.set_xticks(range(len(cells)), [fmt.CACHES[cell["cache"]] for cell in cells])
+    axes.set_xticks(range(len(cells)), [name_of(cell).replace(", ", "\n") for cell in cells])
     axes.set_xlim(-0.6, max(len(cells), 1) - 0.4)
     axes.margins(y=0.15)
 

@@ -51,7 +51,9 @@ def _right(flag: Flag) -> str:
     if flag.choices:
         words += f": {', '.join(flag.choices)}"
     facts = [flag.unit] if flag.unit else []
-    if flag.kind is tuple:
+    if flag.items:
+        facts += [f"default {','.join(map(str, flag.default))}"] if flag.default else []
+    elif flag.kind is tuple:
         facts.append("may be given more than once")
     elif flag.default is not None and flag.default != "":
         facts.append(f"default {_shown(flag.default)}")

@@ -254,10 +254,6 @@ def _meant(flag: Flag, text: str) -> Any:
     example = f"As in /set {flag.key} {_shown(flag.default)}."
     if flag.kind is tuple:
         return escapes.read_list(text)
-    if flag.kind is bool:
-        if text not in ("on", "off"):
-            raise UsageError(f"{flag.key}={quoted(text)} is not on or off.", hint=example)
-        return text == "on"
     if flag.kind is str:
         return text
     try:
@@ -268,8 +264,6 @@ def _meant(flag: Flag, text: str) -> Any:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
     if isinstance(value, tuple):
         return escapes.spell_list(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

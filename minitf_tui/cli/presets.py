@@ -106,4 +106,4 @@ def budget(config: RunConfig) -> str:
         f"{train.epochs:g} epochs" if train.epochs else "",
         f"{fmt.count(train.tokens)} tokens" if train.tokens else "",
     ]
-    return " or ".join(limit for limit in limits if limit)
+    return " or ".join(limit for limit in limits if limit) or "untrained"

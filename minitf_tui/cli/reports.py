@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from core.events import (
     Agreement,
-    Benchmark,
+    Evaluation,
     EvaluationCompleted,
     Generation,
     GenerationBatch,
@@ -112,9 +112,19 @@ def evaluation(event: EvaluationCompleted) -> str:
         ("first choice", fmt.percent(result.top1)),
         ("in best five", fmt.percent(result.top5)),
         ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
+        *_cache(result),
         ("protocol", f"stride {result.stride}, context {result.context}"),
     ]
     return titled(f"{escape(event.run)} at step {event.step}, {escape(event.text)}", rows)
+
+
+def _cache(result: Evaluation) -> list[Row]:
+    """The KV cache, if there was one, and what it costs."""
+    if result.cache_cost is None or result.cache_cost_ci95 is None:
+        return []
+    half = (result.cache_cost_ci95[1] - result.cache_cost_ci95[0]) / 2
+    cost = f"{result.cache_cost:+.5f} ± {half:.5f} nats per token against none"
+    return [("cache", f"{result.cache}: {cost}")]
 
 
 def _floor(loss: float | None, floor: float | None) -> list[Row]:
@@ -135,31 +145,6 @@ def generation(result: Generation | GenerationBatch) -> str:
     n = sum(len(one.tokens) for one in result.continuations)
     written = f"{fmt.plural(n, 'token')} in {len(result.continuations)} continuations"
     return f"{written} after {result.prompt_tokens} of prompt: {first}, {then} together"
-
-
-def benchmark(result: Benchmark) -> str:
-    """The cells as a table, the speed-up and the proof."""
-    head = ("phase", "cache", "tokens", "mean ± sd (ms)", "median (ms)", "tokens/s")
-    table = [
-        (
-            cell.phase,
-            fmt.CACHES.get(cell.cache, cell.cache),
-            str(cell.tokens),
-            fmt.mean_sd(cell.mean_ms, cell.sd_ms),
-            fmt.mean_sd(cell.median_ms, cell.sd_ms).partition(" ")[0],
-            fmt.count(cell.tokens_per_s),
-        )
-        for cell in sorted(result.cells, key=lambda cell: (cell.phase != "prefill", cell.cache))
-    ]
-    proof = result.proof
-    held = max((cell.cache_bytes for cell in result.cells), default=0)
-    rows = [
-        ("speed-up", f"{fmt.times(result.speedup)} in decode"),
-        ("same tokens", f"{proof.identical_tokens} of {proof.of}, {proof.near_ties} near ties"),
-        ("logits differ", f"by at most {proof.max_logit_diff:.1e}"),
-        ("cache", fmt.size_bytes(held)),
-    ]
-    return f"{columns([head, *table], left=2)}\n\n{pairs(rows)}"
 
 
 def remarks(sentences: Iterable[str]) -> list[str]:

@@ -12,7 +12,14 @@ from textual.binding import Binding
 from textual.containers import Container
 
 from core.config import SamplingConfig
-from core.events import Event, GenerationFinished, PromptRead, TokenGenerated
+from core.events import (
+    Event,
+    GenerationFinished,
+    GenerationProved,
+    PromptRead,
+    TokenGenerated,
+)
+from core.kept_run import KeptRun
 from minitf_tui import escapes
 from minitf_tui import format as fmt
 from minitf_tui.job import Device
@@ -22,6 +29,7 @@ from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import STOP, Pane, Recipes
 from minitf_tui.widgets.readout import Progress
 from minitf_tui.widgets.texts import Texts
+from minitf_tui.widgets.way_line import WayLine
 
 if TYPE_CHECKING:
     from core.recipes import Session
@@ -31,15 +39,10 @@ PROMPT = Item(
 )
 RUN = Item("run", "last", "which run: a name, last, best, or one of them with @STEP")
 STOP_TEXTS = Item("stop", "", r"end before one of these texts, parted by bars: \n\n | END")
-COMMON = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "seed", "count", "cache")
+COMMON = ("engine", "cache", "max_new_tokens", "temperature", "bits", "seed", "top_k", "top_p")
 RARE = (
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "penalty_window",
-    "engine",
-    "window",
-    "sinks",
+    *("min_p", "count", "repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("penalty_window", "window", "sinks"),
 )
 """Shown while somebody is in the form; what is switched on among them is told in a line."""
 
@@ -53,15 +56,21 @@ class GeneratePane(Pane):
         Binding("g", "generate", "generate", tooltip="write; what is being written now is stopped"),
         Binding("a", "again", "again", tooltip="write again, with the next seed"),
         STOP,
-        Binding("c", "cache", "cache on/off", tooltip="cache on or off, for the next text"),
+        Binding("e", "engine", "engine", tooltip="another engine; what is being written restarts"),
+        Binding("c", "cache", "cache", tooltip="another cache; what is being written restarts"),
+        Binding("b", "bits", "bits", tooltip="weights as stored, in 8 or in 4 bits"),
+        Binding("p", "prove", "prove", tooltip="hold it against the plain model, on this prompt"),
     )
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
         self._sampling = SamplingConfig()
+        self._kept = KeptRun()
         self._tokens: deque[TokenGenerated] = deque()
         self._texts = Texts(id="text-box")
         self._bar = Progress()
+        self._way = WayLine()
+        self._is_proving = False
         self._forget()
 
     def _forget(self) -> None:
@@ -74,6 +83,7 @@ class GeneratePane(Pane):
         self._read: PromptRead | None = None
         self._is_prompt_shown = False
         self._result: GenerationFinished | None = None
+        self._is_proved = False
 
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
@@ -85,9 +95,11 @@ class GeneratePane(Pane):
             "Let a run write, one token at a time.",
             ("g", "generate from held-out text"),
             ("i", "write a prompt, set the sampler"),
-            ("c", "cache on or off"),
+            ("e", "another engine; c another cache, b other bits"),
+            ("p", "prove that it writes what the plain model writes"),
         )
         yield self._bar
+        yield self._way
         yield self._texts
 
     def on_mount(self) -> None:
@@ -110,9 +122,15 @@ class GeneratePane(Pane):
 
     def can(self, action: str) -> bool:
         """See `Pane.can`."""
-        if action == "again":
-            return self.job is not None
-        return action == "cache" or self.is_active == (action == "stop")
+        match action:
+            case "again":
+                return self.job is not None
+            case "engine" | "cache" | "bits":
+                return True
+            case "prove":
+                return not self.is_active
+            case _:
+                return self.is_active == (action == "stop")
 
     def do_generate(self) -> None:
         """Write with the settings in the form; what is being written now is stopped."""
@@ -121,12 +139,10 @@ class GeneratePane(Pane):
 
         def make() -> Session:
             nonlocal wanted
-            values: dict[str, Any] = self.query_one(Form).values()
-            run = values.pop("run") or "last"
-            wanted = SamplingConfig(**values | {"stop": escapes.read_list(values["stop"])})
+            run, wanted = self._asked()
             if self.is_active and self.job:
                 self.job.stop()
-            return self.recipes().generation(run, wanted)
+            return self.recipes().generation(run, wanted, kept=self._kept)
 
         def collect(event: Event) -> bool:
             if isinstance(event, TokenGenerated):
@@ -135,9 +151,34 @@ class GeneratePane(Pane):
             return False
 
         if self.launch(make, collect):
-            self._tokens, self._sampling = tokens, wanted
+            self._tokens, self._sampling, self._is_proving = tokens, wanted, False
             self._forget()
+            self._way.begin(wanted)
             self._texts.restart(self._titles())
+            self.tick()
+
+    def _asked(self) -> tuple[str, SamplingConfig]:
+        """The run and the sampler that stand in the form.
+
+        Raises:
+            ConfigError: they make no sense.
+        """
+        values: dict[str, Any] = self.query_one(Form).values()
+        run = values.pop("run") or "last"
+        return run, SamplingConfig(**values | {"stop": escapes.read_list(values["stop"])})
+
+    def do_prove(self) -> None:
+        """Hold the chosen engine, cache and bits against the plain model."""
+        wanted = self._sampling
+
+        def make() -> Session:
+            nonlocal wanted
+            run, wanted = self._asked()
+            return self.recipes().proving(run, wanted)
+
+        if self.launch(make):
+            self._is_proved, self._is_proving = False, True
+            self._way.begin(wanted)
             self.tick()
 
     def _titles(self) -> list[str]:
@@ -154,23 +195,45 @@ class GeneratePane(Pane):
         form.fill({"seed": int(seed) + by if seed.isdigit() else 0})
         self.do_generate()
 
+    def do_engine(self) -> None:
+        """Another engine."""
+        self._turn("engine")
+
     def do_cache(self) -> None:
-        """Switch the cache for the next text."""
+        """Another kind of cache."""
+        self._turn("cache")
+
+    def do_bits(self) -> None:
+        """Another number of bits for each weight."""
+        self._turn("bits")
+
+    def _turn(self, name: str) -> None:
+        """The next choice of a setting; what is being written begins again with it."""
         form = self.query_one(Form)
-        form.fill({"cache": "static" if form.texts()["cache"] == "none" else "none"})
+        choices = next(item.choices for item in form.items if item.name == name)
+        here = form.texts()[name]
+        place = choices.index(here) if here in choices else -1
+        form.fill({name: choices[(place + 1) % len(choices)]})
+        if self.is_active and not self._is_proving:
+            self.do_generate()
 
     def hear(self, event: Event) -> None:
         """See `Pane.hear`."""
         if isinstance(event, PromptRead):
             self._read = event
+            self._way.hear_read(event)
         elif isinstance(event, GenerationFinished):
             self._result = event
+            self._way.hear_speed(event.result.tokens_per_s)
+        elif isinstance(event, GenerationProved):
+            self._is_proved = True
+            self._way.hear_proof(event)
         self.tick()
 
     @property
     def share(self) -> float | None:
         """See `Pane.share`."""
-        if not (self.is_active and self._read):
+        if not (self.is_active and self._read) or self._is_proving:
             return None
         return min(1.0, max(self._written.values(), default=0) / self._sampling.max_new_tokens)
 
@@ -195,9 +258,14 @@ class GeneratePane(Pane):
     def _line(self) -> str:
         written = fmt.plural(sum(self._written.values()), "token")
         if self.is_active:
+            written = "proving on this prompt" if self._is_proving else written
             return {"waiting": "waiting for the device", "stopping": "stopping"}.get(
                 self.state, self.stage or written
             )
+        if self._is_proving and not self._is_proved:
+            return "" if self.error else "stopped before it was proved"
+        if self._is_proving and not self._written:
+            return "proved"
         if self._result is None:
             return "stopped" if self.error is None else ""
         texts = self._result.continuations

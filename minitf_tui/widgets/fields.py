@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.events import Key
 from textual.message import Message
 from textual.reactive import reactive
+from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -68,13 +69,31 @@ class Moves:
         field.post_message(again)
 
 
+class Completer(Suggester):
+    """Completes the last word of a list with commas by one that is not in it yet."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(case_sensitive=True)
+        self.words = tuple(words)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The whole text with its last word completed; None where nothing fits."""
+        done, _, last = value.rpartition(",")
+        used = [word.strip() for word in done.split(",")]
+        start = last.lstrip()
+        fitting = (w for w in self.words if w.startswith(start) and w not in (*used, start))
+        word = next(fitting, None)
+        return None if word is None else value[: len(value) - len(start)] + word
+
+
 class Field(Input):
     """One line of text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [START]
 
-    def __init__(self, value: str, moves: Moves) -> None:
-        super().__init__(value, compact=True, select_on_focus=False)
+    def __init__(self, value: str, moves: Moves, suggestions: Sequence[str] = ()) -> None:
+        suggester = Completer(suggestions) if suggestions else None
+        super().__init__(value, compact=True, select_on_focus=False, suggester=suggester)
         self._moves = moves
 
     def write(self, value: str) -> None:

@@ -42,6 +42,10 @@ class Item:
     choices: tuple[str, ...] = ()
     is_wide: bool = False
     """Takes a whole row, however many columns the form has."""
+    items: type | None = None
+    """Of a tuple whose parts are typed with commas between them: what they are."""
+    suggestions: tuple[str, ...] = ()
+    """Parts of such a tuple that may be completed."""
 
     def parse(self, text: str) -> Any:
         """What was typed, in the type of the setting.
@@ -50,6 +54,9 @@ class Item:
             ConfigError: it cannot be read as that type.
         """
         wanted = type(self.value)
+        if self.items:
+            part = Item(self.name, self.items(), self.help)
+            return tuple(part.parse(piece) for piece in text.split(",") if piece.strip())
         text = text.strip() if wanted is not str or not self.is_wide else text
         if wanted is bool:
             return text == "on"
@@ -69,6 +76,8 @@ def shown(value: Any) -> str:
     """A value as it stands in its field."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -79,7 +88,8 @@ def items_of(config: Any, names: Iterable[str]) -> list[Item]:
         owner = getattr(config, section) if section else config
         value, data = getattr(owner, about.name), about.metadata
         choices = ("on", "off") if isinstance(value, bool) else data["choices"]
-        found[about.name] = Item(about.name, value, data["help"], data["unit"], choices)
+        facts = about.name, value, data["help"], data["unit"]
+        found[about.name] = Item(*facts, () if data["items"] else choices, items=data["items"])
     return [found[name] for name in names]
 
 
@@ -97,7 +107,7 @@ class Row(Widget):
         if self.item.choices:
             yield Choice(value, self.item.choices, self._moves)
         else:
-            yield Field(value, self._moves)
+            yield Field(value, self._moves, self.item.suggestions)
 
     def render(self) -> Content:
         """What is painted."""

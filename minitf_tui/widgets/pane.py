@@ -20,6 +20,7 @@ from minitf_tui.problems import explain
 from minitf_tui.widgets.form import Form
 
 if TYPE_CHECKING:
+    from core.kept_run import KeptRun
     from core.recipes import Session
     from minitf_tui.settings import Settings
 
@@ -53,8 +54,17 @@ class Recipes(Protocol):
     def evaluation(self, run: str = "last", *, text: Any = None, stride: int = 0) -> Session:
         """See `core.recipes.evaluation`."""
 
-    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session:
+    def generation(
+        self,
+        run: str = "last",
+        sampling: SamplingConfig | None = None,
+        *,
+        kept: KeptRun | None = None,
+    ) -> Session:
         """See `core.recipes.generation`."""
+
+    def proving(self, run: str = "last", sampling: SamplingConfig | None = None) -> Session:
+        """See `core.recipes.proving`."""
 
     def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Session:
         """See `core.recipes.benchmarking`."""

@@ -164,7 +164,7 @@ def test_a_conversation_at_a_terminal(lab):
 @pytest.mark.slow
 def test_bench_and_plot(real, tmp_path):
     result = json.loads(real("bench", "tiny", "--n", "8", "--reps", "2", "--json").out)
-    assert result["proof"]["of"] == 8
+    assert result["cells"][-1]["proof"]["of"] == 8
     assert {(c["cache"], c["phase"]) for c in result["cells"]} == {
         (cache, phase) for cache in ("none", "static") for phase in ("prefill", "decode")
     }

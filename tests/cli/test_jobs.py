@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.config import BenchConfig, SamplingConfig
+from core.config import BenchConfig, CacheConfig, SamplingConfig
 from core.events import (
     EvaluationProgressed,
     GenerationFinished,
-    RepetitionCompleted,
     SetupProgressed,
 )
 
@@ -35,6 +34,15 @@ def test_eval_hands_over_what_was_typed(minitf, recipes, make):
     assert recipes.call == ("evaluation", ("tiny@5",), given)
 
 
+def test_eval_reads_through_a_cache_and_tells_its_cost(minitf, recipes, make):
+    cost = {"cache": "window 64", "cache_cost": 0.01234, "cache_cost_ci95": (0.01, 0.0146)}
+    recipes.play(make.evaluated(**cost))
+    out = minitf("eval", "--cache", "window", "--window", "64").out
+    given = {"cache": CacheConfig(cache="window", window=64)}
+    assert recipes.call == ("evaluation", ("last",), given)
+    assert "  cache          window 64: +0.01234 ± 0.00230 nats per token against none\n" in out
+
+
 def test_eval_json(minitf, recipes, make):
     recipes.play(EvaluationProgressed(tokens=5, of=10, loss=2.0), make.evaluated())
     outcome = minitf("eval", "--json")
@@ -43,6 +51,7 @@ def test_eval_json(minitf, recipes, make):
     shape = (
         *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
         *("tokens", "bytes", "stride", "context", "floor_loss"),
+        *("cache", "cache_cost", "cache_cost_ci95"),
     )
     assert tuple(result) == shape
     assert result["loss_ci95"] == [2.4, 2.6]
@@ -209,50 +218,31 @@ def test_several_continuations_as_json(minitf, recipes, make):
 def test_bench_hands_over_how_to_measure(minitf, recipes, make):
     recipes.play(make.benchmarked())
     assert minitf("bench", "tiny", "--n", "64", "--reps", "5", "--warmup", "2", *MACHINE).code == 0
-    bench = BenchConfig(n=64, reps=5, warmup=2)
-    assert recipes.call == ("benchmarking", ("tiny", bench), MACHINE_VALUES)
+    bench = BenchConfig(n=64, reps=5, warmup=2, dtype=("float32",), threads=(1,))
+    assert recipes.call == ("benchmarking", ("tiny", bench), {"device": "cpu"})
+
+
+def test_bench_takes_lists_with_commas(minitf, recipes, make):
+    recipes.play(make.benchmarked())
+    words = "--caches none,static --bits 0,8 --threads=1,2 --depths 64 --depths 8 --engines torch"
+    assert minitf("bench", *words.split()).code == 0
+    assert recipes.call[1][1] == BenchConfig(
+        caches=("none", "static"), bits=(0, 8), threads=(1, 2), depths=(64, 8), engines=("torch",)
+    )
 
 
 def test_bench_json(minitf, recipes, make):
     recipes.play(make.benchmarked())
     result = json.loads(minitf("bench", "--json").out)
-    assert list(result) == ["cells", "speedup", "proof", "environment"]
-    assert {"cache", "phase", "depth", "tokens", "mean_ms", "sd_ms", "median_ms", "min_ms"} | {
+    assert list(result) == ["cells", "ratios", "limits", "speedup", "skipped", "environment"]
+    assert {"variant", "phase", "depth", "tokens", "mean_ms", "sd_ms", "median_ms", "min_ms"} | {
         "samples_ms",
         "tokens_per_s",
     } <= set(result["cells"][0])
     assert result["cells"][0]["samples_ms"] == [2.0, 2.0, 2.0]
-    assert {"identical_tokens", "of", "near_ties", "max_logit_diff"} <= set(result["proof"])
-
-
-def test_bench_report_is_a_table_with_the_proof(minitf, recipes, make):
-    recipes.play(make.benchmarked())
-    lines = minitf("bench").out.splitlines()
-    assert lines[0] == "tiny at step 100"
-    assert " ".join(lines[2].split()) == "phase cache tokens mean ± sd (ms) median (ms) tokens/s"
-    assert [line.split()[0] for line in lines[3:7]] == ["prefill", "prefill", "decode", "decode"]
-    assert len({len(line) for line in lines[2:7]}) == 1
-    text = "\n".join(lines)
-    assert "6.00× in decode" in text
-    assert "512 of 512, 0 near ties" in text
-    assert "by at most 2.0e-06" in text
-
-
-def test_bench_tells_each_repetition(minitf, recipes, make, terminal):
-    def done(index):
-        return RepetitionCompleted(
-            cache="static", index=index, of=3, prefill_ms=1.5, decode_ms=200.0, tokens=511
-        )
-
-    recipes.play(done(0), done(1), make.benchmarked())
-    assert minitf("bench").err.splitlines() == [
-        "KV cache, warm-up: prefill 1.50 ms, decode 200 ms",
-        "KV cache, repetition 1 of 3: prefill 1.50 ms, decode 200 ms",
-    ]
-    screen = terminal("stderr")
-    recipes.play(done(1), make.benchmarked())
-    minitf("bench", "--json")
-    assert "repetition 1 of 3" in screen.getvalue()
+    assert {"identical_tokens", "of", "near_ties", "max_logit_diff"} <= set(
+        result["cells"][2]["proof"]
+    )
 
 
 @pytest.mark.parametrize("command", ["eval", "generate", "bench"])

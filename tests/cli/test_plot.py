@@ -100,7 +100,36 @@ def test_a_figure_says_what_and_in_which_unit(make):
     ]
     assert figure.get_suptitle() == "tiny: mean ± sd of 3 repetitions"
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert ticks == ["no cache", "KV cache"]
+    assert ticks == ["torch\nno cache", "torch\nKV cache"]
+
+
+def test_each_variant_of_the_first_workload_has_a_bar(make):
+    ways = [
+        make.variant("none"),
+        make.variant(),
+        make.variant(engine="fast"),
+        make.variant(depth=99),
+    ]
+    cells = [
+        asdict(make.cell("static", phase, 5.0, variant=way))
+        for way in ways
+        for phase in ("prefill", "decode")
+    ]
+    axes = figures.latency(cells, "tiny").axes[1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "torch\nno cache",
+        "torch\nKV cache",
+        "fast\nKV cache",
+    ]
+    assert len({bar.get_facecolor() for bar in axes.patches}) == 3
+
+
+def test_a_benchmark_that_an_older_version_kept_is_drawn_too(make):
+    cells = [asdict(cell) for cell in make.benchmarked().result.cells]
+    for cell in cells:
+        cell["cache"] = cell.pop("variant")["cache"]
+    axes = figures.latency(cells, "tiny").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["no cache", "KV cache"]
 
 
 def test_one_run_has_its_batches_and_several_have_their_names(make):
@@ -250,8 +279,8 @@ def test_latencies_in_the_terminal(minitf, run, make):
     out = minitf("plot", "--kind", "latency", "--width", "60").out
     assert out.startswith("tiny: mean ± sd of 3 repetitions\n\nprefill, 511 tokens ──")
     plain, cached = (line for line in out.splitlines()[-2:])
-    assert plain.startswith("no cache")
-    assert cached.startswith("KV cache")
+    assert plain.startswith("torch, no cache")
+    assert cached.startswith("torch, KV cache")
     assert plain.count("█") == pytest.approx(6 * cached.count("█"), abs=3)
     assert "1,200 ms" in plain or "1,200" in plain
     assert max(map(len, out.splitlines())) <= 60

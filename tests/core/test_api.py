@@ -50,12 +50,12 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
     trained = core.train(config, name="tiny", steps=6)
     evaluated = core.evaluate(trained.run)
     written = core.generate(trained.path, "The river", max_new_tokens=12, seed=3)
-    timed = core.benchmark("last", n=4, reps=2, warmup=0)
+    timed = core.benchmark("last", n=4, reps=2, warmup=0, seconds=0)
 
     assert (trained.run, trained.steps) == ("tiny", 6)
     assert evaluated.loss == pytest.approx(trained.val_loss, rel=1e-6)
     assert len(written.tokens) == 12
-    assert timed.proof.identical_tokens == 4
+    assert timed.cells[-1].proof.identical_tokens == 4
     for result in (trained, evaluated, written, timed):
         plain = json.loads(json.dumps(asdict(result)))
         assert all(map(math.isfinite, numbers(plain)))
@@ -73,11 +73,11 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         (
             "Evaluation",
             "loss loss_ci95 perplexity bits_per_byte top1 top5 tokens bytes stride context"
-            " floor_loss",
+            " floor_loss cache cache_cost cache_cost_ci95",
         ),
         ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop stop_string"),
         ("GenerationBatch", "continuations prompt_tokens ttft_ms tokens_per_s"),
-        ("Benchmark", "cells speedup proof environment"),
+        ("Benchmark", "cells ratios limits speedup skipped environment"),
     ],
 )
 def test_results_have_the_fields_of_the_json_that_is_promised(kind: str, promised: str) -> None:
@@ -142,6 +142,16 @@ def test_another_text_can_be_scored(config: RunConfig, text_file: str) -> None:
     core.train(config, name="tiny")
     found = core.evaluate("tiny", text=Path(text_file), stride=8, threads=1)
     assert found.bytes == len(Path(text_file).read_bytes()) - 1
+
+
+def test_a_cache_that_forgets_is_scored_and_not_kept(config: RunConfig) -> None:
+    run = core.train(config, name="tiny").run
+    found = core.evaluate("tiny", cache="window", window=2, threads=1)
+    assert found.cache == "window 2"
+    assert found.cache_cost
+    assert find_run(run).run.reports("evaluations") == []
+    assert core.evaluate("tiny", threads=1).cache_cost is None
+    assert len(find_run(run).run.reports("evaluations")) == 1
 
 
 def test_the_cache_changes_the_speed_alone(config: RunConfig) -> None:

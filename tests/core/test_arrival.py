@@ -423,7 +423,9 @@ class TestAsARun:
         assert api.evaluate("it", text=text_file, threads=1).tokens > 1000
         assert api.generate("it", max_new_tokens=8, threads=1).tokens
         assert api.generate("it", "The river", max_new_tokens=8, threads=1).tokens
-        assert api.benchmark("it", n=8, reps=1, warmup=0, prompt_tokens=4, threads=1).cells
+        assert api.benchmark(
+            "it", n=8, reps=1, warmup=0, seconds=0, prompt_tokens=4, threads=1
+        ).cells
         *_, last = recipes.tokenizing("it", prompt="river").run()
         assert last.result.vocab_size == VOCAB
 

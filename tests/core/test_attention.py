@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 from core.errors import ConfigError
-from core.model.attention import CausalSelfAttention, causal_mask
+from core.model.attention import CausalSelfAttention
 from core.model.feed_forward import make_feed_forward
-from core.model.kv_cache import KVCache, LayerCache
+from core.model.kv_cache import KVCache
+from core.model.layer_cache import StaticLayer
+from core.model.masks import causal_mask
 from core.model.norm import make_norm
 from core.model.positions import rope_tables, rotate
 from core.model.transformer import Block
@@ -190,7 +192,7 @@ def test_dropout_of_attention_acts_in_training_alone() -> None:
 
 
 def test_a_full_cache_refuses_more() -> None:
-    cache = LayerCache(1, 2, 4, 8)
+    cache = StaticLayer(1, 2, 4, 8)
     part = torch.randn(1, 2, 3, 8)
     cache.extend(part, part)
     with pytest.raises(ConfigError, match="The context is full: 6 positions, room for 4") as caught:
@@ -207,7 +209,7 @@ def test_a_cache_cannot_rewind_forward() -> None:
 
 
 def test_a_cache_hands_out_what_it_was_given() -> None:
-    cache = LayerCache(1, 2, 6, 8)
+    cache = StaticLayer(1, 2, 6, 8)
     k, v = torch.randn(1, 2, 5, 8), torch.randn(1, 2, 5, 8)
     cache.extend(k[:, :, :3], v[:, :, :3])
     held_k, held_v = cache.extend(k[:, :, 3:], v[:, :, 3:])

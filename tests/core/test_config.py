@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.config import (
     BenchConfig,
+    CacheConfig,
     EvalConfig,
     ModelConfig,
     RunConfig,
@@ -153,11 +154,6 @@ TEXT = [
     ),
 ]
 TRAIN = [
-    (
-        {"steps": 0},
-        "The run has no end: steps=0, seconds=0, epochs=0 and tokens=0.",
-        "Give steps, seconds, epochs or tokens; the nearest ends the run.",
-    ),
     ({"lr": 0.0}, "lr=0 is not above 0.", "Try lr=0.001."),
     ({"lr": -1}, "lr=-1 is not above 0.", "Try lr=0.001."),
     ({"beta1": 1.0}, "beta1=1 is not in [0, 1).", "The usual value is 0.9."),
@@ -237,14 +233,49 @@ SAMPLING = [
         "penalty_window=-1 is below 0, the least that makes sense.",
         "The default is 0.",
     ),
+    (
+        {"cache": "windows"},
+        "cache='windows' is not one of static, none, window, sinks, int8.",
+        "Did you mean window?",
+    ),
+    ({"cache": False}, "cache=False is not a text.", "The default is 'static'."),
+    ({"engine": "c"}, "engine='c' is not one of auto, torch, fast.", "Known: auto, fast, torch."),
+    ({"window": 0}, "window=0 is below 1, the least that makes sense.", "The default is 256."),
+    ({"sinks": -1}, "sinks=-1 is below 0, the least that makes sense.", "The default is 4."),
     ({"stop": ("a", "")}, "A stop string is empty.", "Give at least one character."),
     ({"stop": "END"}, "stop='END' is not a list of texts.", "The default is ()."),
     ({"stop": ("a", 3)}, "stop=('a', 3) is not a list of texts.", "The default is ()."),
 ]
 BENCH = [
-    ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 512."),
-    ({"reps": 0}, "reps=0 is below 1, the least that makes sense.", "The default is 3."),
+    ({"n": 1}, "n=1 is below 2, the least that makes sense.", "The default is 128."),
+    ({"reps": 0}, "reps=0 is below 1, the least that makes sense.", "The default is 5."),
+    (
+        {"threads": (1, -1)},
+        "threads=-1 is below 0, the least that makes sense.",
+        "The default is (0,).",
+    ),
+    (
+        {"caches": "disk"},
+        "caches='disk' is not one of static, none, window, sinks, int8.",
+        "Known: int8, none, sinks, static, window.",
+    ),
+    ({"bits": 3}, "bits=3 is not one of 0, 8, 4.", "0 takes the weights as they are stored."),
+    ({"bits": ("8",)}, "bits=('8',) is not a list of whole numbers.", "The default is (0,)."),
+    (
+        {"engines": ()},
+        "engines is empty, so that there is nothing to time.",
+        "The default is torch, fast.",
+    ),
     ({"warmup": -1}, "warmup=-1 is below 0, the least that makes sense.", "The default is 1."),
+]
+CACHE = [
+    (
+        {"cache": "int4"},
+        "cache='int4' is not one of static, none, window, sinks, int8.",
+        "Did you mean int8?",
+    ),
+    ({"window": 0}, "window=0 is below 1, the least that makes sense.", "The default is 256."),
+    ({"sinks": -1}, "sinks=-1 is below 0, the least that makes sense.", "The default is 4."),
 ]
 EVAL = [
     ({"stride": -1}, "stride=-1 is below 0, the least that makes sense.", "The default is 0."),
@@ -255,6 +286,7 @@ MISTAKES = [
     *((lambda **kw: TrainConfig(**({"steps": 1} | kw)), *case) for case in TRAIN),
     *((SamplingConfig, *case) for case in SAMPLING),
     *((BenchConfig, *case) for case in BENCH),
+    *((CacheConfig, *case) for case in CACHE),
     *((EvalConfig, *case) for case in EVAL),
 ]
 
@@ -319,6 +351,14 @@ def test_a_new_budget_replaces_the_old_one() -> None:
     assert (back.train.steps, back.train.seconds) == (0, 5)
     both = back.with_changes(steps=10, seconds=2.0)
     assert (both.train.steps, both.train.seconds) == (10, 2)
+
+
+def test_no_steps_alone_is_a_budget_too_and_means_that_nothing_is_trained() -> None:
+    by_time = preset("quick")
+    assert by_time.with_changes(steps=0).train.is_untrained
+    assert read_toml("[train]\nsteps = 0\n", by_time).train.is_untrained
+    for others in ({"steps": 0, "seconds": 2.0}, {"seconds": 0.0}, {"epochs": 0.0, "steps": 3}):
+        assert not by_time.with_changes(**others).train.is_untrained
 
 
 def test_changes_find_their_section_by_name() -> None:

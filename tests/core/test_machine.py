@@ -43,7 +43,7 @@ def test_the_time_of_one_call_is_found_however_short_it_is(clock):
             calls += 1
             clock.now += cost
 
-        samples = machine._seconds(work, CPU)
+        samples = machine.seconds_of(work, CPU)
         assert samples == pytest.approx([cost] * len(samples))
         assert machine.LEAST_REPETITIONS <= len(samples) <= machine.REPETITIONS
         # Each repetition is long beside the clock's errors, and all of them end soon.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.infer.engines import packed_kernels
-from core.infer.engines.packed_kernels import BLOCK, activation_bytes, lay_out
+from core.infer.engines.packed_kernels import gemv_q4, gemv_q8
+from core.infer.engines.packed_layout import BLOCK, activation_bytes, lay_out
+from core.infer.engines.rounding import round_to_int8, round_to_int16
 from core.model.packed import PackedMatrix, pack_nearest
 
 KINDS = [(8, 0, True), (8, 32, True), (8, 128, True)] + [
@@ -36,14 +42,12 @@ def product(
     vector = np.ascontiguousarray(x.numpy())
     where = (vector.ctypes.data, xq.ctypes.data, xs.ctypes.data)
     if matrix.bits == 8:
-        packed_kernels.round_to_int16(*where, cols)
+        round_to_int16(*where, cols)
     else:
-        packed_kernels.round_to_int8(*where, cols, matrix.group_size)
-    kernel = packed_kernels.gemv_q8 if matrix.bits == 8 else packed_kernels.gemv_q4
-    zeros = 0 if laid.zeros is None else laid.zeros.data_ptr()
-    weights = (laid.codes.data_ptr(), laid.scales.data_ptr(), zeros)
+        round_to_int8(*where, cols, matrix.group_size)
+    kernel = gemv_q8 if matrix.bits == 8 else gemv_q4
     for first, end in shares or [(0, rows)]:
-        kernel(y.ctypes.data, *weights, *where, first, end, laid.cols, matrix.group_size)
+        kernel(y.ctypes.data, *laid.addresses, *where, first, end, laid.cols, matrix.group_size)
     for buffer, size in zip((xq, xs), activation_bytes(cols), strict=True):
         assert (buffer[size:] == 0xAB).all(), "wrote past its buffer"
     assert (y[rows:] == UNTOUCHED).all(), "wrote past the rows"
@@ -101,8 +105,8 @@ def test_int8_rows_of_any_width(cols: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_shared_by_threads_are_those_of_one(kind: tuple[int, int, bool]) -> None:
-    matrix, x = matrix_and_vector(3, 43, 256, kind)
-    bounds = [0, BLOCK, BLOCK, 3 * BLOCK, 43]
+    matrix, x = matrix_and_vector(3, 75, 256, kind)
+    bounds = [0, BLOCK, BLOCK, 4 * BLOCK, 75]
     shares = list(pairwise(bounds))
     assert torch.equal(product(matrix, x, shares), product(matrix, x))
 
@@ -145,3 +149,38 @@ def test_what_is_not_finite_comes_out_as_nan(
     matrix, x = matrix_and_vector(6, 9, 128, kind)
     x[place] = value
     assert bool(torch.isnan(product(matrix, x)).all())
+
+
+def products_of_all_kinds() -> list[list[float]]:
+    found = []
+    for kind in KINDS:
+        matrix, x = matrix_and_vector(7, 21, 256, kind)
+        found.append(product(matrix, x).tolist())
+    return found
+
+
+PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+"""A processor of which numba knows nothing but its family."""
+SCRIPT = """
+import json, runpy
+from core.infer.engines.packed_vectors import processor_has
+names = runpy.run_path("tests/core/test_packed_kernels.py")
+has = [processor_has(feature) for feature in ("avx2", "f16c")]
+print(json.dumps([has, names["products_of_all_kinds"]()]))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_processor_computes_the_same() -> None:
+    ours = products_of_all_kinds()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **PLAIN, "PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    has, theirs = json.loads(done.stdout)
+    assert has == [False, False]
+    np.testing.assert_allclose(theirs, ours, rtol=2e-5, atol=1e-6)

@@ -25,6 +25,7 @@ from core.errors import (
 )
 from core.events import (
     BenchmarkCompleted,
+    CellSettled,
     CheckpointSaved,
     Diverged,
     EvaluationCompleted,
@@ -461,33 +462,46 @@ def test_a_conversation_with_no_run_is_refused_when_it_is_opened() -> None:
 
 def test_a_benchmark_times_and_proves(config: RunConfig) -> None:
     run = train(config)
-    bench = BenchConfig(n=20, reps=3, warmup=2, prompt_tokens=8)
-    _, *told, done = drive(recipes.benchmarking("tiny", bench))
-    assert all(isinstance(e, RepetitionCompleted) for e in told)
-    assert [(e.cache, e.index) for e in told] == [
-        (cache, index) for index in (-1, 0, 1, 2, 3) for cache in ("none", "static")
-    ]
+    bench = BenchConfig(n=20, reps=3, warmup=8, prompt_tokens=8, engines="torch", seconds=0)
+    *told, done = drive(recipes.benchmarking("tiny", bench))
+    settled = [e.cell for e in told if isinstance(e, CellSettled)]
+    told = [e for e in told if isinstance(e, RepetitionCompleted)]
+    turns = [(e.variant.cache, e.index) for e in told]
+    warm_ups = [(cache, -made) for made in range(8) for cache in ("none", "static")]
+    assert turns[:16] == warm_ups
+    assert [index for _, index in turns[16:]] == [1, 1, 2, 2, 3, 3]
+    assert {turns[i] for i in range(16, 22)} == {
+        (cache, index) for index in (1, 2, 3) for cache in ("none", "static")
+    }
     assert isinstance(done, BenchmarkCompleted)
     result = done.result
-    assert [(c.cache, c.phase, c.depth, c.tokens) for c in result.cells] == [
+    assert [(c.variant.cache, c.phase, c.depth, c.tokens) for c in result.cells] == [
         ("none", "prefill", 0, 8),
         ("none", "decode", 8, 20),
         ("static", "prefill", 0, 8),
         ("static", "decode", 8, 20),
     ]
     for cell, kind in zip(result.cells, ["prefill_ms", "decode_ms"] * 2, strict=True):
-        counted = [getattr(e, kind) for e in told if e.cache == cell.cache and e.index >= 1]
+        counted = [getattr(e, kind) for e in told if e.variant == cell.variant and e.index >= 1]
         assert cell.samples_ms == tuple(counted)
         assert cell.mean_ms == pytest.approx(sum(counted) / 3)
         assert cell.min_ms == min(counted)
         assert cell.median_ms == sorted(counted)[1]
         assert cell.tokens_per_s == pytest.approx(1000 * cell.tokens / cell.median_ms)
     assert [c.cache_bytes for c in result.cells] == [0, 0, 8 * 128, 28 * 128]
-    assert result.speedup == result.cells[1].median_ms / result.cells[3].median_ms
-    assert result.proof.identical_tokens == result.proof.of == 20
-    assert result.proof.near_ties == 0
-    assert result.proof.max_logit_diff < 1e-5
-    assert result.proof.held_out_tokens == 32
+    assert sorted(settled, key=result.cells.index) == list(result.cells)
+    assert result.speedup == pytest.approx(
+        max(1.0, result.cells[1].median_ms / result.cells[3].median_ms)
+    )
+    assert [len(c.samples_ms) for c in result.cells] == [3] * 4
+    assert [c.warm_ups for c in result.cells] == [8] * 4
+    assert result.cells[1].proof is None
+    proof = result.cells[3].proof
+    assert proof.identical_tokens == proof.of == 20
+    assert proof.near_ties == 0
+    assert proof.max_logit_diff < 1e-5
+    assert proof.held_out_tokens == 32
+    assert proof.passes
     assert result.environment["threads"] == torch.get_num_threads()
     assert result.environment["max_seq_len"] == 32
     json.dumps(run.reports("benchmarks")[0])
@@ -495,8 +509,9 @@ def test_a_benchmark_times_and_proves(config: RunConfig) -> None:
 
 def test_a_benchmark_past_the_end_of_the_context_is_proved_too(config: RunConfig) -> None:
     train(config)
-    done = drive(recipes.benchmarking("tiny", BenchConfig(n=60, reps=1, warmup=0)))[-1]
-    assert done.result.proof.identical_tokens + done.result.proof.near_ties == 60
+    done = drive(recipes.benchmarking("tiny", BenchConfig(n=60, reps=1, warmup=0, seconds=0)))[-1]
+    proof = done.result.cells[-1].proof
+    assert proof.identical_tokens + proof.near_ties == 60
     assert done.result.cells[0].sd_ms == 0
 
 
@@ -523,23 +538,61 @@ def test_a_measurement_that_was_stopped_is_not_kept(config: RunConfig, kind: str
         events.append(event)
         if not isinstance(event, SetupProgressed):
             session.stop()
-    assert len(events) == 2
+    assert sum(not isinstance(event, SetupProgressed) for event in events) == 1
     assert run.reports("evaluations") == run.reports("benchmarks") == []
+
+
+def test_a_generation_reads_only_what_the_one_before_did_not(config: RunConfig) -> None:
+    train(config)
+    kept = recipes.KeptRun()
+
+    def write(
+        prompt: str, kept: recipes.KeptRun | None = kept, run: str = "tiny", **how: Any
+    ) -> Any:
+        sampling = SamplingConfig(prompt=prompt, max_new_tokens=5, **how)
+        _, read, *_, last = drive(recipes.generation(run, sampling, kept=kept))
+        return read.shared_tokens, last.continuations[-1].text
+
+    assert write("the old")[0] == 0
+    assert write("the older")[0] == 7
+    assert write("the o")[0] == 4, "the last token is fed again"
+    assert write("the o", count=2)[0] == 4
+    assert write("the o", count=2) == (4, write("the o", None, count=2)[1])
+    for prompt in ("the older one", "the x", "a", "the older one"):
+        assert write(prompt)[1] == write(prompt, None)[1]
+    assert write("the o", cache="none")[0] == 0, "another decoder"
+    assert write("the o", cache="none")[0] == 4
+    assert write("the o", cache="none", bits="8")[0] == 0, "other weights"
+    assert write("the o", cache="none", bits="8", run="tiny@2")[0] == 0, "another checkpoint"
+
+
+def test_a_generation_that_broke_leaves_no_decoder(config: RunConfig) -> None:
+    train(config)
+    kept, sampling = recipes.KeptRun(), SamplingConfig(prompt="the", max_new_tokens=9)
+    drive(recipes.generation("tiny", sampling, kept=kept))
+    work = recipes.generation("tiny", sampling, kept=kept).run()
+    for _ in range(4):
+        next(work)
+    work.close()
+    _, read, *_ = drive(recipes.generation("tiny", sampling, kept=kept))
+    assert read.shared_tokens == 0
 
 
 def test_a_cache_that_lies_is_found_out(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof must be able to fail."""
-    from core.model.kv_cache import LayerCache
+    from core.model.layer_cache import StaticLayer
 
     train(config)
-    honest = LayerCache.extend
+    honest = StaticLayer.extend
 
-    def lie(self: LayerCache, k: torch.Tensor, v: torch.Tensor) -> Any:
+    def lie(self: StaticLayer, k: torch.Tensor, v: torch.Tensor) -> Any:
         return honest(self, k, v + 0.5)
 
-    monkeypatch.setattr(LayerCache, "extend", lie)
-    proof = drive(recipes.benchmarking("tiny", BenchConfig(n=4, reps=1, warmup=0)))[-1].result.proof
-    assert proof.max_logit_diff > 1e-3
+    monkeypatch.setattr(StaticLayer, "extend", lie)
+    bench = BenchConfig(n=4, reps=1, warmup=0, seconds=0)
+    cell = drive(recipes.benchmarking("tiny", bench))[-1].result.cells[-1]
+    assert cell.proof.max_logit_diff > 1e-3
+    assert not cell.is_ranked
 
 
 def test_a_damaged_checkpoint_is_refused_and_an_older_one_can_be_used(config: RunConfig) -> None:
@@ -668,7 +721,11 @@ def test_a_sample_prompt_that_cannot_be_read_is_refused_before_anything_is_made(
 @pytest.mark.slow
 def test_a_run_of_epochs_cannot_be_resumed_without_an_end(config: RunConfig) -> None:
     train(config, epochs=0.5)
-    refused(recipes.resuming("tiny", steps=0), ConfigError)
+    assert refused(recipes.resuming("tiny", steps=0), ConfigError) == (
+        "tiny cannot go on: its new budget is steps=0, seconds=0, epochs=0 and tokens=0.",
+        "Give steps, seconds, epochs or tokens; the nearest ends the run.",
+    )
+    assert find_run("tiny").run.config.train.steps > 0
 
 
 def test_a_stop_during_the_set_up_leaves_nothing(config: RunConfig) -> None:

@@ -21,6 +21,7 @@ ERRORS = {
     "ExportError",
     "FormatError",
     "StoreError",
+    "RivalError",
     "UsageError",
     "DeviceBusyError",
 }

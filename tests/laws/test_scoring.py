@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from core.config import CacheConfig
 from core.events import Evaluation, EvaluationProgressed
+from core.infer.engines.torch_engine import TorchEngine
 from core.measure import evaluate as evaluate_module
 from core.measure.evaluate import evaluate, windows
 from core.model.transformer import Transformer
@@ -20,7 +22,7 @@ from core.testing import CPU, byte_tokenizer, tiny_model
 from core.text.tokenizer import CharTokenizer, Tokenizer
 
 
-def score(model: Transformer, tokenizer: Tokenizer, ids: Any, **protocol: int) -> Evaluation:
+def score(model: Transformer, tokenizer: Tokenizer, ids: Any, **protocol: Any) -> Evaluation:
     scoring = evaluate(model, tokenizer, np.asarray(ids), device=CPU, **protocol)
     while True:
         try:
@@ -144,3 +146,42 @@ def test_the_interval_holds_the_loss_and_dropout_is_off() -> None:
     assert first == second
     low, high = first.loss_ci95
     assert low < first.loss < high
+
+
+@pytest.mark.parametrize("kind", ["window", "sinks", "int8"])
+@pytest.mark.parametrize("stride", [16, 5])
+def test_what_a_cache_costs_is_what_decoding_through_it_costs(kind: str, stride: int) -> None:
+    """Against engines that are fed one token after another."""
+    model, ids = tiny_model(vocab_size=256), np.random.default_rng(0).integers(0, 256, 60)
+    losses: dict[str, list[float]] = {"none": [], kind: []}
+    for window in windows(len(ids), 16, stride):
+        for cache, told in losses.items():
+            engine = TorchEngine(model, CPU, cache=cache, window=5, sinks=2)
+            for i in range(window.begin, window.end):
+                logprobs_V = engine.feed([[int(ids[i])]])[0].log_softmax(0)
+                if i >= window.score_from:
+                    told.append(-logprobs_V[ids[i + 1]].item())
+    costs = np.array(losses[kind]) - np.array(losses["none"])
+
+    through = CacheConfig(cache=kind, window=5, sinks=2)
+    found = score(model, byte_tokenizer(), ids, context=16, stride=stride, cache=through)
+
+    label = {"window": "window 5", "sinks": "sinks 2 + 5", "int8": "int8"}[kind]
+    assert (found.cache, found.tokens) == (label, 59)
+    assert found.loss == pytest.approx(np.mean(losses[kind]), rel=1e-5)
+    assert found.cache_cost == pytest.approx(costs.mean(), abs=1e-6)
+    assert np.abs(costs).max() > 1e-4, "or the test says nothing"
+    assert found.cache_cost_ci95 is not None
+    low, high = found.cache_cost_ci95
+    assert low < costs.mean() < high
+    assert high - low < found.loss_ci95[1] - found.loss_ci95[0], "pairs are what they are for"
+
+
+def test_an_exact_cache_costs_nothing_and_no_cache_has_no_cost() -> None:
+    model, ids = tiny_model(vocab_size=256), np.random.default_rng(0).integers(0, 256, 60)
+    how: dict[str, Any] = {"context": 16, "stride": 16}
+    plain = score(model, byte_tokenizer(), ids, **how)
+    exact = score(model, byte_tokenizer(), ids, **how, cache=CacheConfig(cache="static"))
+    assert (plain.cache, plain.cache_cost, plain.cache_cost_ci95) == ("none", None, None)
+    assert exact.cache_cost == 0
+    assert exact.loss == plain.loss

@@ -32,7 +32,7 @@ TINY = [
 ]
 
 
-BENCH = BenchConfig(n=2, reps=1, warmup=0, prompt_tokens=2)
+BENCH = BenchConfig(n=2, reps=1, warmup=0, seconds=0, prompt_tokens=2)
 
 
 @pytest.fixture

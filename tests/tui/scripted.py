@@ -35,6 +35,7 @@ from core.events import (
     TokenGenerated,
     TrainResult,
     ValidationCompleted,
+    Variant,
 )
 from minitf_tui.app import MinitfApp
 
@@ -148,9 +149,15 @@ class Recipes:
         self.asked.append(("evaluation", run, text, stride))
         return self._next("evaluation")
 
-    def generation(self, run: str = "last", sampling: SamplingConfig | None = None) -> Script:
+    def generation(
+        self, run: str = "last", sampling: SamplingConfig | None = None, *, kept: Any = None
+    ) -> Script:
         self.asked.append(("generation", run, sampling))
         return self._next("generation")
+
+    def proving(self, run: str = "last", sampling: SamplingConfig | None = None) -> Script:
+        self.asked.append(("proving", run, sampling))
+        return self._next("proving")
 
     def benchmarking(self, run: str = "last", bench: BenchConfig | None = None) -> Script:
         self.asked.append(("benchmarking", run, bench))
@@ -359,15 +366,28 @@ def generation_story(
     ]
 
 
+def variant(cache: str = "static", **given: Any) -> Variant:
+    facts: dict[str, Any] = {
+        "engine": "torch",
+        "cache": cache,
+        "dtype": "float32",
+        "bits": 0,
+        "threads": 2,
+        "prompt_tokens": 16,
+        "depth": 16,
+    }
+    return Variant(**(facts | given))
+
+
 def repetitions(reps: int = 3, warmup: int = 1) -> list[Event]:
     events: list[Event] = [SetupProgressed(stage="loading the run")]
     for index in range(1 - warmup, reps + 1):
         for cache, decode, prefill in (("none", 4100.0, 12.0), ("static", 640.0, 12.4)):
             events.append(
                 RepetitionCompleted(
-                    cache=cache,
+                    variant=variant(cache),
                     index=index,
-                    of=reps,
+                    is_stable=index > 0,
                     prefill_ms=prefill + index * 0.3,
                     decode_ms=decode * (1 + 0.03 * math.sin(index * 2)),
                     tokens=512,
@@ -377,9 +397,18 @@ def repetitions(reps: int = 3, warmup: int = 1) -> list[Event]:
 
 
 def benchmark_story(proof: Proof | None = None, run: str = "python-docs-1") -> list[Event]:
+    proof = proof or Proof(
+        identical_tokens=512,
+        of=512,
+        near_ties=0,
+        max_logit_diff=2.1e-6,
+        held_out_tokens=512,
+        mean_kld=1e-9,
+        passes=True,
+    )
     cells = tuple(
         BenchCell(
-            cache=cache,
+            variant=variant(cache),
             phase=phase,
             depth=16 if phase == "decode" else 0,
             tokens=512 if phase == "decode" else 16,
@@ -390,6 +419,7 @@ def benchmark_story(proof: Proof | None = None, run: str = "python-docs-1") -> l
             samples_ms=(mean, mean, mean),
             tokens_per_s=512_000 / mean,
             cache_bytes=1_081_344 if cache == "static" else 0,
+            proof=proof if cache == "static" else None,
         )
         for cache, phase, mean in (
             ("none", "prefill", 12.3),
@@ -400,11 +430,9 @@ def benchmark_story(proof: Proof | None = None, run: str = "python-docs-1") -> l
     )
     result = Benchmark(
         cells=cells,
+        ratios=(),
+        limits=None,
         speedup=6.41,
-        proof=proof
-        or Proof(
-            identical_tokens=512, of=512, near_ties=0, max_logit_diff=2.1e-6, held_out_tokens=512
-        ),
         environment={"torch": "2.13.0", "device": "cpu", "dtype": "float32", "threads": 2},
     )
     return [*repetitions(), BenchmarkCompleted(run=run, step=940, result=result)]

@@ -477,7 +477,7 @@ async def test_the_benchmark_grows_and_ends_with_its_proof_at_80x24() -> None:
         await reach(pilot, session.reached_gate)
         await pilot.pause(0.1)
         text = screen_text(app)
-        assert "5 of 8" in text
+        assert "5 of 12" in text
         assert "▒" in text
         assert "speed-up" not in text
         session.gate.set()
@@ -490,7 +490,7 @@ async def test_the_benchmark_grows_and_ends_with_its_proof_at_80x24() -> None:
             "2.1e-06",
             "1.0 MiB",
             "prefill, 16 tokens",
-            "decode, 512 tokens",
+            "decode, 128 tokens",
             "±",
             "torch 2.13.0",
             "b benchmark",

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import config
+from numba.core import config as _config
 
 from core.paths import cache_dir
 
+config: Any = _config
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -26,12 +27,8 @@ def compiled(function: F) -> F:
     return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
 
 
-def compiled_and_kept(signature: str, function: F) -> tuple[F, bool]:
-    """`function` compiled for `signature`, from disk where it was compiled before.
-
-    Returns:
-        The function, and whether it had been kept.
-    """
+def compiled_and_kept(signature: str, function: F) -> F:
+    """`function` compiled for `signature`, from disk where it was compiled before."""
     folder = kept_folder()
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder or "")
@@ -45,7 +42,13 @@ def compiled_and_kept(signature: str, function: F) -> tuple[F, bool]:
         if not dispatcher.signatures:
             raise
     dispatcher.disable_compile()
-    return cast(F, dispatcher), bool(dispatcher.stats.cache_hits)
+    return cast(F, dispatcher)
+
+
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Whether machine code of `function` is on disk."""
+    folder = kept_folder()
+    return folder is not None and any(folder.glob(f"*/*.{function.__qualname__}-*.nbi"))
 
 
 def kept_folder() -> Path | None:

@@ -57,6 +57,10 @@ def _load(kind: ir.Type) -> Emit:
     return lambda builder, args: builder.load(pointer(builder, args[0], kind))
 
 
+def _word(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
+    return builder.load(builder.gep(pointer(builder, args[0], I64), [args[1]]))
+
+
 def _store(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
     builder.store(args[1], pointer(builder, args[0], args[1].type))
 
@@ -82,7 +86,12 @@ def _yield(builder: ir.IRBuilder, _args: Sequence[ir.Value]) -> None:
     external(builder, name, I32, [])
 
 
+integer = instruction(types.int64(types.int64), lambda _, args: args[0])
+"""A constant as any other int64: numba compiles a function once more for arguments that are
+constants."""
 load_int = instruction(types.int64(types.int64), _load(I64))
+word = instruction(types.int64(types.int64, types.int64), _word)
+"""The int64 of that index in those at an address."""
 load_float = instruction(types.float32(types.int64), _load(F32))
 load_double = instruction(types.float64(types.int64), _load(F64))
 store_int = instruction(types.void(types.int64, types.int64), _store)

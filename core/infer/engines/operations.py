@@ -16,7 +16,7 @@ import numpy as np
 
 from core.infer.engines.compiled import compiled
 from core.infer.engines.kernels import ZERO, dot
-from core.infer.engines.memory import load_float, store_float
+from core.infer.engines.memory import integer, load_float, store_float
 from core.infer.engines.vectors import (
     LANES,
     LANES_BYTES,
@@ -93,7 +93,7 @@ def layer_norm(to: int, x: int, weight: int, bias: int, n: int, eps: float) -> N
     scale = np.float32(1 / math.sqrt(np.float64(total) / n + eps))
     _scaled(to, x, weight, n, mean, scale)
     if bias != 0:
-        add(to, to, bias, 0, n)
+        add(to, to, bias, integer(0), n)
 
 
 @compiled
@@ -110,7 +110,7 @@ def _sum(x: int, n: int) -> float:
 
 
 @compiled
-def _scaled(to: int, x: int, weight: int, n: int, mean: float, scale: float) -> None:
+def _scaled(to: int, x: int, weight: int, n: int, mean: np.float32, scale: np.float32) -> None:
     end, at = 4 * n, 0
     while at + LANES_BYTES <= end:
         apart = mul8(sub8(load8(x + at), splat8(mean)), splat8(scale))
@@ -223,7 +223,7 @@ def attend(
 
 
 @compiled
-def _score(q: int, keys: int, scores: int, head_dim: int, n_held: int, scale: float) -> float:
+def _score(q: int, keys: int, scores: int, head_dim: int, n_held: int, scale: np.float32) -> float:
     """Scaled products of a query with all keys, and the largest; padding is far below."""
     block = LANES_BYTES * head_dim
     most = splat8(FAR_BELOW)

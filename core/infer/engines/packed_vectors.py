@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import register_default
+from numba.core.datamodel.registry import register_default
 from numba.core.registry import cpu_target
 from numba.extending import models
 
@@ -140,6 +140,10 @@ def _no_shorts(_builder: ir.IRBuilder, _args: Sequence[ir.Value]) -> ir.Value:
     return _constant(_SHORTS, 0)
 
 
+def _no_floats(_builder: ir.IRBuilder, _args: Sequence[ir.Value]) -> ir.Value:
+    return _constant(_FLOATS, 0.0)
+
+
 def _sum_pairs(builder: ir.IRBuilder, args: Sequence[ir.Value]) -> ir.Value:
     return _dot_pairs(builder, [args[0], _constant(_SHORTS, 1)])
 
@@ -187,6 +191,7 @@ fill_ints = instruction(ints8(types.int64), _filled(_INTS))
 """One int32, eight times."""
 fill_floats = instruction(float8(types.int64), _filled(_FLOATS))
 """One float32, eight times."""
+no_floats = instruction(float8(), _no_floats)
 no_ints = instruction(ints8(), _no_ints)
 no_shorts = instruction(shorts16(), _no_shorts)
 low_nibbles = instruction(bytes32(bytes32), _low)

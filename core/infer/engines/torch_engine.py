@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from core.config.jobs import SINKS, WINDOW
 from core.device import Device
-from core.model.kv_cache import KVCache
+from core.model.kv_cache import make_cache
 from core.model.transformer import Transformer
 
 
@@ -26,17 +27,14 @@ class TorchEngine:
         device: Device,
         *,
         cache: str = "static",
-        window: int = 0,
-        sinks: int = 0,
+        window: int = WINDOW,
+        sinks: int = SINKS,
         note: str = "",
     ) -> None:
         self.cache, self.note = cache, note
         self.max_seq_len = model.config.max_seq_len
         self._model, self._device = model.eval(), device
-        dtype = torch.bfloat16 if device.dtype == "bfloat16" else torch.float32
-        self._held: KVCache | None = None
-        if cache != "none":
-            self._held = KVCache(model.config, device=device.type, dtype=dtype)
+        self._held = make_cache(model.config, device, cache, window=window, sinks=sinks)
         self._rows: list[list[int]] = [[]]
         """Without a cache, the tokens, which are read again each time."""
 

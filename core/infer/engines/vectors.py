@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import register_default
+from numba.core.datamodel.registry import register_default
 from numba.extending import models
 
 from core.infer.engines.compiled import compiled

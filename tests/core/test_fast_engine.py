@@ -1,0 +1,320 @@
+"""The fast engine against the model as PyTorch computes it, over whatever a config can say."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.config import ModelConfig
+from core.device import Device
+from core.errors import ConfigError
+from core.infer.decoder import Decoder
+from core.infer.engines import choose, compiled, interpreter
+from core.infer.engines.choose import engine_stage, make_engine
+from core.infer.engines.fast import FastEngine, is_compiled
+from core.infer.engines.program import ROWS
+from core.infer.engines.torch_engine import TorchEngine
+from core.model.packed import pack_nearest
+from core.model.transformer import Transformer
+
+CPU = Device("cpu", "float32", 1)
+TINY = ModelConfig(vocab_size=50, max_seq_len=40, d_model=32, n_layers=2, n_heads=4, d_ff=40)
+
+
+def noisy(config: ModelConfig, seed: int = 0) -> Transformer:
+    """A model of which no parameter, norms and biases included, is what it begins as."""
+    model = Transformer(config, seed=seed).eval()
+    dice = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=dice) * 0.1)
+    return model
+
+
+def assert_near(left: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-5) -> None:
+    scale = max(1.0, float(right.abs().max()))
+    assert float((left - right).abs().max()) <= tolerance * scale
+
+
+def wait_until_all_sleep(engine: FastEngine) -> None:
+    workers = engine._workers
+    lines = workers.job[interpreter.JOB_BYTES // 8 :]
+    for i, thread in enumerate(workers._threads, 1):
+        while not lines[i * interpreter.LINE // 8 + interpreter.IS_PARKED]:
+            thread.join(0.001)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> ModelConfig:
+    kv_heads = draw(st.sampled_from([1, 2, 3, 4]))
+    place = draw(st.sampled_from(["pre", "post"]))
+    positions = draw(st.sampled_from(["rope", "sinusoidal", "learned", "none"]))
+    return ModelConfig(
+        vocab_size=draw(st.sampled_from([1, 5, 33, 130])),
+        max_seq_len=draw(st.sampled_from([9, 40, 64])),
+        d_model=draw(st.sampled_from([6, 20, 32, 50])),
+        n_layers=draw(st.integers(1, 3)),
+        n_heads=kv_heads * draw(st.integers(1, 3)),
+        n_kv_heads=kv_heads,
+        d_head=draw(st.sampled_from([2, 6, 8, 12, 36, 40])),
+        d_ff=draw(st.sampled_from([3, 24, 50])),
+        positions=positions,
+        rope_dims=draw(st.sampled_from([0, 2])),
+        norm=draw(st.sampled_from(["layernorm", "rmsnorm"])),
+        norm_place=place,
+        parallel=place == "pre" and draw(st.booleans()),
+        activation=draw(st.sampled_from(["relu", "gelu", "gelu_tanh", "relu2", "swiglu"])),
+        qk_norm=draw(st.booleans()),
+        tied_head=draw(st.booleans()),
+        bias=draw(st.booleans()),
+        logit_softcap=draw(st.sampled_from([0.0, 3.0])),
+    )
+
+
+@given(configs(), st.integers(1, 3), st.data())
+@settings(max_examples=60)
+def test_any_config_in_any_portions_gives_the_logits_of_the_model(
+    config: ModelConfig, n_threads: int, data: st.DataObject
+) -> None:
+    model = noisy(config)
+    plain, fast = TorchEngine(model, CPU), FastEngine(model, n_threads=n_threads)
+    ids = st.integers(0, config.vocab_size - 1)
+    for _ in range(4):
+        room = config.max_seq_len - plain.length
+        if room == 0:
+            break
+        n = data.draw(st.integers(1, min(room, ROWS + 8)))
+        portion = [data.draw(st.lists(ids, min_size=n, max_size=n))]
+        assert_near(fast.feed(portion), plain.feed(portion))
+        length = data.draw(st.integers(0, plain.length))
+        plain.rewind(length)
+        fast.rewind(length)
+        assert fast.length == length
+        assert fast.cache_bytes == plain.cache_bytes
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_writes_the_tokens_of_the_model(n_threads: int) -> None:
+    model = noisy(TINY)
+    plain, fast = TorchEngine(model, CPU), FastEngine(model, n_threads=n_threads)
+    for engine in (plain, fast):
+        engine.feed([[3, 1, 4, 1, 5]])
+    assert fast.write(9, 20) == plain.write(9, 20)
+    assert fast.length == plain.length == 25
+    assert fast.write(2, 0) == []
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_many_rows_go_on_from_one(n_threads: int) -> None:
+    model = noisy(TINY)
+    plain, fast = TorchEngine(model, CPU), FastEngine(model, n_threads=n_threads)
+    n_rows = ROWS + 3
+    for engine in (plain, fast):
+        engine.feed([[3, 1, 4]])
+        engine.select([0] * n_rows)
+    first = [[row % 50] for row in range(n_rows)]
+    assert_near(fast.feed(first), plain.feed(first))
+    kept = [5, 0, ROWS + 2]
+    for engine in (plain, fast):
+        engine.select(kept)
+    two = [[1, 2], [3, 4], [5, 6]]
+    assert_near(fast.feed(two), plain.feed(two))
+    assert fast.cache_bytes == plain.cache_bytes
+
+
+def test_a_decoder_moves_its_window() -> None:
+    model = noisy(replace(TINY, max_seq_len=12))
+    plain, fast = (Decoder(engine) for engine in (TorchEngine(model, CPU), FastEngine(model)))
+    assert fast.write(7, 40) == plain.write(7, 40)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize(("bits", "group"), [(8, 0), (8, 32), (4, 32), (4, 64)])
+def test_decodes_from_packed_weights(bits: int, group: int, n_threads: int) -> None:
+    config = replace(TINY, d_model=64, d_ff=128, n_heads=2, bias=True, activation="swiglu")
+    model = noisy(config)
+    for name, weight in model.named_parameters():
+        if name.endswith("proj.weight") or name == "head.weight":
+            model.packed[name] = pack_nearest(weight, bits, group)
+            weight.data = model.packed[name].dequantize()
+    plain, fast = TorchEngine(model, CPU), FastEngine(model, n_threads=n_threads)
+    portion = [[3, 1, 4, 1, 5, 9, 2]]
+    tolerance = 1e-3 if bits == 8 else 6e-2  # activations are rounded, too
+    assert_near(fast.feed(portion), plain.feed(portion), tolerance)
+    assert_near(fast.feed([[6]]), plain.feed([[6]]), tolerance)
+    for weight in model.parameters():  # it reads the packed ones
+        if weight.dim() == 2 and weight is not model.embedding.weight:
+            weight.data.zero_()
+    fast.rewind(7)
+    assert_near(FastEngine(model).feed([[*portion[0], 6]]), fast.feed([[6]]), tolerance)
+
+
+def test_weights_are_read_where_they_are() -> None:
+    model = noisy(TINY)
+    fast = FastEngine(model)
+    before = fast.feed([[1, 2]])
+    with torch.no_grad():
+        model.head.weight.mul_(2)
+    fast.rewind(0)
+    assert_near(fast.feed([[1, 2]]), 2 * before)
+
+
+def test_what_does_not_fit_or_is_no_token_is_refused() -> None:
+    fast = FastEngine(noisy(TINY))
+    with pytest.raises(ConfigError, match=re.escape("41 tokens do not fit into max_seq_len=40.")):
+        fast.feed([[1] * 41])
+    with pytest.raises(ConfigError, match=re.escape("41 tokens do not fit into max_seq_len=40.")):
+        fast.write(1, 41)
+    for token in (-1, 50):
+        with pytest.raises(IndexError):
+            fast.feed([[token]])
+    assert fast.length == 0
+    with pytest.raises(ConfigError, match=re.escape("Cannot rewind to 1: the cache holds 0.")):
+        fast.rewind(1)
+
+
+def test_threads_end_with_their_engine() -> None:
+    fast = FastEngine(noisy(TINY), n_threads=3)
+    fast.feed([[1]])
+    threads = [t for t in threading.enumerate() if t.name.startswith("minitf-decode")]
+    assert len(threads) >= 2
+    del fast
+    gc.collect()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_threads_that_sleep_are_woken() -> None:
+    model = noisy(TINY)
+    fast, other = FastEngine(model, n_threads=2), FastEngine(model, n_threads=1)
+    for token in range(5):
+        wait_until_all_sleep(fast)
+        assert_near(fast.feed([[token]]), other.feed([[token]]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    fast = FastEngine(noisy(TINY), n_threads=2)
+    expected = fast.write(1, 5)
+    fast.rewind(0)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fast.write(1, 5) == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "cache", "note"),
+    [
+        (CPU, "none", "The fast engine has the static cache only, not 'none'."),
+        (
+            Device("cpu", "bfloat16", 1),
+            "static",
+            "The fast engine computes float32 on the CPU, not bfloat16 on cpu.",
+        ),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_explained(device: Device, cache: str, note: str) -> None:
+    model = noisy(TINY)
+    for wish, said in (("fast", note), ("auto", ""), ("torch", "")):
+        engine = make_engine(model, device, engine=wish, cache=cache)
+        assert (engine.name, engine.note) == ("torch", said)
+        assert engine_stage(model, device, wish, cache) == ""
+
+
+def test_without_numba_or_with_other_weights_torch_decodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = noisy(TINY)
+    half = make_engine(noisy(TINY).bfloat16(), CPU, engine="fast")
+    assert half.note == "The fast engine needs the weights in float32 and in order."
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _name: None)
+    engine = make_engine(model, CPU, engine="fast")
+    assert engine.note == "The fast engine needs numba, which is not installed."
+
+
+def test_the_choice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, device = noisy(TINY), Device("cpu", "float32", 2)
+    probed = []
+
+    def fastest(candidates: dict[int, object]) -> int:
+        probed.append(list(candidates))
+        return list(candidates)[-1]
+
+    monkeypatch.setattr(choose, "_fastest", fastest)
+    for wish, candidates in (("auto", [0, 1, 2]), ("fast", [1, 2])):
+        engines = [make_engine(model, device, engine=wish) for _ in range(2)]
+        assert probed.pop() == candidates
+        assert not probed
+        assert [engine.name for engine in engines] == ["fast", "fast"]
+        assert all(isinstance(e, FastEngine) and e.n_threads == 2 for e in engines)
+
+
+def test_the_probe_takes_the_simplest_of_equals() -> None:
+    class Scripted:
+        max_seq_len = 40
+
+        def rewind(self, length: int) -> None: ...
+
+        def write(self, token: int, n: int) -> list[int]:
+            return [token] * n
+
+    one = Scripted()
+    times = {"a": 1.0, "b": 0.99, "c": 0.5}
+    engines = {name: Scripted() for name in times}
+    by_engine = {id(engine): times[name] for name, engine in engines.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "_time", lambda engine, n: by_engine[id(engine)])
+        assert choose._fastest(engines) == "c"
+        del engines["c"]
+        assert choose._fastest(engines) == "a"
+    assert choose._time(one, 3) > 0
+
+
+def test_without_a_writable_folder_only_time_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "file"))
+    assert compiled.kept_folder() is None
+    assert not compiled.is_kept(lambda: None)
+    twice = compiled.compiled_and_kept("int64(int64)", _twice)
+    assert twice(21) == 42
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "kept"))
+    assert not compiled.is_kept(_twice)
+    compiled.compiled_and_kept("int64(int64)", _twice)
+    assert compiled.is_kept(_twice)
+    assert str(tmp_path / "kept") == compiled.config.CACHE_DIR
+
+
+def _twice(x: int) -> int:
+    return 2 * x
+
+
+def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = noisy(TINY)
+    make_engine(model, CPU, engine="fast")
+    assert is_compiled()
+    assert engine_stage(model, CPU, "auto", "static") == ""
+    monkeypatch.setattr("core.infer.engines.fast.is_compiled", lambda: False)
+    stage = engine_stage(model, CPU, "auto", "static")
+    assert stage == "compiling the decode step, once per machine"
+
+
+def test_not_a_number_stays_one() -> None:
+    model = noisy(TINY)
+    with torch.no_grad():
+        model.embedding.weight[3] = np.nan
+    assert not bool(torch.isfinite(FastEngine(model).feed([[3]])).any())
