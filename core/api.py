@@ -1,4 +1,4 @@
-"""The library in a few calls: train, resume, evaluate, generate, benchmark, export, import, …
+"""The library in a few calls: train, resume, evaluate, generate, benchmark, quantise, export, …
 
 Each drives a session of `core.recipes` to its end and returns the result. To watch a job
 while it runs, give `on_event`, or pull the session yourself.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import recipes
-from core.config import BenchConfig, CacheConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, CacheConfig, QuantizeConfig, RunConfig, SamplingConfig
 from core.errors import ConfigError, MinitfError
 from core.events import (
     Benchmark,
@@ -29,6 +29,8 @@ from core.events import (
     GenerationFinished,
     Import,
     ImportCompleted,
+    Quantization,
+    QuantizationCompleted,
     RunFinished,
     TrainResult,
 )
@@ -221,6 +223,22 @@ def benchmark(
     """
     session = recipes.benchmarking(run, BenchConfig(**bench), device=device)
     return _last(session, on_event, BenchmarkCompleted).result
+
+
+def quantize(
+    run: str = "last", name: str | None = None, *, on_event: OnEvent = _ignore, **how: Any
+) -> Quantization:
+    """Make a run of its own with the weights in 8 or 4 bits, and tell what that costs.
+
+    Args:
+        name: of the new run; by default that of the run with int8 or int4 behind it.
+        how: fields of `QuantizeConfig`: `bits=4, group_size=32, method="gptq"`, `keep`, …
+
+    Raises:
+        MinitfError: there is no such run, it is quantised already, or a setting is wrong.
+    """
+    session = recipes.quantizing(run, QuantizeConfig(**how), name=name)
+    return _last(session, on_event, QuantizationCompleted).result
 
 
 def export_model(

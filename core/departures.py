@@ -17,6 +17,7 @@ from core.interop.huggingface.writer import write_hf
 from core.open_run import open_for_use
 from core.store.files import check_writable, new_place
 from core.store.find import RunRef, find_run
+from core.store.packed_weights import checked_not_quantized
 from core.store.stages import IsStopping, Telling, outcome
 
 OF_A_FOLDER = (
@@ -28,6 +29,11 @@ OF_A_FOLDER = (
     "tokenizer_config.json",
 )
 """What a folder may hold that gives way to another export."""
+
+OF_PACKED = (
+    "The run is quantised: what was written are the numbers that its codes stand for, not the"
+    " codes."
+)
 
 
 def depart(
@@ -77,7 +83,8 @@ def _write(
 ) -> Telling[tuple[RunRef, Written]]:
     if format == "capsule":
         ref = find_run(run, needs_checkpoint=False)
-        return ref, (yield from write_capsule(ref.run, partial, is_stopping))
+        work = write_capsule(checked_not_quantized(ref.run), partial, is_stopping)
+        return ref, (yield from work)
     found = open_for_use(run, device="cpu", dtype="float32", threads=0)
     weights = {name: p.detach() for name, p in found.model.named_parameters()}
     model = Portable(found.run.config.model, weights)
@@ -86,7 +93,10 @@ def _write(
     else:
         title = found.run.name
         work = write_gguf(model, found.tokenizer, partial, title, number_type, is_stopping)
-    return RunRef(found.run, found.step), (yield from work)
+    result = yield from work
+    if found.model.packed:
+        result = Written(result.architecture, (*result.remarks, OF_PACKED))
+    return RunRef(found.run, found.step), result
 
 
 def _check_free(place: Path, format: str, *, overwrite: bool) -> None:

@@ -23,6 +23,7 @@ from core.starts import begin, begin_again, find_start, settings_for
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
+from core.store.packed_weights import checked_not_quantized
 from core.store.rates import (
     forget_given_rates,
     given_rates,
@@ -204,7 +205,7 @@ def _whole_run(spec: str, what: str) -> Run:
             f"A run {what}, not from {spec!r}.",
             hint=f"Leave out @{step}.",
         )
-    return find_run(spec, needs_checkpoint=False).run
+    return checked_not_quantized(find_run(spec, needs_checkpoint=False).run)
 
 
 def _check_memory(config: RunConfig, device: Device) -> None:

@@ -38,7 +38,7 @@ from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
 from core.training_sessions import forecasting, replaying, resuming, training
-from core.transfers import exporting, importing
+from core.transfers import exporting, importing, quantizing
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
@@ -62,6 +62,7 @@ __all__ = [
     "importing",
     "planned_lr",
     "proving",
+    "quantizing",
     "replaying",
     "resuming",
     "tokenizing",

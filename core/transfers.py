@@ -1,4 +1,4 @@
-"""The sessions that carry models out of minitf and into it.
+"""The sessions that carry models out of minitf and into it, and make smaller ones of them.
 
 Importing this module imports neither torch nor numpy.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from core import paths
-from core.config import TextConfig
+from core.config import QuantizeConfig, TextConfig
 from core.errors import ConfigError, did_you_mean
-from core.events import ExportEvent, ImportEvent, SetupProgressed
+from core.events import ExportEvent, ImportEvent, QuantizationEvent, SetupProgressed
 from core.jobs import Job
 from core.openmp import tame_openmp
 
@@ -111,6 +111,29 @@ def importing(
         from core.arrivals import import_model
 
         yield from import_model(str(source), name, tokenizer, corpus, max_seq_len, is_stopping)
+
+    return Job(work)
+
+
+def quantizing(
+    run: str = "last", config: QuantizeConfig | None = None, *, name: str | None = None
+) -> Job[QuantizationEvent]:
+    """Make a run of a run, its weights in 8 or 4 bits, and tell what that costs.
+
+    Args:
+        name: of the new run; by default that of the run with int8 or int4 behind it.
+    """
+    config = config or QuantizeConfig()
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[QuantizationEvent, None, None]:
+        from core.store.run import check_place
+
+        check_place(name)
+        yield SetupProgressed(stage="loading the run")
+        tame_openmp()
+        from core.quantizing import quantize_run
+
+        yield from quantize_run(run, name, config, is_stopping)
 
     return Job(work)
 

@@ -26,6 +26,8 @@ STATE_STYLES = {
     "diverged": "$error",
     "finished": "",
     "imported": "",
+    "int8": "",
+    "int4": "",
     "stopped": "",
 }
 NAME_WIDTH = 18

@@ -7,6 +7,7 @@ config is made, so a config that exists can be used.
 
 from core.config.jobs import BenchConfig, CacheConfig, SamplingConfig
 from core.config.model import ModelConfig
+from core.config.quantize import QuantizeConfig
 from core.config.run import RunConfig, read_toml, write_toml
 from core.config.text import TextConfig
 from core.config.train import BUDGETS, EvalConfig, TrainConfig
@@ -17,6 +18,7 @@ __all__ = [
     "CacheConfig",
     "EvalConfig",
     "ModelConfig",
+    "QuantizeConfig",
     "RunConfig",
     "SamplingConfig",
     "TextConfig",

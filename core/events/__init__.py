@@ -32,6 +32,13 @@ from core.events.measuring import (
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
 from core.events.proving import GenerationProved
+from core.events.quantizing import (
+    DecodeSpeed,
+    MatrixQuantized,
+    Quality,
+    Quantization,
+    QuantizationCompleted,
+)
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
     Agreement,
@@ -89,6 +96,7 @@ MachineEvent = SetupProgressed | MachineExamined
 TokenizationEvent = SetupProgressed | TokenizationCompleted
 ExportEvent = SetupProgressed | ExportCompleted
 ImportEvent = SetupProgressed | ImportCompleted
+QuantizationEvent = SetupProgressed | MatrixQuantized | QuantizationCompleted
 Event = (
     TrainEvent
     | EvaluationEvent
@@ -100,6 +108,7 @@ Event = (
     | TokenizationEvent
     | ExportEvent
     | ImportEvent
+    | QuantizationEvent
 )
 
 __all__ = [
@@ -114,6 +123,7 @@ __all__ = [
     "CheckpointFailed",
     "CheckpointSaved",
     "Circumstance",
+    "DecodeSpeed",
     "Difference",
     "Diverged",
     "Evaluation",
@@ -141,9 +151,14 @@ __all__ = [
     "Machine",
     "MachineEvent",
     "MachineExamined",
+    "MatrixQuantized",
     "PromptRead",
     "Proof",
     "ProvingEvent",
+    "Quality",
+    "Quantization",
+    "QuantizationCompleted",
+    "QuantizationEvent",
     "Ratio",
     "RepetitionCompleted",
     "ReportFailed",

@@ -8,13 +8,17 @@ Shape suffixes: N sequences · T positions · D width of an input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.device import Device
+from core.infer.engines.torch_engine import TorchEngine
 from core.model.attention import Rotation
 from core.model.transformer import Transformer
 
@@ -75,6 +79,30 @@ def walk(model: Transformer, ids_NT: Tensor) -> Iterator[tuple[tuple[str, ...], 
     for state in states:
         moments.add(model.final_norm(state))
     yield (head_name(model),), moments.mean
+
+
+def written_by(
+    model: Transformer, first: int, rows: int, length: int, seed: int, device: Device
+) -> Generator[float, None, NDArray[np.int64]]:
+    """What the model itself writes, drawn from its own distribution: (rows, length) ids. Tells
+    the share that is written.
+
+    Args:
+        first: the id that each row begins with.
+    """
+    engine = TorchEngine(model, device)
+    dice = torch.Generator().manual_seed(seed)
+    newest_N1 = torch.full((rows, 1), first)
+    columns = [newest_N1]
+    logits_NV = engine.feed([[first]]).cpu().expand(rows, -1)
+    engine.select([0] * rows)
+    while len(columns) < length:
+        newest_N1 = torch.multinomial(logits_NV.softmax(1), 1, generator=dice)
+        columns.append(newest_N1)
+        if len(columns) < length:
+            logits_NV = engine.feed(newest_N1.tolist()).cpu()
+        yield len(columns) / length
+    return torch.cat(columns, 1).numpy()
 
 
 def head_name(model: Transformer) -> str:

@@ -42,29 +42,27 @@ def pack_gptq(
     factor_CC = _inverse_factor(moments_CC)
     importance_C = moments_CC.diagonal().float()
     left_RC = weight_RC.float().clone()
-    codes_RC = torch.empty_like(left_RC)
-    scales, zeros = [], []
+    codes_RC, scales, zeros = torch.empty_like(left_RC), [], []
     for begin in range(0, cols, BLOCK):
         end = min(begin + BLOCK, cols)
         errors_RC = torch.empty_like(left_RC[:, begin:end])
         for i in range(begin, end):
-            if i % width == 0:
-                # Within a block all earlier errors are known; what lies beyond it is not told
-                # yet, but a whole row is wider only where it begins with column 0.
-                group = left_RC[:, None, i : i + width]
-                found = search(group, importance_C[None, i : i + width], bits, symmetric=symmetric)
+            if i % width == 0:  # a group begins; it ends in this block, or is the whole row
+                group_R1C = left_RC[:, None, i : i + width]
+                importance_1C = importance_C[None, i : i + width]
+                found = search(group_R1C, importance_1C, bits, symmetric=symmetric)
                 scales.append(found[0][:, 0])
                 zeros.append(found[1][:, 0])
             column_R1 = left_RC[:, i, None]
             code_R1 = round_to(column_R1, scales[-1], zeros[-1], bits)
             codes_RC[:, i] = code_R1[:, 0]
             off_R1 = column_R1 - values_of(code_R1, scales[-1], zeros[-1])
-            error_R = off_R1[:, 0] / factor_CC[i, i]
-            errors_RC[:, i - begin] = error_R
-            left_RC[:, i + 1 : end].addr_(error_R, factor_CC[i, i + 1 : end], alpha=-1)
+            errors_RC[:, i - begin] = off_R1[:, 0] / factor_CC[i, i]
+            later = slice(i + 1, end)
+            left_RC[:, later].addr_(errors_RC[:, i - begin], factor_CC[i, later], alpha=-1)
         left_RC[:, end:].addmm_(errors_RC, factor_CC[begin:end, end:], alpha=-1)
-    kept = None if symmetric else torch.stack(zeros, 1)
-    return pack_codes(codes_RC, torch.stack(scales, 1), kept, bits, group_size)
+    stacked = [torch.stack(parts, 1) for parts in (scales, zeros)]
+    return pack_codes(codes_RC, stacked[0], None if symmetric else stacked[1], bits, group_size)
 
 
 def _damped(moments_CC: Tensor) -> Tensor:

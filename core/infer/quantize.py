@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from core.config.quantize import QuantizeConfig
-from core.errors import ConfigError, did_you_mean
-from core.infer.calibration import head_name, walk
+from core.errors import ConfigError
+from core.infer.calibration import walk
 from core.infer.gptq import pack_gptq
 from core.infer.scales import round_to, search
 from core.model.packed import GROUP_SIZES, PackedMatrix, check_layout, pack_codes, pack_nearest
@@ -58,7 +58,7 @@ def plan(model: Transformer, config: QuantizeConfig) -> list[Layout]:
         if not fnmatch.filter(shapes, pattern):
             raise ConfigError(
                 f"{pattern!r} is no matrix of this model.",
-                hint=did_you_mean(pattern, shapes),
+                hint=f"There is {min(shapes)}, for example; * stands for anything.",
             )
     layouts = [_layout(name, shape[1], config) for name, shape in shapes.items()]
     found = [layout for layout in layouts if layout is not None]

@@ -1,4 +1,4 @@
-"""The scales, and zeros, of groups of weights: searched for, so that what rounds to them errs least.
+"""The scales, and zeros, of groups of weights, searched for: what rounds to them errs least.
 
 An error counts as much as the input that it is multiplied with: the weight of column i is the
 mean square of input i over a calibration text. For each of many spans the nearest codes are
@@ -10,6 +10,8 @@ Source: llama.cpp's make_qx_quants with an importance matrix.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -50,7 +52,8 @@ def search(
         codes_RGC = round_to(weight_RGC, scales, zeros, bits)
         fitted = _fitted(weight_RGC, codes_RGC, importance_GC, zeros, is_affine=not symmetric)
         for found in ((scales, zeros), fitted):
-            values_RGC = values_of(round_to(weight_RGC, *found, bits), *found)
+            codes_RGC = round_to(weight_RGC, found[0], found[1], bits)
+            values_RGC = values_of(codes_RGC, *found)
             error_RG = (importance_GC * (weight_RGC - values_RGC).square()).sum(2)
             is_less = error_RG < least_RG  # never for one that is not finite
             least_RG = torch.where(is_less, error_RG, least_RG)
@@ -61,7 +64,7 @@ def search(
     return best
 
 
-def _spans(weight_RGC: Tensor, bits: int, *, symmetric: bool):  # type: ignore[no-untyped-def]
+def _spans(weight_RGC: Tensor, bits: int, *, symmetric: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Scales and zeros to begin with, float16: the weights' whole span, and narrower ones."""
     low, high = weight_RGC.amin(2), weight_RGC.amax(2)
     shares = torch.linspace(NARROWEST[bits], 1.0, SPANS[bits]).tolist()

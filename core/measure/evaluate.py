@@ -85,7 +85,7 @@ def evaluate(
     model.eval()
     tally = _Tally()
     size = max(1, LOGITS_PER_BATCH // (context * tokenizer.vocab_size))
-    for batch in _batches(windows(len(ids), context, stride), size):
+    for batch in batched(windows(len(ids), context, stride), size):
         tally.add(_score(model, ids, batch, device, cache))
         yield EvaluationProgressed(tokens=tally.tokens, of=len(ids) - 1, loss=tally.loss)
     n_bytes = tokenizer.count_bytes(ids[1:])
@@ -158,7 +158,7 @@ def interval_of_blocks(values: NDArray[np.float64], context: int) -> tuple[float
     return interval_of_mean(sums, np.diff(starts, append=len(values)))
 
 
-def _batches(found: Iterator[Window], size: int) -> Iterator[list[Window]]:
+def batched(found: Iterator[Window], size: int) -> Iterator[list[Window]]:
     """Neighbouring windows of one shape, up to `size` of them."""
 
     def shape(window: Window) -> tuple[int, int]:

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from core.errors import ConfigError
+from core.errors import ConfigError, RunError
 from core.model.packed import LOWEST, PackedMatrix
+from core.store.run import Run
 
 CODES, SCALES, ZEROS = ".codes", ".scales", ".zeros"
+FACT = "quantization"
+"""In the provenance of a quantised run: how it was made, and of which."""
 _BITS = {torch.int8: 8, torch.uint8: 4}
 
 
@@ -65,3 +68,18 @@ def _matrix(name: str, tensors: Mapping[str, Tensor]) -> PackedMatrix:
         return PackedMatrix(bits, group_size, (rows, cols), codes, scales, zeros)
     except ConfigError as error:
         raise ValueError(f"{name}: {str(error).removesuffix('.')}") from error
+
+
+def checked_not_quantized(run: Run) -> Run:
+    """`run`, if it has more than weights: a quantised one has nothing to train on from.
+
+    Raises:
+        RunError: it is one.
+    """
+    if FACT in run.provenance:
+        raise RunError(
+            f"The run {run.name} is quantised: it cannot be resumed, replayed or put into a"
+            " capsule.",
+            hint=f"minitf train --init-from {run.name} begins a new run from its weights.",
+        )
+    return run

@@ -63,11 +63,30 @@ def write_start(folder: Path, weights: Mapping[str, Tensor]) -> None:
     Raises:
         OSError: they cannot be written.
     """
-    path = checkpoint_folder(folder, 0)
+    link(write_weights(folder, 0, weights), folder / FILE_NAME)
+
+
+def write_weights(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    validation: Mapping[str, Any] | None = None,
+) -> Path:
+    """The only checkpoint of a run that is being made, without moments; the file of the tensors.
+
+    Args:
+        folder: of the run; nobody sees it yet.
+        validation: what the weights came to, as a checkpoint says it.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    path = checkpoint_folder(folder, step)
     path.mkdir(parents=True)
-    save_tensors(path / "model.safetensors", weights)
-    link(path / "model.safetensors", folder / FILE_NAME)
-    write_synced(path / "state.json", json.dumps({"format": FORMAT, **_NOTHING_DONE}).encode())
+    save_tensors(path / "model.safetensors", tensors)
+    state = {"format": FORMAT, **_NOTHING_DONE, "step": step, "validation": validation}
+    write_synced(path / "state.json", json.dumps(state).encode())
+    return path / "model.safetensors"
 
 
 def read_start(run: Run) -> dict[str, Tensor] | None:

@@ -23,7 +23,8 @@ class RunSummary:
     created: str
     """ISO 8601, UTC."""
     state: str
-    """"new", "imported", "running", "stopped", "finished" or "diverged"."""
+    """"new", "imported", "int8" or "int4" (quantised), "running", "stopped", "finished" or
+    "diverged"."""
     step: int
     steps: int
     """Budget; 0 is no limit."""
@@ -88,6 +89,8 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
         pass
     last = events[-1] if events else {"event": "Created"}
     if last["event"] == "Created":
+        if isinstance(made := run.provenance.get("quantization"), dict):
+            return "int4" if made.get("bits") == 4 else "int8"
         return "imported" if "imported_from" in run.provenance else "new"
     if last["event"] == "Diverged":
         return "diverged"

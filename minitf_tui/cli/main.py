@@ -26,6 +26,7 @@ COMMANDS = {
     "tokenize": ("minitf_tui.cli.tokenize", "show a text as its tokens"),
     "plot": ("minitf_tui.cli.plot", "draw losses or latencies, here or into a file"),
     "runs": ("minitf_tui.cli.runs", "list, show or remove what was trained"),
+    "quantize": ("minitf_tui.cli.quantize", "make a run with weights in 8 or 4 bits"),
     "export": ("minitf_tui.cli.exporting", "write a run for other programs"),
     "import": ("minitf_tui.cli.importing", "make a run of a model from elsewhere"),
     "replay": ("minitf_tui.cli.replay", "train a run or a capsule again, and compare"),

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from core.events import Event, SetupProgressed
+from core.events import Event, MatrixQuantized, SetupProgressed
 from minitf_tui.cli.exit_codes import FAULT as FAULT
 from minitf_tui.cli.exit_codes import MISTAKE as MISTAKE
 from minitf_tui.cli.exit_codes import SUCCESS as SUCCESS
@@ -75,6 +75,8 @@ def conclude(session: Session, completed: type[Any], tell: Callable[[Any], None]
     def listen(event: Event) -> None:
         if isinstance(event, SetupProgressed):
             line.setup(event)
+        elif isinstance(event, MatrixQuantized):
+            line.setup(SetupProgressed(stage="rounding", share=event.index / event.of))
         elif isinstance(event, completed):
             done.append(event.result)
 

@@ -94,10 +94,20 @@ def _show(spec: str, as_json: bool) -> int:
     for fact in ("imported_from", "architecture", "init_from", "replay_of"):
         if fact in run.provenance:
             rows.append((fact.replace("_", " "), escape(str(run.provenance[fact]))))
+    rows += _quantization(run)
     output.say(reports.titled(f"Run {escape(run.name)}", rows))
     for line in ["", *write_toml(run.config).rstrip().split("\n")]:
         output.say(escape(line))
     return SUCCESS
+
+
+def _quantization(run: Run) -> list[reports.Row]:
+    """Of a quantised run, what it was made from and how."""
+    made = run.provenance.get("quantization")
+    if not isinstance(made, dict):
+        return []
+    about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.items())
+    return [("quantization", escape(about))]
 
 
 def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:

@@ -32,6 +32,7 @@ SESSIONS = (
     "examination",
     "exporting",
     "importing",
+    "quantizing",
 )
 
 

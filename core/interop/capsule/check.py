@@ -21,6 +21,7 @@ from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
 from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
+from core.store.packed_weights import FACT
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.rates import given_rates
 from core.store.run import TEXT_NAME, Run
@@ -70,6 +71,8 @@ def read_settings(folder: Path, source: str) -> tuple[RunConfig, dict[str, Any]]
     for name, kind in _PROVENANCE.items():
         if not isinstance(about.get(name), kind):
             raise damaged(source, f"run.toml does not say {name}")
+    if FACT in about:
+        raise damaged(source, "its run is quantised")
     if not _SHA256.fullmatch(str(about.get("corpus_sha256"))):
         raise damaged(source, "run.toml does not say corpus_sha256")
     if not 0 < about["threads"] <= MAX_THREADS:
