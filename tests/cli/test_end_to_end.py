@@ -165,9 +165,10 @@ def test_a_conversation_at_a_terminal(lab):
 def test_bench_and_plot(real, tmp_path):
     result = json.loads(real("bench", "tiny", "--n", "8", "--reps", "2", "--json").out)
     assert result["cells"][-1]["proof"]["of"] == 8
-    assert {(c["cache"], c["phase"]) for c in result["cells"]} == {
-        (cache, phase) for cache in ("none", "static") for phase in ("prefill", "decode")
-    }
+    ways = [("torch", "none"), ("torch", "static"), ("fast", "static")]
+    assert {
+        (c["variant"]["engine"], c["variant"]["cache"], c["phase"]) for c in result["cells"]
+    } == {(*way, phase) for way in ways for phase in ("prefill", "decode")}
     assert all(len(cell["samples_ms"]) == 2 for cell in result["cells"])
     for kind in ("loss", "latency"):
         assert real("plot", "tiny", "--kind", kind).code == 0

@@ -548,7 +548,7 @@ async def test_hostile_text_streams_as_what_it_is() -> None:
 async def test_the_prompt_and_sampler_reach_core() -> None:
     app = app_with(generation=Script(generation_story()))
     async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("4", "i", *"Hi ", "down", "down", *["backspace"] * 3, *"20")
+        await pilot.press("4", "i", *"Hi ", *["down"] * 4, *["backspace"] * 3, *"20")
         await pilot.press("enter")
         await settle(pilot)
     _, run, sampling = app.asked[0]  # type: ignore[attr-defined]
