@@ -52,7 +52,7 @@ def affordable(words: list[str]) -> list[str]:
             return ["train", "--resume", "last", "--steps", "5"]
         return [*words, *SMALL]
     small = {
-        "bench": ["--n", "4"],
+        "bench": ["--n", "4", "--seconds", "0"],
         "generate": ["--max-new-tokens", "4"],
         "eval": ["--stride", "8"],
     }

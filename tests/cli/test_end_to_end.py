@@ -163,7 +163,9 @@ def test_a_conversation_at_a_terminal(lab):
 
 @pytest.mark.slow
 def test_bench_and_plot(real, tmp_path):
-    result = json.loads(real("bench", "tiny", "--n", "8", "--reps", "2", "--json").out)
+    result = json.loads(
+        real("bench", "tiny", "--n", "8", "--reps", "2", "--seconds", "0", "--json").out
+    )
     assert result["cells"][-1]["proof"]["of"] == 8
     ways = [("torch", "none"), ("torch", "static"), ("fast", "static")]
     assert {
