@@ -493,8 +493,11 @@ def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert stage == "compiling the decode step, once per machine"
 
 
-def test_not_a_number_stays_one() -> None:
-    model = noisy(TINY)
+@pytest.mark.parametrize("activation", ["relu", "relu2", "gelu", "gelu_tanh", "swiglu"])
+@pytest.mark.parametrize("name", ["embedding.weight", "blocks.0.feed_forward.up_proj.weight"])
+def test_not_a_number_stays_one(name: str, activation: str) -> None:
+    model = noisy(replace(TINY, activation=activation))
     with torch.no_grad():
-        model.embedding.weight[3] = np.nan
-    assert not bool(torch.isfinite(FastEngine(model).feed([[3]])).any())
+        model.get_parameter(name)[3] = np.nan
+    for engine in (FastEngine(model), TorchEngine(model, CPU)):
+        assert not bool(torch.isfinite(engine.feed([[3]])).any())

@@ -128,9 +128,9 @@ def activate(kind: int, to: int, a: int, up: int, first: int, end: int) -> None:
         if kind == SWIGLU:
             store8(to + at, mul8(mul8(x, sigmoid8(x)), load8(up + at)))
         elif kind == RELU:
-            store8(to + at, max8(x, splat8(ZERO)))
+            store8(to + at, max8(splat8(ZERO), x))
         elif kind == RELU2:
-            x = max8(x, splat8(ZERO))
+            x = max8(splat8(ZERO), x)
             store8(to + at, mul8(x, x))
         elif kind == GELU_TANH:
             cubed = mul8(mul8(x, x), mul8(x, splat8(GELU_CUBE)))
