@@ -4,6 +4,8 @@
     data_dir()/logs/            what the app and its libraries would print, and our own faults
     cache_dir()/tokens/         token ids, by content hash
     cache_dir()/tokenizers/     trained tokenizers, by content hash
+    cache_dir()/engines/        which engine decodes a model, and on how many threads
+    cache_dir()/compiled/       machine code of the fast engine, by its sources
 
 `MINITF_HOME` moves all of it under one folder.
 """

@@ -78,7 +78,7 @@ def quantize(
         ids_NT: the calibration text, int64.
 
     Raises:
-        ConfigError: weights are not finite.
+        ConfigError: weights, or the inputs that they are multiplied with, are not finite.
     """
     wanted = {layout.name: layout for layout in layouts}
     model.packed = {}
@@ -123,6 +123,11 @@ def _take(model: Transformer, layout: Layout, method: str, moments: Tensor | Non
     if not bool(torch.isfinite(before).all()):
         raise ConfigError(
             f"{layout.name} holds a number that is not finite.",
+            hint="Its training diverged: quantise an earlier checkpoint.",
+        )
+    if moments is not None and not bool(torch.isfinite(moments).all()):
+        raise ConfigError(
+            f"{layout.name} is fed numbers that are not finite, or too large to square.",
             hint="Its training diverged: quantise an earlier checkpoint.",
         )
     matrix = _packed(before, layout, method, moments)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from core.model.packed import LARGEST, LOWEST, SYMMETRIC_ZERO
+from core.model.packed import LARGEST, LOWEST, SYMMETRIC_ZERO, divisor
 
 SPANS = {8: 12, 4: 20}
 """How many are tried on each side."""
@@ -26,9 +26,7 @@ NARROWEST = {8: 0.94, 4: 0.6}
 
 def round_to(weight: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
     """The nearest codes, float32, of weights whose last axis shares scale and zero."""
-    wide = scales.float()
-    divisor = torch.where(wide == 0, torch.ones_like(wide), wide).unsqueeze(-1)
-    codes = torch.round(weight / divisor + zeros.float().unsqueeze(-1))
+    codes = torch.round(weight / divisor(scales).unsqueeze(-1) + zeros.float().unsqueeze(-1))
     return codes.clamp(LOWEST[bits], LARGEST[bits])
 
 
@@ -87,9 +85,7 @@ def _spans(weight_RGC: Tensor, bits: int, *, symmetric: bool) -> Iterator[tuple[
             for other in {share, 1.0}:
                 for left, right in {(share, other), (other, share)}:
                     scales = ((right * high - left * low) / LARGEST[4]).half()
-                    wide = scales.float()
-                    safe = torch.where(wide == 0, torch.ones_like(wide), wide)
-                    yield scales, (-left * low / safe).half()
+                    yield scales, (-left * low / divisor(scales)).half()
 
 
 def _fitted(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from core.config import BenchConfig
 from core.device import Device, environment
@@ -95,10 +95,18 @@ def benchmark(
         | {
             "max_seq_len": model.config.max_seq_len,
             "parameters": sum(weight.numel() for weight in model.parameters()),
-            "numba": version("numba"),
+            **_numba(),
             **gathering.versions,
         },
     )
+
+
+def _numba() -> dict[str, str]:
+    """Its version, where it is installed."""
+    try:
+        return {"numba": version("numba")}
+    except PackageNotFoundError:
+        return {}
 
 
 def _warm_up(

@@ -87,7 +87,8 @@ class Rival:
         )
         try:
             ready = self._ask(told)
-        except RivalError:
+        except BaseException:  # Ctrl-C too, while it loads
+            self._process.kill()
             self.close()
             raise
         self.threads: int = ready["threads"]
@@ -141,7 +142,7 @@ class Rival:
             self._process.stdin.write(json.dumps(dict(what)).encode() + b"\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
-        if not line:
+        if not line.endswith(b"\n"):
             raise self._ended()
         answer: dict[str, Any] = json.loads(line)
         return answer

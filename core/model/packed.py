@@ -133,7 +133,7 @@ def pack_nearest(
         )
     groups = weight.detach().float().cpu().reshape(weight.size(0), n_groups, -1)
     scales, zeros = _scales_and_zeros(groups.amin(2), groups.amax(2), bits, symmetric)
-    codes = torch.round(groups / _divisor(scales).unsqueeze(2) + zeros.float().unsqueeze(2))
+    codes = torch.round(groups / divisor(scales).unsqueeze(2) + zeros.float().unsqueeze(2))
     codes = codes.clamp(LOWEST[bits], LARGEST[bits]).view(weight.shape)
     return pack_codes(codes, scales, None if symmetric else zeros, bits, group_size)
 
@@ -153,7 +153,7 @@ def _scales_and_zeros(
         return scales, torch.full_like(scales, SYMMETRIC_ZERO)
     low, high = low.clamp(max=0), high.clamp(min=0)
     scales = _up_to_half((high - low) / LARGEST[4])
-    return scales, (-low / _divisor(scales)).half()
+    return scales, (-low / divisor(scales)).half()
 
 
 def pack_codes(
@@ -198,7 +198,7 @@ def _half(scales: Tensor) -> Tensor:
     return halves
 
 
-def _divisor(scales: Tensor) -> Tensor:
+def divisor(scales: Tensor) -> Tensor:
     """Scales to divide by, float32: those of all-zero groups are 0."""
     wide = scales.float()
     return torch.where(wide == 0, torch.ones_like(wide), wide)

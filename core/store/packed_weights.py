@@ -64,6 +64,8 @@ def _matrix(name: str, tensors: Mapping[str, Tensor]) -> PackedMatrix:
         raise ValueError(f"{name}{CODES} go below {LOWEST[8]}")
     group_size = 0 if bits == 8 and n_groups == 1 else cols // n_groups
     zeros = tensors.get(name + ZEROS)
+    if bits == 8 and zeros is not None:  # which the kernels would not see
+        raise ValueError(f"{name}{ZEROS} are there, and 8 bits have none")
     try:
         return PackedMatrix(bits, group_size, (rows, cols), codes, scales, zeros)
     except ConfigError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from core.events import (
 )
 from core.infer.decoder import Decoder
 from core.infer.engines.torch_engine import TorchEngine
+from core.measure import benchmark as benchmark_module
 from core.measure import contestants as contestants_module
 from core.measure.benchmark import MOST_WARM_UPS, benchmark
 from core.measure.contestants import Gathering
@@ -337,6 +339,15 @@ def test_a_path_that_lies_is_not_ranked_and_wins_nothing(monkeypatch: pytest.Mon
     _, result = run(change(engines=BOTH, caches="static"))
     assert [cell.is_ranked for cell in result.cells] == [True, True, False, False]
     assert result.speedup == 1.0
+
+
+def test_a_numba_that_is_not_there_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(benchmark_module, "version", refuse)
+    _, result = run(change(engines="torch", caches="static"))
+    assert "numba" not in result.environment
 
 
 def test_the_plain_model_has_every_position_of_every_window() -> None:

@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import threading
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,16 @@ from core.config import ModelConfig
 from core.device import Device
 from core.errors import ConfigError
 from core.infer.decoder import Decoder
-from core.infer.engines import choose, compiled, interpreter
+from core.infer.engines import choose, compiled, words
+from core.infer.engines.buffers import ROWS
 from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.engines.fast import FastEngine, is_compiled
 from core.infer.engines.pages import PAGE_BYTES, want_large_pages
-from core.infer.engines.program import ROWS
+from core.infer.engines.program import laid_out
 from core.infer.engines.torch_engine import TorchEngine
 from core.model.packed import pack_nearest
 from core.model.transformer import Transformer
+from core.paths import cache_dir
 
 CPU = Device("cpu", "float32", 1)
 TINY = ModelConfig(vocab_size=50, max_seq_len=40, d_model=32, n_layers=2, n_heads=4, d_ff=40)
@@ -49,9 +52,9 @@ def assert_near(left: torch.Tensor, right: torch.Tensor, tolerance: float = 1e-5
 
 def wait_until_all_sleep(engine: FastEngine) -> None:
     workers = engine._workers
-    lines = workers.job[interpreter.JOB_BYTES // 8 :]
+    lines = workers.job[words.JOB_BYTES // 8 :]
     for i, thread in enumerate(workers._threads, 1):
-        while not lines[i * interpreter.LINE // 8 + interpreter.IS_PARKED]:
+        while not lines[i * words.LINE // 8 + words.IS_PARKED]:
             thread.join(0.001)
 
 
@@ -184,6 +187,27 @@ def test_what_does_not_fit_or_is_no_token_is_refused() -> None:
         fast.rewind(1)
 
 
+def test_as_many_tokens_for_each_sequence_and_no_others() -> None:
+    fast = FastEngine(noisy(TINY))
+    for ids in ([], [[]], [[1], [2]]):
+        said = (
+            f"{[len(i) for i in ids]} tokens are not as many, one or more, for each of 1 sequences"
+        )
+        with pytest.raises(ValueError, match=re.escape(said)):
+            fast.feed(ids)
+    fast.feed([[1]])
+    fast.select([0, 0])
+    for ids in ([[1]], [[1, 2], [3]], [[1], [2], [3]]):
+        said = (
+            f"{[len(i) for i in ids]} tokens are not as many, one or more, for each of 2 sequences"
+        )
+        with pytest.raises(ValueError, match=re.escape(said)):
+            fast.feed(ids)
+    with pytest.raises(ValueError, match=re.escape("for each of 2 sequences")):
+        fast.write(1, 3)
+    assert fast.length == 1
+
+
 def test_threads_end_with_their_engine() -> None:
     fast = FastEngine(noisy(TINY), n_threads=3)
     fast.feed([[1]])
@@ -202,6 +226,72 @@ def test_threads_that_sleep_are_woken() -> None:
     for token in range(5):
         wait_until_all_sleep(fast)
         assert_near(fast.feed([[token]]), other.feed([[token]]))
+
+
+def test_ctrl_c_before_the_others_are_woken_leaves_no_generation_half_done() -> None:
+    model = noisy(TINY)
+    fast, other = FastEngine(model, n_threads=3), FastEngine(model)
+    assert_near(fast.feed([[1]]), other.feed([[1]]))
+    wait_until_all_sleep(fast)
+    workers = fast._workers
+    work = workers._work
+
+    def interrupted(*words: int) -> int:
+        if work(*words):
+            raise KeyboardInterrupt
+        return 0
+
+    workers._work = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        fast.feed([[2]])
+    workers._work = work
+    assert fast.length == 1
+    for token in range(5):
+        assert_near(fast.feed([[token]]), other.feed([[token]]))
+    assert fast.write(7, 10) == other.write(7, 10)
+
+
+def test_threads_that_cannot_all_be_started_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = noisy(TINY)
+    fast, start, begun = FastEngine(model, n_threads=3), threading.Thread.start, []
+
+    def refuse_the_second(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_the_second)
+    with pytest.raises(RuntimeError, match=re.escape("can't start new thread")):
+        fast.feed([[1]])
+    assert not begun[0].is_alive()
+    monkeypatch.undo()
+    assert_near(fast.feed([[1]]), FastEngine(model).feed([[1]]))
+
+
+def test_a_closed_engine_does_not_wait_for_its_threads() -> None:
+    fast = FastEngine(noisy(TINY), n_threads=2)
+    fast.feed([[1]])
+    fast.close()
+    with pytest.raises(RuntimeError, match=re.escape("The engine was closed.")):
+        fast.feed([[2]])
+
+
+def test_threads_keep_what_they_read_until_they_end() -> None:
+    fast = FastEngine(noisy(TINY), n_threads=2)
+    memory = weakref.ref(fast._buffers)
+    fast.feed([[1]])
+    (thread,) = fast._workers._threads
+    engine = weakref.ref(fast)
+    frame_holds = thread._args[-1]  # type: ignore[attr-defined]
+    assert frame_holds is memory()
+    del fast, frame_holds
+    gc.collect()
+    assert engine() is None
+    thread.join(10)
+    assert not thread.is_alive()
+    gc.collect()
+    assert memory() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -256,6 +346,16 @@ def test_without_numba_or_with_other_weights_torch_decodes(
     assert engine.note == "The fast engine needs numba, which is not installed."
 
 
+def test_a_numba_that_cannot_be_loaded_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise ImportError("Numba needs NumPy 2.5 or less. Got NumPy 2.9.")
+
+    monkeypatch.setattr(choose.importlib, "import_module", refuse)
+    engine = make_engine(noisy(TINY), CPU, engine="fast")
+    said = "which cannot be loaded: Numba needs NumPy 2.5 or less. Got NumPy 2.9."
+    assert (engine.name, engine.note) == ("torch", f"The fast engine needs numba, {said}")
+
+
 def test_the_choice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, device = noisy(TINY), Device("cpu", "float32", 2)
     probed = []
@@ -271,6 +371,45 @@ def test_the_choice_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not probed
         assert [engine.name for engine in engines] == ["fast", "fast"]
         assert all(isinstance(e, FastEngine) and e.n_threads == 2 for e in engines)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"threads": 1e999}',
+        b'{"threads": -1}',
+        b'{"threads": 0}',
+        b'{"threads": 100000}',
+    ],
+)
+def test_a_damaged_choice_is_measured_again(kept: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, device = noisy(TINY), Device("cpu", "float32", 2)
+    monkeypatch.setattr(choose, "_fastest", lambda candidates: 1)
+    path = cache_dir() / "engines" / f"{choose._key(model, device, 'fast')}.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(kept)
+    engine = make_engine(model, device, engine="fast")
+    assert isinstance(engine, FastEngine)
+    assert engine.n_threads == 1
+    assert path.read_bytes() == b'{"threads": 1}'
+
+
+def test_a_choice_is_of_one_processor_and_one_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = noisy(TINY)
+    keys = {choose._key(model, CPU, "auto"), choose._key(model, CPU, "auto")}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_name", lambda: "another")
+    keys.add(choose._key(model, CPU, "auto"))
+    monkeypatch.setattr("numba.__version__", "another")
+    keys.add(choose._key(model, CPU, "auto"))
+    monkeypatch.setattr(compiled, "sources_digest", lambda: "another")
+    keys.add(choose._key(model, CPU, "auto"))
+    assert len(keys) == 4
 
 
 def test_the_probe_takes_the_simplest_of_equals() -> None:
@@ -310,6 +449,28 @@ def test_without_a_writable_folder_only_time_is_lost(
     assert str(tmp_path / "kept") == compiled.config.CACHE_DIR
 
 
+def test_damaged_machine_code_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path))
+    compiled.compiled_and_kept("int64(int64)", _twice)
+    (index,) = tmp_path.glob("minitf-*/*/*.nbi")
+    index.write_bytes(b"\x80damaged")
+    assert compiled.compiled_and_kept("int64(int64)", _twice)(21) == 42
+    assert not compiled.is_kept(_twice)
+    compiled.compiled_and_kept("int64(int64)", _twice)
+    assert compiled.is_kept(_twice)
+
+
+def test_only_what_is_multiplied_is_laid_out() -> None:
+    for tied, names in ((False, {"head.weight"}), (True, {"embedding.weight"})):
+        model = noisy(replace(TINY, tied_head=tied))
+        for name in ("embedding.weight", "head.weight"):
+            if not tied or name == "embedding.weight":
+                model.packed[name] = pack_nearest(model.get_parameter(name), 8, 0)
+        assert set(laid_out(model)) == {id(model.get_parameter(name)) for name in names}
+
+
 def _twice(x: int) -> int:
     return 2 * x
 
@@ -332,8 +493,11 @@ def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert stage == "compiling the decode step, once per machine"
 
 
-def test_not_a_number_stays_one() -> None:
-    model = noisy(TINY)
+@pytest.mark.parametrize("activation", ["relu", "relu2", "gelu", "gelu_tanh", "swiglu"])
+@pytest.mark.parametrize("name", ["embedding.weight", "blocks.0.feed_forward.up_proj.weight"])
+def test_not_a_number_stays_one(name: str, activation: str) -> None:
+    model = noisy(replace(TINY, activation=activation))
     with torch.no_grad():
-        model.embedding.weight[3] = np.nan
-    assert not bool(torch.isfinite(FastEngine(model).feed([[3]])).any())
+        model.get_parameter(name)[3] = np.nan
+    for engine in (FastEngine(model), TorchEngine(model, CPU)):
+        assert not bool(torch.isfinite(engine.feed([[3]])).any())

@@ -190,6 +190,20 @@ def test_weights_that_are_not_finite_are_refused():
     assert e.value.hint == "Its training diverged: quantise an earlier checkpoint."
 
 
+@pytest.mark.parametrize("method", ["search", "gptq"])
+def test_inputs_that_are_not_finite_are_refused(method: str):
+    model = tiny_model()
+    with torch.no_grad():
+        model.blocks[0].attention_norm.weight.fill_(1e30)
+    with pytest.raises(ConfigError) as found:
+        list(quantize(model, plan(model, QuantizeConfig()), method, IDS))
+    name = "blocks.0.attention.q_proj.weight"
+    assert str(found.value) == (
+        f"{name} is fed numbers that are not finite, or too large to square."
+    )
+    assert found.value.hint == "Its training diverged: quantise an earlier checkpoint."
+
+
 def test_patterns_that_mean_nothing_and_everything_are_refused():
     assert refused(QuantizeConfig(keep=("blok*",))) == (
         "'blok*' is no matrix of this model."

@@ -158,6 +158,9 @@ DAMAGES = {
     f"{Q}.scales are (32, 3)": lambda t: t.update({f"{Q}.scales": torch.ones(32, 3).half()}),
     f"{Q}: 32 columns do not divide": None,
     f"{HEAD}.codes go below -127": lambda t: t[f"{HEAD}.codes"].fill_(-128),
+    f"{HEAD}.zeros are there, and 8 bits have none": lambda t: t.update(
+        {f"{HEAD}.zeros": torch.ones_like(t[f"{HEAD}.scales"])}
+    ),
     "The scales of a packed matrix": lambda t: t.update({f"{Q}.scales": torch.ones(32, 1)}),
     "The zeros of a packed matrix": lambda t: t.update({f"{Q}.zeros": torch.ones(3, 1).half()}),
     f"{Q} is (64, 32), not (32, 32)": lambda t: t.update(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,47 @@ def test_one_that_ends_is_an_error_in_a_sentence(found: OpenRun) -> None:
             rival.repetition(PROMPT, N)
     how = "with exit code 1" if sys.platform == "win32" else "by SIGKILL"
     assert (str(caught.value), caught.value.hint) == (f"minitf has ended {how}.", hint)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_is_not_for_the_rival(own: Rival) -> None:
+    own._process.send_signal(signal.SIGINT)
+    assert len(own.repetition(PROMPT, N).tokens) == N + 1
+
+
+def test_ctrl_c_while_one_loads_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Rival] = []
+
+    def interrupted(rival: Rival, what: object) -> None:
+        begun.append(rival)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Rival, "_ask", interrupted)
+    place: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory()
+    with pytest.raises(KeyboardInterrupt):
+        Rival("minitf", {}, place)
+    assert begun[0]._process.poll() is not None
+    assert not Path(place.name).exists()
+
+
+def test_half_an_answer_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half:
+        """Ends in the middle of a line."""
+
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            self.stdin, self.stdout = BytesIO(), BytesIO(b'{"thre')
+
+        def kill(self) -> None: ...
+
+        def wait(self, timeout: float = 0.0) -> int:
+            return 3
+
+    monkeypatch.setattr(rivals.subprocess, "Popen", Half)
+    with pytest.raises(RivalError) as caught:
+        start_own("tiny")
+    assert str(caught.value) == "minitf has ended with exit code 3."
+    assert caught.value.hint == "Leave it out of --compare, or install another build of it."
 
 
 def test_a_signal_without_a_name_has_its_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -57,10 +58,11 @@ def make_engine(
         return TorchEngine(model, device, cache=cache, window=window, sinks=sinks, note=note)
     from core.infer.engines.fast import FastEngine
 
+    counts = _thread_counts(device)
     kept = _kept(key := _key(model, device, engine))
-    if kept is None:
+    if kept not in (counts if engine == "fast" else [0, *counts]):
         candidates: dict[int, Engine] = {} if engine == "fast" else {0: TorchEngine(model, device)}
-        for n_threads in _thread_counts(device):
+        for n_threads in counts:
             candidates[n_threads] = FastEngine(model, n_threads=n_threads)
         kept = _fastest(candidates)
         _keep(key, kept)
@@ -93,8 +95,17 @@ def _why_not_fast(model: Transformer, device: Device, cache: str) -> str:
         for weight in model.parameters()
     ):
         return "The fast engine needs the weights in float32 and in order."
+    return _why_no_numba()
+
+
+def _why_no_numba() -> str:
     if importlib.util.find_spec("numba") is None:
         return "The fast engine needs numba, which is not installed."
+    try:
+        importlib.import_module("numba")
+    except (ImportError, OSError) as error:  # of another numpy, or without its libraries
+        why = str(error).strip().removesuffix(".")
+        return f"The fast engine needs numba, which cannot be loaded: {why}."
     return ""
 
 
@@ -133,18 +144,24 @@ def _time(engine: Engine, n: int) -> float:
 
 
 def _key(model: Transformer, device: Device, engine: str) -> str:
-    """What the choice depends on."""
+    """What the choice depends on, this program's own code among it."""
+    from llvmlite import binding
+    from numba import __version__ as numba_version
+
+    from core.infer.engines.compiled import sources_digest
+
     packed = sorted({(matrix.bits, matrix.group_size) for matrix in model.packed.values()})
-    machine = (platform.node(), platform.machine(), os.cpu_count(), torch.__version__)
-    about = (asdict(model.config), packed, machine, device.threads, engine)
+    machine = (platform.node(), platform.machine(), binding.get_host_cpu_name(), os.cpu_count())
+    code = (torch.__version__, numba_version, sources_digest())
+    about = (asdict(model.config), packed, machine, code, device.threads, engine)
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
 def _kept(key: str) -> int | None:
-    """The number of threads that was chosen before; 0 is PyTorch."""
+    """The number of threads that was chosen before; 0 is PyTorch. The file may say anything."""
     try:
         return int(json.loads((cache_dir() / "engines" / f"{key}.json").read_bytes())["threads"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

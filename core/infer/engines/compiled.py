@@ -8,6 +8,7 @@ looks at the processor and its own version. Without a writable folder only time 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,12 +31,20 @@ def compiled(function: F) -> F:
 def compiled_and_kept(signature: str, function: F) -> F:
     """`function` compiled for `signature`, from disk where it was compiled before."""
     folder = kept_folder()
+    if folder is not None:
+        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            return _made(signature, function, is_kept=True)
+        except Exception:  # what is kept is damaged; a fault of the code itself comes again
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            config.CACHE_DIR = before
+    return _made(signature, function, is_kept=False)
+
+
+def _made(signature: str, function: F, *, is_kept: bool) -> F:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    before, config.CACHE_DIR = config.CACHE_DIR, str(folder or "")
-    try:
-        dispatcher: Any = numba.njit(cache=folder is not None, **options)(function)
-    finally:
-        config.CACHE_DIR = before
+    dispatcher: Any = numba.njit(cache=is_kept, **options)(function)
     try:
         dispatcher.compile(signature)
     except OSError:  # the disk is full: it is compiled all the same
@@ -54,7 +63,7 @@ def is_kept(function: Callable[..., Any]) -> bool:
 def kept_folder() -> Path | None:
     """Where machine code of these very sources is kept; None if nothing can be written there."""
     base = Path(config.CACHE_DIR) if config.CACHE_DIR else cache_dir() / "compiled"
-    folder = base / f"minitf-{_sources_digest()}"
+    folder = base / f"minitf-{sources_digest()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -64,8 +73,9 @@ def kept_folder() -> Path | None:
     return folder
 
 
-def _sources_digest() -> str:
-    """numba looks at the file of the compiled function alone, and not at those it calls."""
+def sources_digest() -> str:
+    """Of all compiled code: numba looks at the file of the function that is kept alone, and not at
+    those of the functions it calls."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -15,17 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ConfigError
-from core.infer.engines import interpreter as op
+from core.infer.engines import words as op
+from core.infer.engines.buffers import ROWS, Buffers, cache_layout
 from core.infer.engines.compiled import compiled_and_kept, is_kept
+from core.infer.engines.interpreter import work
 from core.infer.engines.pages import want_large_pages
-from core.infer.engines.program import (
-    ROWS,
-    Buffers,
-    cache_layout,
-    laid_out,
-    parameters_of,
-    programs,
-)
+from core.infer.engines.program import laid_out, parameters_of, programs
 from core.infer.engines.vectors import LANES
 from core.infer.engines.workers import Work, Workers
 from core.model.arithmetic import kv_bytes_per_token
@@ -37,12 +32,12 @@ SIGNATURE = "int64(int64, int64, int64, int64, int64, int64)"
 @cache
 def compiled_step() -> Work:
     """The interpreter as machine code, which takes a while when it is asked for first."""
-    return compiled_and_kept(SIGNATURE, op.work)
+    return compiled_and_kept(SIGNATURE, work)
 
 
 def is_compiled() -> bool:
     """Whether it is there already, in this process or on disk."""
-    return compiled_step.cache_info().currsize > 0 or is_kept(op.work)
+    return compiled_step.cache_info().currsize > 0 or is_kept(work)
 
 
 class FastEngine:
@@ -51,9 +46,9 @@ class FastEngine:
     name = "fast"
     cache = "static"
 
-    def __init__(self, model: Transformer, *, n_threads: int = 1, note: str = "") -> None:
+    def __init__(self, model: Transformer, *, n_threads: int = 1) -> None:
         """The weights are used in place and must not move while the engine lives."""
-        self.note = note
+        self.note = ""
         self.n_threads = n_threads
         self.max_seq_len = model.config.max_seq_len
         self._config = model.config
@@ -62,7 +57,8 @@ class FastEngine:
         packed = [tensor for matrix in self._matrices.values() for tensor in matrix.tensors]
         want_large_pages([*self._tensors, *packed])
         self._buffers = Buffers(model.config, n_threads)
-        self._workers = Workers(compiled_step(), programs(model, self._buffers, n_threads))
+        written = programs(model, self._buffers, n_threads)
+        self._workers = Workers(compiled_step(), written, self._buffers)
         self._logits_BV = torch.from_numpy(self._buffers.rows("logits", model.config.vocab_size))
         self._layout = cache_layout(model.config)
         self._length = 0
@@ -87,8 +83,7 @@ class FastEngine:
 
     def feed(self, ids_BT: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine.feed`."""
-        n_new = len(ids_BT[0])
-        self._check(ids_BT, n_new)
+        n_new = self._check(ids_BT)
         if len(ids_BT) == 1:
             logits_BV = self._read(ids_BT[0], 0)
         elif n_new == 1:
@@ -100,8 +95,9 @@ class FastEngine:
 
     def write(self, token: int, n: int) -> list[int]:
         """See `Engine.write`."""
-        self._check([[token]], n)
-        if n == 0:
+        self._check([[token]])
+        self._check_room(n)
+        if n <= 0:
             return []
         self._tokens[0] = token
         self._run(n_steps=n, n_rows=1, cache_row=0, position=self._length)
@@ -169,17 +165,29 @@ class FastEngine:
         job[op.FIRST_ASKED] = first_asked
         self._workers.run()
 
-    def _check(self, ids_BT: Sequence[Sequence[int]], n_new: int) -> None:
-        """Raise rather than read or write beyond the end of the memory."""
+    def _check(self, ids_BT: Sequence[Sequence[int]]) -> int:
+        """How many each sequence is to get. Raises rather than read or write beyond the end of the
+        memory."""
+        n_new = len(ids_BT[0]) if ids_BT else 0
+        n_rows = len(self._keys)
+        if len(ids_BT) != n_rows or n_new == 0 or any(len(ids) != n_new for ids in ids_BT):
+            raise ValueError(
+                f"{[len(ids) for ids in ids_BT]} tokens are not as many, one or more, for each of"
+                f" {n_rows} sequences"
+            )
+        self._check_room(n_new)
+        for ids in ids_BT:
+            if not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
+                raise IndexError(f"a token of {list(ids)} is not in 0 … vocab_size - 1")
+        return n_new
+
+    def _check_room(self, n_new: int) -> None:
         end = self._length + n_new
         if end > self.max_seq_len:
             raise ConfigError(
                 f"{end} tokens do not fit into max_seq_len={self.max_seq_len}.",
                 hint="Shorten the text, or train with a larger max_seq_len.",
             )
-        for ids in ids_BT:
-            if not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
-                raise IndexError(f"a token of {list(ids)} is not in 0 … vocab_size - 1")
 
     def _memory(self, word: int, n: int) -> NDArray[np.int64]:
         """Whole numbers that the job knows by `word`."""

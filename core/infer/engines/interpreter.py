@@ -7,9 +7,6 @@ with its share of the rows; at a BARRIER they wait for each other.
 
 Several rows (sequences, or positions of one) go through an operation before the next one; a
 row's buffers lie `STRIDE` bytes after those of the row before.
-
-What threads tell each other is the *job*: the numbers below, then a line of memory for each
-thread, `LINE` bytes long so that no two threads write to the same one.
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ from core.infer.engines.memory import (
     acquire,
     give_way,
     integer,
-    load_double,
     load_float,
     load_int,
     release,
@@ -28,69 +24,34 @@ from core.infer.engines.memory import (
     store_int,
     word,
 )
-from core.infer.engines.operations import (
-    activate,
-    add,
-    attend,
-    copy,
-    hold,
-    largest,
-    layer_norm,
-    rms_norm,
-    rotate,
-    soft_cap,
-)
+from core.infer.engines.operations import largest
 from core.infer.engines.packed_kernels import gemv_q4, gemv_q8
-from core.infer.engines.rounding import round_to_int8, round_to_int16
-
-WORDS = 16
-LINE = 128
-
-(
-    GENERATION,
-    IS_STOPPING,
-    N_STEPS,
-    N_ROWS,
-    POSITION,
-    POSITION_STEP,
-    CACHE_SHIFT,
-    CACHE_STEP,
-    FIRST_ASKED,
-    TOKENS,
-    CHOSEN,
-    STRIDE,
-    KEYS,
-    VALUES,
-    LINES,
-) = range(15)
-"""Of a job. Each generation is N_STEPS runs of the program over N_ROWS rows: the first at
-POSITION, the next ones POSITION_STEP after the one before; caches of the first at
-CACHE_SHIFT numbers from KEYS and VALUES, of the next ones CACHE_STEP after the one before."""
-JOB_BYTES = 16 * 8
-
-BARRIERS, SEEN, IS_PARKED, BEST = range(4)
-"""Of a thread's line: barriers reached, generations done, whether it must be woken, its choice."""
-
-(
-    EMBED,
-    RMS_NORM,
-    LAYER_NORM,
-    PRODUCT,
-    ADD,
-    ACTIVATE,
-    ROTATE,
-    HOLD,
-    ATTEND,
-    CAP,
-    LARGEST,
-    BARRIER,
+from core.infer.engines.row_operations import operate
+from core.infer.engines.words import (
     ASKED,
+    BARRIER,
+    BARRIERS,
+    BEST,
     CHOOSE,
-    ROUND,
-) = range(15)
+    CHOSEN,
+    F32,
+    FIRST_ASKED,
+    GENERATION,
+    IS_PARKED,
+    IS_STOPPING,
+    JOB_BYTES,
+    LARGEST,
+    LINE,
+    N_ROWS,
+    N_STEPS,
+    POSITION,
+    PRODUCT,
+    Q8,
+    SEEN,
+    STRIDE,
+    WORDS,
+)
 
-F32, Q8, Q4 = range(3)
-"""Kinds of matrices in a PRODUCT."""
 CHUNK = 64
 """Rows of a packed matrix that meet all vectors before the next ones are read."""
 
@@ -191,7 +152,7 @@ def _run(job: int, program: int, size: int, worker: int, n_workers: int) -> None
                     store_int(word(job, CHOSEN) + 8 * step, token)
             else:
                 for row in range(first, n_rows):
-                    _operate(code, at, job, row, stride, position, token)
+                    operate(code, at, job, row, stride, position, token)
         position += 1
 
 
@@ -238,97 +199,3 @@ def _multiply_packed(at: int, kind: int, shift: int, first: int, end: int, cols:
         gemv_q8(y, w, scales, zeros, x, xq, xs, first, end, cols, group)
     else:
         gemv_q4(y, w, scales, zeros, x, xq, xs, first, end, cols, group)
-
-
-@compiled
-def _operate(
-    code: int, at: int, job: int, row: int, stride: int, position: int, token: int
-) -> None:
-    """One operation on one row."""
-    shift = row * stride
-    to = word(at, 1) + shift
-    position += row * word(job, POSITION_STEP)
-    if code == EMBED:
-        if token < 0:
-            token = load_int(word(job, TOKENS) + 8 * row)
-        _embed(to, word(at, 2), word(at, 3), word(at, 4), token, position)
-    elif code == RMS_NORM:
-        rms_norm(to, word(at, 2) + shift, word(at, 3), word(at, 5), load_double(at + 8 * 6))
-    elif code == LAYER_NORM:
-        eps = load_double(at + 8 * 6)
-        layer_norm(to, word(at, 2) + shift, word(at, 3), word(at, 4), word(at, 5), eps)
-    elif code == ADD:
-        other = word(at, 3) + shift * word(at, 6)
-        add(to, word(at, 2) + shift, other, word(at, 4), word(at, 5))
-    elif code == ACTIVATE:
-        up = word(at, 4) + shift
-        activate(word(at, 2), to, word(at, 3) + shift, up, word(at, 5), word(at, 6))
-    elif code == CAP:
-        soft_cap(to, load_double(at + 8 * 4), word(at, 2), word(at, 3))
-    elif code == ROUND:
-        _round(to, at, shift)
-    elif code == ROTATE:
-        _rotate_heads(to, at, position)
-    else:
-        cache = 4 * (word(job, CACHE_SHIFT) + row * word(job, CACHE_STEP))
-        keys, values = word(job, KEYS) + cache, word(job, VALUES) + cache
-        if code == HOLD:
-            _hold_heads(to, at, shift, keys, values, position)
-        elif code == ATTEND:
-            _attend_heads(to, at, shift, keys, values, position)
-
-
-@compiled
-def _embed(to: int, table: int, places: int, d_model: int, token: int, position: int) -> None:
-    """EMBED to table places d_model."""
-    size = 4 * d_model
-    if places == 0:
-        copy(to, table + size * token, d_model)
-    else:
-        add(to, table + size * token, places + size * position, integer(0), d_model)
-
-
-@compiled
-def _round(x: int, at: int, shift: int) -> None:
-    """ROUND x kind xq xs cols group."""
-    xq, xs = word(at, 3) + shift, word(at, 4) + shift
-    if word(at, 2) == Q8:
-        round_to_int16(x, xq, xs, word(at, 5))
-    else:
-        round_to_int8(x, xq, xs, word(at, 5), word(at, 6))
-
-
-@compiled
-def _rotate_heads(x: int, at: int, position: int) -> None:
-    """ROTATE x first end head_dim weight eps cos sin n_turned: norm, then rotation, if any."""
-    head_dim, weight, n_turned = word(at, 4), word(at, 5), word(at, 9)
-    angles = 4 * n_turned * position
-    for head in range(word(at, 2), word(at, 3)):
-        place = x + 4 * head * head_dim
-        if weight != 0:
-            rms_norm(place, place, weight, head_dim, load_double(at + 8 * 6))
-        if n_turned != 0:
-            rotate(place, word(at, 7) + angles, word(at, 8) + angles, n_turned)
-
-
-@compiled
-def _hold_heads(k: int, at: int, shift: int, keys: int, values: int, position: int) -> None:
-    """HOLD k v first end head_dim keys values keys_size values_size: of one head, in bytes."""
-    head_dim, v = word(at, 5), word(at, 2) + shift
-    for head in range(word(at, 3), word(at, 4)):
-        held_k = keys + word(at, 6) + head * word(at, 8)
-        held_v = values + word(at, 7) + head * word(at, 9)
-        place = 4 * head * head_dim
-        hold(held_k, held_v, k + place, v + place, head_dim, position)
-
-
-@compiled
-def _attend_heads(out: int, at: int, shift: int, keys: int, values: int, position: int) -> None:
-    """ATTEND out q first end head_dim keys values keys_size values_size group scores."""
-    head_dim, q, scores = word(at, 5), word(at, 2) + shift, word(at, 11)
-    for head in range(word(at, 3), word(at, 4)):
-        kv_head = head // word(at, 10)
-        held_k = keys + word(at, 6) + kv_head * word(at, 8)
-        held_v = values + word(at, 7) + kv_head * word(at, 9)
-        place = 4 * head * head_dim
-        attend(out + place, q + place, held_k, held_v, scores, head_dim, position + 1)

@@ -14,27 +14,21 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.config import ModelConfig
-from core.infer.engines import interpreter as op
 from core.infer.engines import operations
+from core.infer.engines import words as op
+from core.infer.engines.buffers import Buffers, cache_layout
 from core.infer.engines.packed_layout import BLOCK, LaidOut, lay_out
-from core.infer.engines.vectors import LANES
 from core.model.attention import CausalSelfAttention
 from core.model.feed_forward import FeedForward, GatedFeedForward
 from core.model.packed import PackedMatrix
 from core.model.transformer import Block, Transformer
 
-ROWS = 32
-"""That go through an operation together."""
-_ALIGNMENT = 16
-"""Numbers in a line of memory."""
 ACTIVATIONS = {
     "relu": operations.RELU,
     "gelu": operations.GELU,
@@ -42,59 +36,6 @@ ACTIVATIONS = {
     "relu2": operations.RELU2,
     "swiglu": operations.SWIGLU,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CacheLayout:
-    """Numbers in the keys, and as many in the values, of one sequence."""
-
-    head: int
-    layer: int
-    row: int
-
-
-def cache_layout(config: ModelConfig) -> CacheLayout:
-    """Room for `max_seq_len` positions, padded to whole vectors both ways."""
-    head = _padded(config.max_seq_len, LANES) * _padded(config.head_dim, LANES)
-    layer = head * config.kv_heads
-    return CacheLayout(head, layer, layer * config.n_layers)
-
-
-class Buffers:
-    """Memory for the activations of `ROWS` rows, each row's one after another."""
-
-    def __init__(self, config: ModelConfig, n_workers: int) -> None:
-        q, kv = config.n_heads * config.head_dim, config.kv_heads * config.head_dim
-        d, hidden = config.d_model, config.hidden_dim
-        widest = max(d, q, hidden) + _ALIGNMENT
-        sizes = {"stream": d, "mixed": d, "q": q, "k": kv, "v": kv, "attended": q}
-        sizes |= {"gate": hidden, "up": hidden, "hidden": hidden, "logits": config.vocab_size}
-        for worker in range(n_workers):
-            own = {"embedded": d, "normed": d, "normed_too": d, "scores": config.max_seq_len}
-            # Rounded activations are 16-bit numbers, and at most a scale of 8 bytes for 32.
-            own |= {"rounded": widest, "round_scales": widest}
-            sizes |= {f"{name}{worker}": size for name, size in own.items()}
-        offsets, end = {}, 0
-        for name, size in sizes.items():
-            offsets[name], end = end, end + _padded(size, _ALIGNMENT)
-        self._offsets, self._row = offsets, end
-        self._memory = np.zeros(ROWS * end + _ALIGNMENT, np.float32)
-        skipped = -self._memory.ctypes.data // 4 % _ALIGNMENT
-        self._rows = self._memory[skipped : skipped + ROWS * end].reshape(ROWS, end)
-
-    @property
-    def stride(self) -> int:
-        """Bytes from a row to the next."""
-        return 4 * self._row
-
-    def address(self, name: str) -> int:
-        """Of a buffer in the first row."""
-        return int(self._rows.ctypes.data) + 4 * self._offsets[name]
-
-    def rows(self, name: str, size: int) -> NDArray[np.float32]:
-        """A view of a buffer in all rows, shape (ROWS, size)."""
-        start = self._offsets[name]
-        return self._rows[:, start : start + size]
 
 
 def programs(model: Transformer, buffers: Buffers, n_workers: int) -> list[NDArray[np.int64]]:
@@ -276,12 +217,13 @@ _laid_out = WeakKeyDictionary()
 
 
 def laid_out(model: Transformer) -> dict[int, LaidOut]:
-    """The model's packed matrices in their kernels' order, by the identity of the parameter that
-    each stands for. Engines of a model share them."""
+    """The model's packed matrices that are multiplied, in their kernels' order, by the identity
+    of the parameter that each stands for. Engines of a model share them."""
     kept = _laid_out.setdefault(model, {})
+    multiplied = {id(part.weight) for part in model.modules() if isinstance(part, nn.Linear)}
     for name, weight in model.named_parameters():
         matrix = model.packed.get(name)
-        if matrix is None:
+        if matrix is None or id(weight) not in multiplied:
             kept.pop(id(weight), None)
         elif id(weight) not in kept or kept[id(weight)][0] is not matrix:
             kept[id(weight)] = matrix, lay_out(matrix)
@@ -301,7 +243,3 @@ def _address(tensor: Tensor) -> int:
 def _bits(x: float) -> int:
     """A float64 in the place of an int64."""
     return int(struct.unpack("<q", struct.pack("<d", x))[0])
-
-
-def _padded(n: int, unit: int) -> int:
-    return math.ceil(n / unit) * unit

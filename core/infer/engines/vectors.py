@@ -104,6 +104,7 @@ add8, sub8, mul8, div8 = map(_binary, ("fadd", "fsub", "fmul", "fdiv"))
 madd8 = instruction(float8(float8, float8, float8), _multiply_add)
 """a · b + c."""
 max8 = instruction(float8(float8, float8), _maximum)
+"""The larger ones; the second where either is not a number."""
 sum8 = instruction(types.float32(float8), _sum)
 largest8 = instruction(types.float32(float8), _largest)
 is_among8 = instruction(types.boolean(float8, float8), _is_among)
