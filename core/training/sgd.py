@@ -25,7 +25,8 @@ class SGD:
 
     def step(self, lr: float) -> None:
         """Update the parameters in place from their gradients."""
-        parameters, gradients = list(self._group.parameters), self._group.gradients()
+        parameters: list[Tensor] = list(self._group.parameters)
+        gradients = self._group.gradients()
         if self._group.weight_decay:
             gradients = torch._foreach_add(gradients, parameters, alpha=self._group.weight_decay)
         torch._foreach_mul_(self._buffers, self._momentum)
