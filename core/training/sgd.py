@@ -28,7 +28,8 @@ class SGD:
         parameters: list[Tensor] = list(self._group.parameters)
         gradients = self._group.gradients()
         if self._group.weight_decay:
-            gradients = torch._foreach_add(gradients, parameters, alpha=self._group.weight_decay)
+            decay = self._group.weight_decay
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=decay))
         torch._foreach_mul_(self._buffers, self._momentum)
         torch._foreach_add_(self._buffers, gradients)
         torch._foreach_add_(parameters, self._buffers, alpha=-lr * self._group.lr_ratio)
