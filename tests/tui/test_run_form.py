@@ -224,7 +224,7 @@ async def test_a_setting_is_found_by_a_part_of_its_name() -> None:
 async def test_a_setting_is_found_by_its_help_when_no_name_has_the_words() -> None:
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("i", "ctrl+f", *"embedding", "enter")
+        await pilot.press("i", "ctrl+f", *"output", "enter")
         await pilot.pause()
         current = form_of(app).sheet.current
         assert current is not None
