@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,10 @@ DAMAGES = {
     f"{Q}.codes are (32, 16) torch.float32": lambda t: t.update({f"{Q}.codes": torch.ones(32, 16)}),
     f"{Q}.scales are (32, 3)": lambda t: t.update({f"{Q}.scales": torch.ones(32, 3).half()}),
     f"{Q}: 32 columns do not divide": None,
+    f"{HEAD}.scales hold a number that is not finite": lambda t: t[f"{HEAD}.scales"].fill_(
+        math.nan
+    ),
+    f"{HEAD} is there twice, packed and as it is": lambda t: t.update({HEAD: torch.ones(2, 32)}),
     f"{HEAD}.codes go below -127": lambda t: t[f"{HEAD}.codes"].fill_(-128),
     f"{HEAD}.zeros are there, and 8 bits have none": lambda t: t.update(
         {f"{HEAD}.zeros": torch.ones_like(t[f"{HEAD}.scales"])}
