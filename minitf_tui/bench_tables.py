@@ -150,7 +150,7 @@ def _proof_row(track: Track) -> Row:
         Cell(str(proof.near_ties), "$quiet"),
         Cell(f"{proof.max_logit_diff:.1e}"),
         Cell(f"{proof.mean_kld:.1e}"),
-        Cell(f"{proof.loss_difference:+.4f}"),
+        Cell(fmt.loss_change(proof.loss_difference)),
         Cell(fmt.whole(proof.held_out_tokens), "$quiet"),
         Cell(clean_line(proof.plain), "$quiet"),
     )
@@ -239,7 +239,7 @@ def bits_sheet(board: Board) -> Sheet:
                 cost,
                 Cell(f"{proof.mean_kld:.1e}" if proof else fmt.NONE),
                 Cell(fmt.percent(_same(proof)) if proof else fmt.NONE),
-                Cell(f"{proof.loss_difference:+.4f}" if proof else fmt.NONE, "$quiet"),
+                Cell(fmt.loss_change(proof.loss_difference) if proof else fmt.NONE, "$quiet"),
             )
         )
     return Sheet(columns, tuple(rows), _bits_notes(board))

@@ -166,7 +166,7 @@ def _proof_rows(result: Benchmark) -> Rows:
             str(proof.near_ties),
             f"{proof.max_logit_diff:.1e}",
             f"{proof.mean_kld:.1e}",
-            f"{round(proof.loss_difference, 4) + 0.0:+.4f}",
+            fmt.loss_change(proof.loss_difference),
             _judgement(proof),
         )
         for name, proof in reversed(proofs.items())
