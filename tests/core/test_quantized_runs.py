@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import core
 from core import recipes
-from core.config import QuantizeConfig
+from core.config import QuantizeConfig, SamplingConfig
 from core.errors import CheckpointError, FormatError, MinitfError
-from core.events import MatrixQuantized, Quantization
+from core.events import GenerationProved, MatrixQuantized, Quantization
 from core.interop.capsule.check import read_settings
 from core.open_run import open_for_use
 from core.store.find import find_run
@@ -97,6 +97,15 @@ def test_its_packed_matrices_are_those_that_its_weights_stand_for(made: Quantiza
     for name, matrix in model.packed.items():
         assert torch.equal(model.get_parameter(name), matrix.dequantize())
     assert open_for_use("whole", device="cpu", dtype="float32", threads=1).model.packed == {}
+
+
+@pytest.mark.parametrize("engine", ["torch", "fast"])
+def test_its_codes_are_multiplied_as_nearly_as_can_be(made: Quantization, engine: str) -> None:
+    sampling = SamplingConfig(prompt="9 bottles", max_new_tokens=4, engine=engine)
+    *_, told = recipes.proving("small", sampling).run()
+    assert isinstance(told, GenerationProved)
+    assert (told.engine, told.note) == (engine, "")
+    assert told.proof.is_exact == (engine == "torch")
 
 
 def test_every_command_takes_it(made: Quantization, tmp_path: Path) -> None:
