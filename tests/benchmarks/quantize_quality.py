@@ -84,7 +84,9 @@ class Table:
 
     def __init__(self, model: Transformer, ids: Sequence[int], context: int) -> None:
         self._context = context
-        self._windows = [list(ids[w.begin : w.end + 1]) for w in windows(len(ids), context, context)]
+        self._windows = [
+            list(ids[w.begin : w.end + 1]) for w in windows(len(ids), context, context)
+        ]
         full = by_pytorch(model)
         self._full = [full(window[:-1]) for window in self._windows]
         self.rows: dict[tuple[str, str], Measured] = {}
