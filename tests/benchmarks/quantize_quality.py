@@ -53,7 +53,7 @@ from core.store.tokens import TokenizedText  # noqa: E402
 from core.testing import result_of  # noqa: E402
 from tests.benchmarks.quantized import ENDS, gguf_bytes, matrix_bytes, quantized  # noqa: E402
 
-ROW = "{:30} {:10} {:>9} {:>19} {:>8} {:>14} {:>19} {:>13}"
+ROW = "{:26} {:10} {:>10} {:>19} {:>8} {:>14} {:>19} {:>13}"
 HEAD = ("weights", "by", "bytes", "mean KLD", "99 %", "same top 1, %", "ln-ratio", "RMS Δp, %")
 OTHERS: tuple[tuple[str, dict[str, object]], ...] = (
     ("int8 nearest", {"bits": 8, "method": "nearest"}),
