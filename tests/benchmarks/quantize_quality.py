@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--run", help="measure this run")
     parser.add_argument("--tokens", type=int, default=16_384)
+    parser.add_argument("--goals-only", action="store_true", help="no other methods and layouts")
     chosen = parser.parse_args(arguments)
     run = chosen.run or core.train("quick").run
     found = open_for_use(run, device="cpu", dtype="float32", threads=0)
@@ -123,8 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_rivals(table, found)
     for bits in (8, 4):
         table.add_both(f"int{bits}, minitf quantize", quantized(found.run.name, bits).model)
-    for name, model in rounded(found.model, text, context):
-        table.add_both(name, model)
+    if not chosen.goals_only:
+        for name, model in rounded(found.model, text, context):
+            table.add_both(name, model)
     for by, by_rival in (("kernels", "llama.cpp"), ("PyTorch", "PyTorch")):
         print("\n".join(["", *judged(table.rows, by, by_rival)]))
 
