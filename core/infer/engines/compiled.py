@@ -2,12 +2,14 @@
 
 `compiled` is numba's `njit` with the house's options. What it makes is kept in a folder named by
 the sources it was made of, below `NUMBA_CACHE_DIR` or our cache folder; numba itself
-looks at the processor and its own version. Without a writable folder only time is lost.
+looks at the processor and its own version. Folders of other sources that nobody has used for a
+week go when a new one is made. Without a writable folder only time is lost.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,8 +20,10 @@ import numba
 from numba.core import config as _config
 
 from core.paths import cache_dir
+from core.store.files import sweep
 
 config: Any = _config
+WEEK_S = 7 * 86_400
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -64,12 +68,16 @@ def kept_folder() -> Path | None:
     """Where machine code of these very sources is kept; None if nothing can be written there."""
     base = Path(config.CACHE_DIR) if config.CACHE_DIR else cache_dir() / "compiled"
     folder = base / f"minitf-{sources_digest()}"
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        os.utime(folder)  # in use
     except OSError:
         return None
+    if is_new:
+        sweep(base, "minitf-" + 16 * "?", untouched_s=WEEK_S)
     return folder
 
 
