@@ -1,6 +1,7 @@
 """Python compiled to machine code on the user's own machine, kept on disk.
 
-`compiled` is numba's `njit` with the house's options. What it makes is kept in a folder named by
+`compiled` is numba's `njit` with the house's options: no entry from Python, no memory of numba's own
+and no optimising by itself, since the function that calls it all is optimised as a whole. What it makes is kept in a folder named by
 the sources it was made of, below `NUMBA_CACHE_DIR` or our cache folder; numba itself
 looks at the processor and its own version. Folders of other sources that nobody has used for a
 week go when a new one is made. Without a writable folder only time is lost.
@@ -24,12 +25,30 @@ from core.store.files import sweep
 
 config: Any = _config
 WEEK_S = 7 * 86_400
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+    "no_rewrites": True,
+    "_nrt": False,
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """`function` as machine code that holds no interpreter lock; compiled when first called."""
-    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+    """`function` for other compiled functions, and nobody else: compiled when they are."""
+    dispatcher: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True)(function)
+    optimised = dispatcher.compile
+
+    def compile_roughly(signature: Any) -> Any:
+        before, config.OPT = config.OPT, type(config.OPT)(0)
+        try:
+            return optimised(signature)
+        finally:
+            config.OPT = before
+
+    dispatcher.compile = compile_roughly
+    return cast(F, dispatcher)
 
 
 def compiled_and_kept(signature: str, function: F) -> F:
@@ -47,8 +66,7 @@ def compiled_and_kept(signature: str, function: F) -> F:
 
 
 def _made(signature: str, function: F, *, is_kept: bool) -> F:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    dispatcher: Any = numba.njit(cache=is_kept, **options)(function)
+    dispatcher: Any = numba.njit(cache=is_kept, **_OPTIONS)(function)
     try:
         dispatcher.compile(signature)
     except OSError:  # the disk is full: it is compiled all the same
