@@ -149,7 +149,7 @@ def test_a_choice_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch) -> No
     assert trial.kept_choice("a") == ""
 
 
-def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model = noisy(TINY)
     make_engine(model, CPU, engine="fast")
     assert is_compiled()

@@ -39,9 +39,9 @@ def make_engine(
     """An engine for the model; its `note` says why a wish was not met.
 
     The first fast engine on a machine takes a while (see `engine_stage`), and the first of a
-    shape is chosen by a trial, up to a second long (see trial.py). What is kept of it depends on the
-    model's config and packing, the wish, the threads, the processor or GPU, and on the versions of
-    PyTorch, numba and of this program's own code; it was measured at the first positions.
+    shape is chosen by a trial, up to a second long (see trial.py). What is kept of it depends on
+    the model's config and packing, the wish, the threads, the processor or GPU, and on the
+    versions of PyTorch, numba and of this program; it was measured at the first positions.
 
     Args:
         engine: "auto", "torch", "fast" or "graph".

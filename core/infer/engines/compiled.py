@@ -1,10 +1,13 @@
 """Python compiled to machine code on the user's own machine, kept on disk.
 
-`compiled` is numba's `njit` with the house's options: no entry from Python, no memory of numba's own
-and no optimising by itself, since the function that calls it all is optimised as a whole. What it makes is kept in a folder named by
-the sources it was made of, below `NUMBA_CACHE_DIR` or our cache folder; numba itself
-looks at the processor and its own version. Folders of other sources that nobody has used for a
-week go when a new one is made. Without a writable folder only time is lost.
+`compiled` is numba's `njit` with what it need not do left out, which halves the time it takes:
+parts have no entry from Python and no memory of numba's own, and are not optimised by themselves,
+since the function that calls them all is optimised as a whole (figures: docs/lab-notes.md).
+
+What is made is kept in a folder named by the sources it was made of, below `NUMBA_CACHE_DIR` or
+our cache folder; numba itself looks at the processor and its own version. Folders of other
+sources that nobody has used for a week go when a new one is made. Without a writable folder only
+time is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """`function` for other compiled functions, and nobody else: compiled when they are."""
-    dispatcher: Any = numba.njit(**_OPTIONS, no_cpython_wrapper=True)(function)
+    options = {**_OPTIONS, "no_cpython_wrapper": True}
+    dispatcher: Any = numba.njit(**options)(function)
     optimised = dispatcher.compile
 
     def compile_roughly(signature: Any) -> Any:
