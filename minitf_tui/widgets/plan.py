@@ -19,6 +19,10 @@ from minitf_tui.widgets.readout import Progress, Readout
 
 _COSTS_NOTHING = (
     "lr",
+    "matrix_lr",
+    "embedding_lr",
+    "head_lr",
+    "vector_lr",
     "min_lr",
     "warmup_steps",
     "schedule",
@@ -26,6 +30,7 @@ _COSTS_NOTHING = (
     "weight_decay",
     "beta1",
     "beta2",
+    "momentum",
     "seed",
     "on_divergence",
     "return_lr",
@@ -85,7 +90,8 @@ class PlanView(Container):
         if config is not None:
             steps = self._steps(config)
             plan = self._planned(config, steps)
-            self._plot.show(course.planned_figure(plan, steps, dots=self.dots))
+            own = course.own_rates(config.train)
+            self._plot.show(course.planned_figure(plan, steps, dots=self.dots, own=own))
         self._tell()
 
     def measuring(self, line: str, share: float | None, right: str = "") -> None:
