@@ -23,7 +23,8 @@ EMBEDDING_STD = 0.02
 def init_weights(model: Transformer, *, seed: int) -> None:
     """Overwrite every parameter. The result depends on the config and the seed alone."""
     generator = torch.Generator().manual_seed(seed)
-    into_stream = 1 / math.sqrt(2 * model.config.n_layers)
+    is_zero = model.config.zero_init
+    into_stream = 0.0 if is_zero else 1 / math.sqrt(2 * model.config.n_layers)
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=generator)
@@ -34,6 +35,7 @@ def init_weights(model: Transformer, *, seed: int) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     if not model.config.tied_head:
-        nn.init.normal_(model.head.weight, std=EMBEDDING_STD, generator=generator)
+        std = 0.0 if is_zero else EMBEDDING_STD
+        nn.init.normal_(model.head.weight, std=std, generator=generator)
     if isinstance(model.position_table, nn.Parameter):
         nn.init.normal_(model.position_table, std=EMBEDDING_STD, generator=generator)
