@@ -36,7 +36,7 @@ from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import Batches, make_batches
 from core.training.clock import Clock
-from core.training.optimizer import AdamW
+from core.training.optimizer import make_optimizer
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
 from core.training.trainer import Probes, Trainer
@@ -211,7 +211,7 @@ def _whole_run(spec: str, what: str) -> Run:
 def _check_memory(config: RunConfig, device: Device) -> None:
     """Refuse what this machine could not hold, before the system ends us for it."""
     train, (held, _) = config.train, memory_bytes()
-    needed = training_bytes(config.model, train.batch_size, train.context)
+    needed = training_bytes(config.model, train.batch_size, train.context, train.optimizer)
     if device.type == "cpu" and held is not None and needed > held:
         raise DeviceError(
             f"Training would take about {needed >> 30} GiB of memory; the machine has"
@@ -239,7 +239,7 @@ def _session(
     wishes: Wishes,
     rates: Mapping[int, float],
 ) -> TrainingSession:
-    optimizer = AdamW(parts.model, run.config.train)
+    optimizer = make_optimizer(parts.model, run.config.train, dtype=parts.device.dtype)
     if progress is not None:
         load_weights(run, progress.step, parts.model)
         load_moments(run, progress.step, optimizer)

@@ -27,12 +27,14 @@ def estimate(config: RunConfig) -> Estimate:
     """Figures for a form; never imports torch. The vocabulary is the requested one."""
     vocab_size = config.model.vocab_size or guessed_vocab(config)
     model = replace(config.model, vocab_size=vocab_size)
-    context, batch_size = config.train.context, config.train.batch_size
+    train = config.train
     return Estimate(
         n_params=arithmetic.count_parameters(model),
-        flops_per_token=arithmetic.training_flops_per_token(model, context),
+        flops_per_token=arithmetic.training_flops_per_token(model, train.context),
         kv_bytes_per_token=arithmetic.kv_bytes_per_token(model),
-        training_bytes=arithmetic.training_bytes(model, batch_size, context),
+        training_bytes=arithmetic.training_bytes(
+            model, train.batch_size, train.context, train.optimizer
+        ),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from core.errors import ConfigError
 from core.fields import MAX_SEED, at_least, check_types, default, in_choices, setting
 
-SCHEDULES = ("cosine", "linear", "wsd", "constant")
+OPTIMIZERS = ("adamw", "muon", "sgd", "lion")
+SCHEDULES = ("cosine", "linear", "wsd", "flat_linear", "constant")
 ON_DIVERGENCE = ("stop", "return")
 ROWS = ("random", "shuffled")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -34,14 +35,22 @@ class TrainConfig:
     seconds: float = setting(0.0, "budget of pure training time; 0 is no limit", unit="s")
     epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
     tokens: int = setting(0, "budget of tokens trained on; 0 is no limit", unit="tokens")
+    optimizer: str = setting(
+        "adamw", "rule of a step; muon: matrices of blocks, AdamW the rest", choices=OPTIMIZERS
+    )
     lr: float = setting(1e-3, "highest learning rate")
+    matrix_lr: float = setting(0.0, "highest learning rate of matrices in blocks; 0 is lr")
+    embedding_lr: float = setting(0.0, "highest learning rate of embeddings; 0 is lr")
+    head_lr: float = setting(0.0, "highest learning rate of a head of its own; 0 is lr")
+    vector_lr: float = setting(0.0, "highest learning rate of norms and biases; 0 is lr")
     min_lr: float = setting(0.1, "learning rate at the end, as a share of lr")
     warmup_steps: int = setting(10, "steps over which the learning rate rises", unit="steps")
     schedule: str = setting("cosine", "course of the learning rate", choices=SCHEDULES)
-    decay_share: float = setting(0.2, "share of the run in which the learning rate falls (wsd)")
-    weight_decay: float = setting(0.1, "AdamW decay of matrices")
-    beta1: float = setting(0.9, "AdamW decay of the mean gradient")
-    beta2: float = setting(0.95, "AdamW decay of the squared gradient")
+    decay_share: float = setting(0.2, "share of the run in which the rate falls (wsd, flat_linear)")
+    weight_decay: float = setting(0.1, "decay of all that is no vector, times the rate")
+    beta1: float = setting(0.9, "decay of the mean gradient (AdamW, Lion)")
+    beta2: float = setting(0.95, "decay of the squared gradient (AdamW), of the momentum (Lion)")
+    momentum: float = setting(0.95, "share of the momentum that a step keeps (muon, sgd)")
     grad_clip: float = setting(1.0, "largest gradient norm; 0 is off")
     seed: int = setting(0, "seed of weights, batches and dropout")
     checkpoint_interval: int = setting(
@@ -61,6 +70,7 @@ class TrainConfig:
         at_least(self, 1, "context", "batch_size", "grad_accum")
         at_least(self, 0, *BUDGETS, "warmup_steps", "weight_decay", "grad_clip")
         at_least(self, 0, "seed", "checkpoint_interval", "threads")
+        at_least(self, 0, "matrix_lr", "embedding_lr", "head_lr", "vector_lr")
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
         if self.lr <= 0:
@@ -72,7 +82,7 @@ class TrainConfig:
                     f"{name}={value:g} is not in (0, 1].",
                     hint=f"The usual value is {default(self, name):g}.",
                 )
-        for name in ("beta1", "beta2", "min_lr"):
+        for name in ("beta1", "beta2", "momentum", "min_lr"):
             value = getattr(self, name)
             if not 0 <= value < 1 and not (name == "min_lr" and value == 1):
                 raise ConfigError(

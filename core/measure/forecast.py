@@ -41,7 +41,7 @@ from core.store.tokens import tokenize_corpus
 from core.text.batches import make_batches
 from core.text.sources import full_name, size_of
 from core.text.tokenizer import Tokenizer
-from core.training.optimizer import AdamW
+from core.training.optimizer import make_optimizer
 from core.training.schedule import learning_rate
 from core.training.step import compute_gradients
 
@@ -187,7 +187,7 @@ class Trial:
         self.model = Transformer(model_config, seed=train.seed).to(device.type)
         self.steps = 0
         self._config, self._ground, self._device = config, ground, device
-        self._optimizer = AdamW(self.model, train)
+        self._optimizer = make_optimizer(self.model, train, dtype=device.dtype)
         self._batches = make_batches(ground.train_ids, train)
 
     def step(self) -> float:
@@ -264,7 +264,8 @@ class Trial:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             self._take(one_batch)
         # Where the backward pass begins, the largest tensor has its gradient beside it.
-        return 4 * sum(states.values()) + sum(held.values()) + max(held.values())
+        moments = sum(t.nbytes for t in self._optimizer.state().values())
+        return 2 * sum(states.values()) + moments + sum(held.values()) + max(held.values())
 
 
 def _ground(

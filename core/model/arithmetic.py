@@ -10,6 +10,7 @@ backward, plus attention); optimiser states, arXiv:1910.02054 §3.1.
 from __future__ import annotations
 
 from core.config import ModelConfig
+from core.model.kinds import MATRIX, VECTOR, moments_of
 
 FLOAT32_BYTES = 4
 
@@ -38,13 +39,19 @@ def _block_parameters(config: ModelConfig) -> int:
 def flops_per_token(config: ModelConfig, context: int) -> int:
     """Floating-point operations of one token's forward pass, at the mean depth of a
     `context`-token window. Multiply and add count apart; norms and softmax are left out."""
-    d, kv = config.d_model, config.kv_heads * config.head_dim
-    n_up = 2 if config.activation == "swiglu" else 1
     q = config.n_heads * config.head_dim
-    matrices = config.n_layers * (2 * d * q + 2 * d * kv + (n_up + 1) * d * config.hidden_dim)
     mean_depth = (context + 1) / 2
     attention = 4 * config.n_layers * q * mean_depth
-    return round(2 * (matrices + d * config.vocab_size) + attention)
+    matrices = _matrix_parameters(config) + config.d_model * config.vocab_size
+    return round(2 * matrices + attention)
+
+
+def _matrix_parameters(config: ModelConfig) -> int:
+    """Of all blocks."""
+    d, kv = config.d_model, config.kv_heads * config.head_dim
+    q = config.n_heads * config.head_dim
+    n_up = 2 if config.activation == "swiglu" else 1
+    return config.n_layers * (2 * d * q + 2 * d * kv + (n_up + 1) * d * config.hidden_dim)
 
 
 def training_flops_per_token(config: ModelConfig, context: int) -> int:
@@ -78,11 +85,22 @@ def cache_bytes(
     return min(length, n_kept) * kv_bytes_per_token(config, bytes_per_number)
 
 
-def training_bytes(config: ModelConfig, batch_size: int, context: int) -> int:
-    """Memory of a training step in float32: weights, gradients, two AdamW moments, and the
-    activations kept for the backward pass. An estimate: the last part depends on kernels."""
-    states = 4 * count_parameters(config)
+def training_bytes(
+    config: ModelConfig, batch_size: int, context: int, optimizer: str = "adamw"
+) -> int:
+    """Memory of a training step in float32: weights, gradients, the optimiser's moments, and
+    the activations kept for the backward pass. An estimate: the last part depends on kernels."""
+    states = 2 * count_parameters(config) + count_moments(config, optimizer)
     return FLOAT32_BYTES * (states + batch_size * context * _activations_per_token(config))
+
+
+def count_moments(config: ModelConfig, optimizer: str) -> int:
+    """Numbers that an optimiser keeps beside the parameters, its step counts left out."""
+    matrices = _matrix_parameters(config)
+    others = count_parameters(config) - matrices
+    return matrices * len(moments_of(MATRIX, optimizer)) + others * len(
+        moments_of(VECTOR, optimizer)
+    )
 
 
 def _activations_per_token(config: ModelConfig) -> int:

@@ -40,6 +40,10 @@ _OS_ERROR = re.compile(r"os error (\d+)")
 class Optimizer(Protocol):
     """What the store needs of one."""
 
+    @property
+    def name(self) -> str:
+        """What kind it is."""
+
     def state(self) -> dict[str, Tensor]:
         """Tensors by name."""
 
@@ -62,7 +66,8 @@ def save_checkpoint(
         StoreError: its folder cannot be made.
     """
     path = run.checkpoint_path(step)
-    text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
+    facts = {"format": FORMAT, "step": step, "optimizer": optimizer.name, **state}
+    text = json.dumps(facts, indent=1)
     if path.exists():  # the same tensors, validated since
         write_atomically(path / "state.json", text.encode())
     else:
@@ -121,12 +126,20 @@ def load_moments(run: Run, step: int, optimizer: Optimizer) -> None:
     optimiser, and weights that came from elsewhere have no file of them.
 
     Raises:
-        CheckpointError: they are missing, damaged or of another model.
+        CheckpointError: they are missing, damaged, of another model or of another optimiser.
     """
     if step == 0 and not (run.checkpoint_path(0) / "state.safetensors").exists():
         optimizer.load_state({k: torch.zeros_like(v) for k, v in optimizer.state().items()})
         return
     tensors = _load_tensors(run, step, "state.safetensors")
+    kept = run.checkpoint_state(step).get("optimizer", "adamw")
+    if kept != optimizer.name:
+        raise CheckpointError(
+            f"The checkpoint at step {step} of {run.name} keeps what {kept} needs, and"
+            f" optimizer={optimizer.name}.",
+            hint=f"Set optimizer to {kept} in its run.toml, or begin anew with its weights: minitf"
+            f" train --init-from {run.name}@{step}",
+        )
     try:
         optimizer.load_state(tensors)
     except KeyError as error:

@@ -1,76 +1,44 @@
-"""AdamW as language models use it: matrices decay, vectors do not.
+"""What turns gradients into a step: one way to make each optimiser, one way to use them all.
 
-It is PyTorch's fused kernel without PyTorch's optimiser class around it, whose first use
-imports the compiler and costs a newcomer a second before the first step. A test holds it
-against `torch.optim.AdamW`, bit for bit.
-
-Source: arXiv:1711.05101, algorithm 2.
+An optimiser is one rule for each group of parameters (`groups.py`): AdamW, SGD or Lion for all
+of them, or Muon for the matrices of blocks with AdamW for the rest. The scheduled rate is the
+only number that a step needs: the rates of groups are fixed ratios to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from core.config import TrainConfig
-
-EPSILON = 1e-8
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Parameters that share a decay, with their moments and step counts."""
-
-    names: list[str]
-    parameters: list[nn.Parameter]
-    means: list[Tensor]
-    squares: list[Tensor]
-    steps: list[Tensor]
-    weight_decay: float
+from core.model.kinds import MATRIX
+from core.training.adamw import AdamW
+from core.training.groups import ParameterGroup, parameter_groups
+from core.training.lion import Lion
+from core.training.muon import Muon
+from core.training.sgd import SGD
 
 
-class AdamW:
-    """Moments of every parameter, and the step they make."""
+class Optimizer(Protocol):
+    """Takes steps, and can be kept."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        named = list(model.named_parameters())
-        self._config = config
-        self._groups = [
-            _make_group([(n, p) for n, p in named if p.dim() >= 2], config.weight_decay),
-            _make_group([(n, p) for n, p in named if p.dim() < 2], 0.0),
-        ]
+    @property
+    def name(self) -> str:
+        """What `TrainConfig.optimizer` calls it."""
 
-    @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Update all parameters in place from their gradients."""
-        for group in self._groups:
-            if not group.parameters:
-                continue
-            torch._foreach_add_(group.steps, 1)
-            torch._fused_adamw_(
-                list(group.parameters),
-                [_gradient(p) for p in group.parameters],
-                group.means,
-                group.squares,
-                [],
-                group.steps,
-                lr=lr,
-                beta1=self._config.beta1,
-                beta2=self._config.beta2,
-                weight_decay=group.weight_decay,
-                eps=EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
+        """Update all parameters in place from their gradients, which are only read.
+
+        Args:
+            lr: the scheduled rate of this step.
+        """
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and step counts by name, to be saved; views, not copies."""
-        return dict(self._tensors())
+        """Moments by name, to be saved; views, not copies."""
 
-    @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave.
 
@@ -78,17 +46,58 @@ class AdamW:
             KeyError: a tensor is missing.
             ValueError: a tensor has another shape.
         """
-        for name, tensor in self._tensors():
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig, *, dtype: str = "float32") -> Optimizer:
+    """The optimiser that the config names, with fresh moments, for the model's parameters.
+
+    Args:
+        dtype: "float32" or "bfloat16": of the matrix products that it makes.
+    """
+    groups = parameter_groups(model, config)
+    return _ByGroups(config.optimizer, [_rule(group, config, dtype) for group in groups])
+
+
+class _Rule(Protocol):
+    def step(self, lr: float) -> None:
+        """Update the parameters of a group."""
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """What it keeps of them, by name."""
+
+
+def _rule(group: ParameterGroup, config: TrainConfig, dtype: str) -> _Rule:
+    match config.optimizer:
+        case "sgd":
+            return SGD(group, config)
+        case "lion":
+            return Lion(group, config)
+        case "muon" if group.kind == MATRIX:
+            return Muon(group, config, dtype)
+        case _:
+            return AdamW(group, config)
+
+
+class _ByGroups:
+    """One rule a group."""
+
+    def __init__(self, name: str, rules: Sequence[_Rule]) -> None:
+        self.name, self._rules = name, rules
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        for rule in self._rules:
+            rule.step(lr)
+
+    def state(self) -> dict[str, Tensor]:
+        return {name: tensor for rule in self._rules for name, tensor in rule.tensors()}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self.state().items():
             if state[name].shape != tensor.shape:
                 raise ValueError(f"{name} is {tuple(state[name].shape)}, not {tuple(tensor.shape)}")
             tensor.copy_(state[name])
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for group in self._groups:
-            for i, name in enumerate(group.names):
-                yield f"{name}.exp_avg", group.means[i]
-                yield f"{name}.exp_avg_sq", group.squares[i]
-                yield f"{name}.step", group.steps[i]
 
 
 def clip_gradients(model: nn.Module, largest: float) -> Tensor:
@@ -101,21 +110,3 @@ def clip_gradients(model: nn.Module, largest: float) -> Tensor:
         return nn.utils.clip_grad_norm_(model.parameters(), largest)
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return nn.utils.get_total_norm(gradients)
-
-
-def _make_group(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> _Group:
-    parameters = [p for _, p in named]
-    return _Group(
-        names=[n for n, _ in named],
-        parameters=parameters,
-        means=[torch.zeros_like(p) for p in parameters],
-        squares=[torch.zeros_like(p) for p in parameters],
-        steps=[torch.zeros((), device=p.device) for p in parameters],
-        weight_decay=weight_decay,
-    )
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        raise RuntimeError("a parameter has no gradient: it is not part of the loss")
-    return parameter.grad

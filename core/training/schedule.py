@@ -1,7 +1,8 @@
 """The learning rate, as pure functions. Never imports torch or numpy.
 
 Sources: linear warm-up, arXiv:1706.02677 §2.2; cosine, arXiv:1608.03983; warm-up, stable,
-decay, arXiv:2404.06395 §4, its decay as 1 - sqrt, arXiv:2405.18392 §4.
+decay, arXiv:2404.06395 §4, its decay as 1 - sqrt, arXiv:2405.18392 §4; as a straight line,
+arXiv:2106.04560 §3.5.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def _height(config: TrainConfig, progress: float) -> float:
             start = 1 - config.decay_share
             fallen = max(0.0, progress - start) / config.decay_share
             return 1 - math.sqrt(min(1.0, fallen))
+        case "flat_linear":
+            return min(1.0, (1 - progress) / config.decay_share)
         case _:
             return (1 + math.cos(math.pi * progress)) / 2
 

@@ -32,7 +32,7 @@ from core.events import (
 )
 from core.training.budget import Budget
 from core.training.clock import Clock
-from core.training.optimizer import AdamW
+from core.training.optimizer import Optimizer
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
 from core.training.step import Batches, compute_gradients
@@ -53,7 +53,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: AdamW,
+        optimizer: Optimizer,
         batches: Batches,
         probes: Probes,
         config: TrainConfig,

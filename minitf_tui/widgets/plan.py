@@ -19,6 +19,10 @@ from minitf_tui.widgets.readout import Progress, Readout
 
 _COSTS_NOTHING = (
     "lr",
+    "matrix_lr",
+    "embedding_lr",
+    "head_lr",
+    "vector_lr",
     "min_lr",
     "warmup_steps",
     "schedule",
@@ -26,6 +30,7 @@ _COSTS_NOTHING = (
     "weight_decay",
     "beta1",
     "beta2",
+    "momentum",
     "seed",
     "on_divergence",
     "return_lr",

@@ -40,7 +40,7 @@ from core.device import choose_device  # noqa: E402
 from core.events import StepCompleted  # noqa: E402
 from core.model.transformer import Transformer  # noqa: E402
 from core.text.batches import RandomBatches  # noqa: E402
-from core.training.optimizer import AdamW  # noqa: E402
+from core.training.optimizer import make_optimizer  # noqa: E402
 from core.training.trainer import Probes, Trainer  # noqa: E402
 
 SHAPES = {
@@ -122,7 +122,7 @@ class Ours:
         """From the weights as they are, with fresh moments."""
         trainer = Trainer(
             self.model,
-            AdamW(self.model, self.config),
+            make_optimizer(self.model, self.config),
             self.batches,
             Probes(evaluate=lambda _: None, sample=lambda _: None),
             self.config,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from core.model.transformer import Transformer
 from core.store.checkpoint import load_moments, load_weights, save_checkpoint
 from core.store.run import Run, create_run
 from core.testing import tiny_model, tiny_run_config
-from core.training.optimizer import AdamW
+from core.training.optimizer import Optimizer, make_optimizer
 
 CONFIG = TrainConfig(steps=1)
 HINT = "Use another one: tiny@STEP."
@@ -27,9 +28,9 @@ def run() -> Run:
     return create_run("tiny", tiny_run_config("x.txt"), {}, "{}")
 
 
-def trained(seed: int = 0, **switches: Any) -> tuple[Transformer, AdamW]:
+def trained(seed: int = 0, **switches: Any) -> tuple[Transformer, Optimizer]:
     model = tiny_model(seed=seed, **switches)
-    optimizer = AdamW(model, CONFIG)
+    optimizer = make_optimizer(model, CONFIG)
     for _ in range(2):
         model(torch.arange(20)[None]).square().sum().backward()
         optimizer.step(1e-3)
@@ -53,7 +54,7 @@ def test_what_was_saved_comes_back_bit_for_bit(run: Run, switches: dict[str, Any
     model, optimizer = trained(**switches)
     save_checkpoint(run, 2, model, optimizer, {})
     again = tiny_model(seed=9, **switches)
-    moments = AdamW(again, CONFIG)
+    moments = make_optimizer(again, CONFIG)
     load_weights(run, 2, again)
     load_moments(run, 2, moments)
     for name, parameter in model.named_parameters():
@@ -142,8 +143,28 @@ def test_weights_of_another_model_are_refused(run: Run, edit: Any, what: str) ->
 )
 def test_moments_of_another_model_are_refused(run: Run, edit: Any, what: str) -> None:
     change(save(run, 1) / "state.safetensors", edit)
-    message = refused(lambda: load_moments(run, 1, AdamW(tiny_model(), CONFIG)))
+    message = refused(lambda: load_moments(run, 1, make_optimizer(tiny_model(), CONFIG)))
     assert message == f"The checkpoint at step 1 of tiny does not fit: {what}."
+
+
+def test_moments_of_another_optimiser_are_refused(run: Run) -> None:
+    """Those of checkpoints that do not say of which they are, are AdamW's."""
+    path = save(run, 1)
+    muon = make_optimizer(tiny_model(), TrainConfig(optimizer="muon"))
+    for _ in range(2):
+        with pytest.raises(CheckpointError) as caught:
+            load_moments(run, 1, muon)
+        assert str(caught.value) == (
+            "The checkpoint at step 1 of tiny keeps what adamw needs, and optimizer=muon."
+        )
+        assert caught.value.hint == (
+            "Set optimizer to adamw in its run.toml, or begin anew with its weights: minitf"
+            " train --init-from tiny@1"
+        )
+        state = json.loads((path / "state.json").read_text())
+        state.pop("optimizer", None)
+        (path / "state.json").write_text(json.dumps(state))
+    load_moments(run, 1, make_optimizer(tiny_model(), CONFIG))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors"])
@@ -161,7 +182,7 @@ def test_a_damaged_file_is_refused(run: Run, name: str, damage: str) -> None:
         if name == "model.safetensors":
             load_weights(run, 1, tiny_model())
         else:
-            load_moments(run, 1, AdamW(tiny_model(), CONFIG))
+            load_moments(run, 1, make_optimizer(tiny_model(), CONFIG))
 
     message = refused(load)
     assert message.startswith(f"The checkpoint at step 1 of tiny does not fit: {name}: ")

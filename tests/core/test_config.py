@@ -159,6 +159,17 @@ TRAIN = [
     ({"beta1": 1.0}, "beta1=1 is not in [0, 1).", "The usual value is 0.9."),
     ({"beta2": -0.1}, "beta2=-0.1 is not in [0, 1).", "The usual value is 0.95."),
     ({"min_lr": 1.5}, "min_lr=1.5 is not in [0, 1).", "The usual value is 0.1."),
+    ({"momentum": 1}, "momentum=1 is not in [0, 1).", "The usual value is 0.95."),
+    (
+        {"head_lr": -0.1},
+        "head_lr=-0.1 is below 0, the least that makes sense.",
+        "The default is 0.0.",
+    ),
+    (
+        {"optimizer": "moun"},
+        "optimizer='moun' is not one of adamw, muon, sgd, lion.",
+        "Did you mean muon?",
+    ),
     ({"seed": MAX_SEED + 1}, f"seed={MAX_SEED + 1} is above {MAX_SEED}.", "Try a smaller seed."),
     ({"seed": -1}, "seed=-1 is below 0, the least that makes sense.", "The default is 0."),
     ({"decay_share": 0.0}, "decay_share=0 is not in (0, 1].", "The usual value is 0.2."),

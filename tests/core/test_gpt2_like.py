@@ -15,7 +15,7 @@ from core.events import StepCompleted
 from core.model.transformer import Transformer
 from core.testing import CPU
 from core.text.batches import RandomBatches
-from core.training.optimizer import AdamW
+from core.training.optimizer import make_optimizer
 from core.training.trainer import Probes, Trainer
 
 VOCAB, CONTEXT, WIDTH, LAYERS, HEADS, STEPS = 65, 32, 48, 3, 4, 10
@@ -114,7 +114,7 @@ def test_from_copied_weights_the_first_ten_losses_agree(bias: bool) -> None:
     batches = RandomBatches(IDS, batch_size=4, context=CONTEXT, seed=0)
     trainer = Trainer(
         model,
-        AdamW(model, config),
+        make_optimizer(model, config),
         batches,
         Probes(evaluate=lambda _: None, sample=lambda _: None),
         config,

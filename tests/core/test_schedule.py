@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from core import recipes
 from core.config import RunConfig, TrainConfig
+from core.config.train import SCHEDULES
 from core.training.schedule import learning_rate
 
 
@@ -66,8 +67,29 @@ def test_wsd_is_stable_and_then_falls(share: float, progress: float, expected: f
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("share", "progress", "expected"),
+    [(0.5, 0.0, 0.5), (0.5, 0.5, 0.5), (0.5, 0.75, 0.275), (1.0, 0.5, 0.275), (0.1, 1.0, 0.05)],
+)
+def test_flat_linear_is_flat_and_then_a_straight_line(
+    share: float, progress: float, expected: float
+) -> None:
+    found = learning_rate(config(schedule="flat_linear", decay_share=share), 11, progress)
+    assert found == pytest.approx(expected)
+
+
+def test_a_line_over_all_of_the_run_is_linear_and_may_end_at_zero() -> None:
+    settings = {"decay_share": 1.0, "min_lr": 0.0}
+    for progress in (0.0, 0.3, 0.99, 1.0):
+        found, straight = (
+            learning_rate(config(schedule=schedule, **settings), 11, progress)
+            for schedule in ("flat_linear", "linear")
+        )
+        assert found == pytest.approx(straight) == pytest.approx(0.5 * (1 - progress))
+
+
 @given(
-    schedule=st.sampled_from(["cosine", "linear", "wsd"]),
+    schedule=st.sampled_from(["cosine", "linear", "wsd", "flat_linear"]),
     share=st.floats(0.01, 1),
     progress=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted),
 )
@@ -85,7 +107,7 @@ def run_config(**changes: object) -> RunConfig:
     return RunConfig(train=config(**changes))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_planned_course_is_what_the_steps_will_have(schedule: str) -> None:
     planned = run_config(schedule=schedule)
     course = recipes.planned_lr(planned, points=101)

@@ -129,12 +129,12 @@ def test_a_return_to_the_first_step_begins_with_fresh_moments(
 ) -> None:
     """Imported weights have no file of moments; those of the steps undone must not stay."""
     from core.store.checkpoint import load_moments
-    from core.training.optimizer import AdamW
+    from core.training.optimizer import make_optimizer
 
     run = find_run("tuned").run
     write_start(run.path, weights("tuned", "init.safetensors"))
     model = torch.nn.Linear(2, 2)
-    optimizer = AdamW(model, tuned.train)
+    optimizer = make_optimizer(model, tuned.train)
     model(torch.ones(2)).sum().backward()
     optimizer.step(0.1)
     load_moments(run, 0, optimizer)

@@ -27,7 +27,7 @@ from core.events import (
 from core.testing import CPU, tiny_model
 from core.text.batches import RandomBatches
 from core.training.clock import ACTIVITIES, Clock
-from core.training.optimizer import AdamW, clip_gradients
+from core.training.optimizer import clip_gradients, make_optimizer
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
 from core.training.step import compute_gradients
@@ -81,7 +81,7 @@ def make_trainer(model: nn.Module | None = None, **changes: Any) -> Trainer:
     model = model or tiny_model()
     return Trainer(
         model,
-        AdamW(model, config),
+        make_optimizer(model, config),
         RandomBatches(IDS, batch_size=4, context=8, seed=config.seed),
         extras.pop("probes", None) or probes(),
         config,
@@ -135,7 +135,7 @@ def test_the_steps_are_those_of_a_hand_written_loop(
 
 def test_matrices_decay_and_vectors_do_not() -> None:
     model = tiny_model(bias=True)
-    optimizer = AdamW(model, TrainConfig(steps=1, weight_decay=0.5))
+    optimizer = make_optimizer(model, TrainConfig(steps=1, weight_decay=0.5))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -160,11 +160,11 @@ def test_clipping_scales_all_gradients_together() -> None:
 def test_a_parameter_outside_the_loss_is_a_mistake() -> None:
     model = nn.Linear(3, 2)
     with pytest.raises(RuntimeError, match="a parameter has no gradient"):
-        AdamW(model, TrainConfig(steps=1)).step(0.1)
+        make_optimizer(model, TrainConfig(steps=1)).step(0.1)
 
 
 def test_moments_that_do_not_fit_are_refused() -> None:
-    optimizer = AdamW(tiny_model(), TrainConfig(steps=1))
+    optimizer = make_optimizer(tiny_model(), TrainConfig(steps=1))
     state = optimizer.state()
     with pytest.raises(KeyError):
         optimizer.load_state({})
@@ -222,7 +222,7 @@ def test_the_loss_falls_on_a_text_that_can_be_learned_by_heart() -> None:
     config = TrainConfig(context=8, batch_size=4, steps=60, lr=1e-2)
     trainer = Trainer(
         model,
-        AdamW(model, config),
+        make_optimizer(model, config),
         RandomBatches(np.arange(300) % 3, batch_size=4, context=8, seed=0),
         probes(),
         config,

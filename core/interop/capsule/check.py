@@ -20,6 +20,7 @@ from core.errors import CheckpointError, ConfigError, RunError, TokenizerError
 from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
 from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
+from core.model.kinds import Shapes, moment_shapes
 from core.model.transformer import Transformer
 from core.store.packed_weights import FACT
 from core.store.rates import FILE_NAME as RATES_NAME
@@ -54,8 +55,6 @@ _PROGRESS: dict[str, tuple[type, ...]] = {
     "spent_s": (dict,),
 }
 _SHA256 = re.compile("[0-9a-f]{64}")
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def read_settings(folder: Path, source: str) -> tuple[RunConfig, dict[str, Any]]:
@@ -177,13 +176,17 @@ def _check_checkpoint(run: Run, step: int, shapes: Shapes, source: str) -> Itera
     except (CheckpointError, RecursionError) as error:
         raise damaged(source, f"state.json of step {step} cannot be read") from error
     _check_progress(state, step, source)
+    optimizer = run.config.train.optimizer
+    if state.get("optimizer", "adamw") != optimizer:
+        raise damaged(source, f"the checkpoint of step {step} is not of optimizer={optimizer}")
     folder = run.checkpoint_path(step)
     if not (folder / "model.safetensors").exists():
         raise damaged(source, f"the checkpoint of step {step} has no weights")
     yield from _check_tensors(folder / "model.safetensors", shapes, step, source)
     moments = folder / "state.safetensors"
     if moments.exists():
-        yield from _check_tensors(moments, _moment_shapes(shapes), step, source)
+        kept = moment_shapes(shapes, optimizer)
+        yield from _check_tensors(moments, kept, step, source)
     elif step:
         raise damaged(source, f"the checkpoint of step {step} has no moments")
 
@@ -221,14 +224,6 @@ def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = Transformer(config, seed=None)
     return {name: tuple(p.shape) for name, p in model.named_parameters()}
-
-
-def _moment_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Of AdamW; see `core.training.optimizer`."""
-    moments = {
-        f"{name}.{kind}": s for name, s in shapes.items() for kind in ("exp_avg", "exp_avg_sq")
-    }
-    return moments | {f"{name}.step": () for name in shapes}
 
 
 def _count(shape: tuple[int, ...]) -> int:

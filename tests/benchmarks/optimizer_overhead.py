@@ -1,0 +1,131 @@
+"""What a step costs with each optimiser, against AdamW: in turns in one process.
+
+    python tests/benchmarks/optimizer_overhead.py
+    python tests/benchmarks/optimizer_overhead.py --d-model 384 --n-layers 6 --batch-size 8
+
+All sides train models of one shape on the same rows. A round is one block of steps of each, in
+an order that turns round every time, so that whatever else the machine does meets all. A side's
+overhead is the median over rounds of (its block - AdamW's block) / AdamW's block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from core.openmp import tame_openmp
+
+tame_openmp()
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from core.config import ModelConfig, TrainConfig  # noqa: E402
+from core.config.train import OPTIMIZERS  # noqa: E402
+from core.device import Device, choose_device, synchronize  # noqa: E402
+from core.model.transformer import Transformer  # noqa: E402
+from core.text.batches import RandomBatches  # noqa: E402
+from core.training.optimizer import make_optimizer  # noqa: E402
+from core.training.step import compute_gradients  # noqa: E402
+
+
+class Side:
+    """A model, its optimiser, and the seconds that each block of steps took."""
+
+    def __init__(self, optimizer: str, options: argparse.Namespace, device: Device) -> None:
+        self._config = TrainConfig(
+            optimizer=optimizer,
+            context=options.context,
+            batch_size=options.batch_size,
+            lr=1e-4,
+            dtype=device.dtype,
+        )
+        model = ModelConfig(
+            vocab_size=options.vocab_size,
+            max_seq_len=options.context,
+            d_model=options.d_model,
+            n_layers=options.n_layers,
+            n_heads=options.n_heads,
+            qk_norm=True,
+            activation="relu2",
+        )
+        self._model = Transformer(model, seed=0).to(device.type)
+        self._optimizer = make_optimizer(self._model, self._config, dtype=device.dtype)
+        ids = np.random.default_rng(0).integers(0, options.vocab_size, 100_000)
+        self._batches = RandomBatches(
+            ids, batch_size=options.batch_size, context=options.context, seed=0
+        )
+        self._device, self._steps = device, 0
+        self.name = optimizer
+        self.block_s: list[float] = []
+        self.update_s: list[float] = []
+
+    def take(self, n_steps: int) -> None:
+        """A block of steps."""
+        updates = 0.0
+        began = time.perf_counter()
+        for _ in range(n_steps):
+            self._steps += 1
+            compute_gradients(self._model, self._batches, self._config, self._device, self._steps)
+            before = time.perf_counter()
+            self._optimizer.step(1e-4)
+            synchronize(self._device.type)
+            updates += time.perf_counter() - before
+        self.block_s.append((time.perf_counter() - began) / n_steps)
+        self.update_s.append(updates / n_steps)
+
+
+def report(side: Side, base: Side) -> str:
+    """Medians in ms, and the overhead with the spread of eight rounds in ten."""
+    pairs = zip(side.block_s, base.block_s, strict=True)
+    extra = sorted(100 * (own / other - 1) for own, other in pairs)
+    low, high = extra[len(extra) // 10], extra[-1 - len(extra) // 10]
+    return (
+        f"{side.name:>6}: step {1000 * statistics.median(side.block_s):7.2f} ms, of it the update "
+        f"{1000 * statistics.median(side.update_s):6.2f} ms; against adamw "
+        f"{statistics.median(extra):+6.1f} % (80 % of rounds {low:+.1f} to {high:+.1f})"
+    )
+
+
+def main() -> None:
+    """Race them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--d-model", type=int, default=128)
+    parser.add_argument("--n-layers", type=int, default=4)
+    parser.add_argument("--n-heads", type=int, default=4)
+    parser.add_argument("--context", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=24)
+    parser.add_argument("--vocab-size", type=int, default=65)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=4, help="in a block")
+    options = parser.parse_args()
+
+    device = choose_device(options.device, options.dtype, options.threads)
+    sides = [Side(name, options, device) for name in OPTIMIZERS]
+    for side in sides:
+        side.take(options.steps)
+        side.block_s.clear()
+        side.update_s.clear()
+    for n in range(options.rounds):
+        for side in sides if n % 2 == 0 else reversed(sides):
+            side.take(options.steps)
+    print(
+        f"{options.n_layers} layers, {options.d_model} wide, batch {options.batch_size} x "
+        f"{options.context}, {device.type}, {device.dtype}, {device.threads} threads, "
+        f"GOMP_SPINCOUNT={os.environ.get('GOMP_SPINCOUNT')}, torch {torch.__version__}"
+    )
+    for side in sides:
+        print(report(side, sides[0]))
+
+
+if __name__ == "__main__":
+    main()
