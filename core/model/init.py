@@ -4,6 +4,10 @@ Matrices are normal with the standard deviation that keeps the variance of their
 1/sqrt(fan_in); those that write into the residual stream are divided by sqrt(2 n_layers),
 so that the stream's variance does not grow with depth (Radford et al. 2019, GPT-2, §2.3).
 Embeddings and the head are small, so that the first predictions are nearly uniform.
+
+With `zero_init` what writes into the stream and a head of its own are zero instead: each block
+begins as the identity, the first predictions are uniform, and all else has the same numbers
+(arXiv:1901.09321 §3 for the blocks; github.com/KellerJordan/modded-nanogpt for both).
 """
 
 from __future__ import annotations
