@@ -24,7 +24,8 @@ class Lion:
 
     def step(self, lr: float) -> None:
         """Update the parameters in place from their gradients."""
-        parameters, gradients = list(self._group.parameters), self._group.gradients()
+        parameters: list[Tensor] = list(self._group.parameters)
+        gradients = self._group.gradients()
         lr *= self._group.lr_ratio
         updates = torch._foreach_lerp(self._means, gradients, 1 - self._config.beta1)
         torch._foreach_sign_(updates)

@@ -25,9 +25,11 @@ class SGD:
 
     def step(self, lr: float) -> None:
         """Update the parameters in place from their gradients."""
-        parameters, gradients = list(self._group.parameters), self._group.gradients()
+        parameters: list[Tensor] = list(self._group.parameters)
+        gradients = self._group.gradients()
         if self._group.weight_decay:
-            gradients = torch._foreach_add(gradients, parameters, alpha=self._group.weight_decay)
+            decay = self._group.weight_decay
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=decay))
         torch._foreach_mul_(self._buffers, self._momentum)
         torch._foreach_add_(self._buffers, gradients)
         torch._foreach_add_(parameters, self._buffers, alpha=-lr * self._group.lr_ratio)

@@ -181,7 +181,7 @@ def test_beside_muon_the_rest_has_adamw() -> None:
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 def test_muon_takes_the_step_of_pytorchs() -> None:
-    """Which computes in bfloat16, so that a step's numbers differ by about a hundredth of its size."""
+    """Which computes in bfloat16, so that a step's numbers differ by about a hundredth."""
     ours, other = (nn.ModuleDict({"blocks": nn.Linear(24, 16, bias=False)}) for _ in range(2))
     other.load_state_dict(ours.state_dict())
     weights = [m["blocks"].weight for m in (ours, other)]
