@@ -50,6 +50,9 @@ class TrainConfig:
     weight_decay: float = setting(0.1, "decay of all that is no vector, times the rate")
     beta1: float = setting(0.9, "decay of the mean gradient (AdamW, Lion)")
     beta2: float = setting(0.95, "decay of the squared gradient (AdamW), of the momentum (Lion)")
+    muon_rows: int = setting(
+        0, "rows that muon takes as a matrix of its own, as a head's; 0 is all", unit="rows"
+    )
     momentum: float = setting(0.95, "share of the momentum that a step keeps (muon, sgd)")
     grad_clip: float = setting(1.0, "largest gradient norm; 0 is off")
     seed: int = setting(0, "seed of weights, batches and dropout")
@@ -70,7 +73,7 @@ class TrainConfig:
         at_least(self, 1, "context", "batch_size", "grad_accum")
         at_least(self, 0, *BUDGETS, "warmup_steps", "weight_decay", "grad_clip")
         at_least(self, 0, "seed", "checkpoint_interval", "threads")
-        at_least(self, 0, "matrix_lr", "embedding_lr", "head_lr", "vector_lr")
+        at_least(self, 0, "muon_rows", "matrix_lr", "embedding_lr", "head_lr", "vector_lr")
         if self.seed > MAX_SEED:
             raise ConfigError(f"seed={self.seed} is above {MAX_SEED}.", hint="Try a smaller seed.")
         if self.lr <= 0:

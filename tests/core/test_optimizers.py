@@ -139,11 +139,23 @@ def test_singular_values_become_about_one_and_zero_stays() -> None:
     assert 0.6 < halves[:2].min() < halves[:2].max() < 1.2
 
 
-def test_muon_is_the_algorithm_of_its_papers_and_adamw_for_the_rest() -> None:
+def orthogonal_step(name: str, momentum: Matrix, rows: int) -> Matrix:
+    """Of a whole matrix, or of each of its pieces; of the size that AdamW's has."""
+    writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+    matrix = momentum.T if writes else momentum
+    n_pieces = len(matrix) // rows if rows else 1
+    found = np.concatenate([newton_schulz(piece) for piece in np.split(matrix, n_pieces)])
+    found *= 0.2 * math.sqrt(max(len(matrix) // n_pieces, matrix.shape[1]))
+    return found.T if writes else found
+
+
+@pytest.mark.parametrize("rows", [0, 8, 64])
+def test_muon_is_the_algorithm_of_its_papers_and_adamw_for_the_rest(rows: int) -> None:
+    """Pieces of 8 rows are heads; of 64 rows there are some in the feed-forward only."""
     model = tiny_model(bias=True)
     weights = {n: p.detach().numpy().astype(float) for n, p in model.named_parameters()}
     momenta = {n: np.zeros_like(w) for n, w in weights.items()}
-    optimizer = make_optimizer(model, config("muon", momentum=0.9, **GROUP_RATES))
+    optimizer = make_optimizer(model, config("muon", momentum=0.9, muon_rows=rows, **GROUP_RATES))
 
     def step(lr: float) -> None:
         for name, parameter in model.named_parameters():
@@ -152,10 +164,11 @@ def test_muon_is_the_algorithm_of_its_papers_and_adamw_for_the_rest() -> None:
             assert parameter.grad is not None
             gradient = parameter.grad.numpy().astype(float)
             momenta[name] = 0.9 * momenta[name] + 0.1 * gradient
-            update = newton_schulz(0.9 * momenta[name] + 0.1 * gradient)
+            n_rows = rows if max(gradient.shape) >= rows else 0
+            update = orthogonal_step(name, 0.9 * momenta[name] + 0.1 * gradient, n_rows)
             rate = lr * GROUP_RATES["matrix_lr"] / LR
             weights[name] *= 1 - rate * 0.3
-            weights[name] -= rate * 0.2 * math.sqrt(max(update.shape)) * update
+            weights[name] -= rate * update
         optimizer.step(lr)
 
     train(model, step)
@@ -209,7 +222,7 @@ def test_muon_takes_the_step_of_pytorchs() -> None:
 )
 def test_what_is_kept_is_what_arithmetic_says(optimizer: str, switches: dict[str, Any]) -> None:
     model = tiny_model(**switches)
-    state = make_optimizer(model, config(optimizer)).state()
+    state = make_optimizer(model, config(optimizer, muon_rows=8)).state()
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     assert {n: tuple(t.shape) for n, t in state.items()} == moment_shapes(shapes, optimizer)
     kept = sum(t.numel() for n, t in state.items() if not n.endswith(".step"))

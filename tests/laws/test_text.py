@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
 
+from core.config import TrainConfig
 from core.errors import TokenizerError
 from core.text import tokenizer as tokenizer_module
 from core.text import words as words_module
-from core.config import TrainConfig
 from core.text.batches import RandomBatches, ShuffledBatches, make_batches
 from core.text.corpus import load_corpus
 from core.text.tokenizer import (
