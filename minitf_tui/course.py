@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from minitf_tui.figure import Curve, Figure
 
 if TYPE_CHECKING:
+    from core.config import TrainConfig
     from minitf_tui.history import History
 
 Plan = Sequence[tuple[float, float]]
 """(share of the budget, learning rate), the shares ascending from 0 to 1."""
 TITLE = "learning rate"
+KINDS = {"matrix": "accent", "embedding": "warning", "head": "success", "vector": "ghost"}
+"""Of parameters, and the colours of their rates."""
 
 
-def planned_figure(plan: Plan, steps: int, *, dots: str) -> Figure:
-    """The plan of a run that has not begun, over its steps; over percent without a number."""
+def own_rates(train: TrainConfig) -> dict[str, float]:
+    """Kinds of parameters that have a rate of their own, and how many times lr it is."""
+    found = {kind: getattr(train, f"{kind}_lr") / train.lr for kind in KINDS}
+    return {kind: ratio for kind, ratio in found.items() if ratio not in (0, 1)}
+
+
+def planned_figure(
+    plan: Plan, steps: int, *, dots: str, own: Mapping[str, float] | None = None
+) -> Figure:
+    """The plan of a run that has not begun, over its steps; over percent without a number.
+    `own` are the rates that differ, see `own_rates`."""
     import numpy as np
 
     shares, rates = np.array(plan, float).reshape(-1, 2).T
+    x = shares * (steps or 100)
+    others = [Curve(kind, x, rates * ratio, KINDS[kind]) for kind, ratio in (own or {}).items()]
     return Figure(
         f"{TITLE}, planned",
-        (Curve("", shares * (steps or 100), rates, "secondary"),),
+        (Curve("lr" if others else "", x, rates, "secondary"), *others),
         x_label="step" if steps else "% of the run",
         dots=dots,
         y_from_zero=True,

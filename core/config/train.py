@@ -36,7 +36,7 @@ class TrainConfig:
     epochs: float = setting(0.0, "budget of passes over the training text; 0 is no limit")
     tokens: int = setting(0, "budget of tokens trained on; 0 is no limit", unit="tokens")
     optimizer: str = setting(
-        "adamw", "rule of a step; muon: matrices of blocks, AdamW the rest", choices=OPTIMIZERS
+        "adamw", "rule of a step; muon is for matrices, beside AdamW", choices=OPTIMIZERS
     )
     lr: float = setting(1e-3, "highest learning rate")
     matrix_lr: float = setting(0.0, "highest learning rate of matrices in blocks; 0 is lr")
@@ -47,7 +47,7 @@ class TrainConfig:
     warmup_steps: int = setting(10, "steps over which the learning rate rises", unit="steps")
     schedule: str = setting("cosine", "course of the learning rate", choices=SCHEDULES)
     decay_share: float = setting(0.2, "share of the run in which the rate falls (wsd, flat_linear)")
-    weight_decay: float = setting(0.1, "decay of all that is no vector, times the rate")
+    weight_decay: float = setting(0.1, "decay of all but norms and biases, times the rate")
     beta1: float = setting(0.9, "decay of the mean gradient (AdamW, Lion)")
     beta2: float = setting(0.95, "decay of the squared gradient (AdamW), of the momentum (Lion)")
     muon_rows: int = setting(

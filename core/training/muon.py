@@ -65,14 +65,14 @@ class _Stack:
         self, named: list[tuple[str, nn.Parameter]], rows: int, dtype: torch.dtype
     ) -> None:
         self._named, self._rows, self._dtype = named, rows, dtype
-        self._update = torch.cat(self._all_pieces([p.detach() for _, p in named]))
-        self._momentum = torch.zeros_like(self._update)
+        pieces = self._all_pieces([p.detach() for _, p in named])
+        self._momentum = torch.zeros_like(torch.cat(pieces))
         self._scale = SIZE * math.sqrt(max(self._momentum.shape[1:]))
 
     def step(self, lr: float, momentum: float, weight_decay: float) -> None:
         parameters = self._all_pieces([p.detach() for _, p in self._named])
         gradients = self._all_pieces([p.grad for _, p in self._named if p.grad is not None])
-        update = torch.cat(gradients, out=self._update)
+        update = torch.cat(gradients)
         self._momentum.lerp_(update, 1 - momentum)
         update.lerp_(self._momentum, momentum)  # Nesterov's
         update = orthogonalized(update, self._dtype)

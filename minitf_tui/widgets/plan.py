@@ -90,7 +90,8 @@ class PlanView(Container):
         if config is not None:
             steps = self._steps(config)
             plan = self._planned(config, steps)
-            self._plot.show(course.planned_figure(plan, steps, dots=self.dots))
+            own = course.own_rates(config.train)
+            self._plot.show(course.planned_figure(plan, steps, dots=self.dots, own=own))
         self._tell()
 
     def measuring(self, line: str, share: float | None, right: str = "") -> None:

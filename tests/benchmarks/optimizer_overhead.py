@@ -7,6 +7,7 @@ All sides train models of one shape on the same rows. A round is one block of st
 an order that turns round every time, so that whatever else the machine does meets all. A side's
 overhead is the median over rounds of (its block - AdamW's block) / AdamW's block, by the wall
 and by processor time of all threads, which a crowded machine changes least with one thread.
+"muon/32" takes 32 rows for a matrix of its own (`muon_rows`), here the width of a head.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ from core.training.step import compute_gradients  # noqa: E402
 class Side:
     """A model, its optimiser, and the seconds that each block of steps took."""
 
-    def __init__(self, optimizer: str, options: argparse.Namespace, device: Device) -> None:
+    def __init__(self, name: str, options: argparse.Namespace, device: Device) -> None:
+        optimizer, _, rows = name.partition("/")
         self._config = TrainConfig(
             optimizer=optimizer,
+            muon_rows=int(rows or 0),
             context=options.context,
             batch_size=options.batch_size,
             lr=1e-4,
@@ -63,7 +66,7 @@ class Side:
             ids, batch_size=options.batch_size, context=options.context, seed=0
         )
         self._device, self._steps = device, 0
-        self.name = optimizer
+        self.name = name
         self.block_s: list[float] = []
         self.block_cpu_s: list[float] = []
         self.update_s: list[float] = []
@@ -94,7 +97,7 @@ def overhead(own: list[float], base: list[float]) -> str:
 def report(side: Side, base: Side) -> str:
     """Medians in ms, and the overhead both ways."""
     return (
-        f"{side.name:>6}: step {1000 * statistics.median(side.block_s):7.2f} ms, of it the update "
+        f"{side.name:>7}: step {1000 * statistics.median(side.block_s):7.2f} ms, of it the update "
         f"{1000 * statistics.median(side.update_s):6.2f} ms; against adamw by the wall "
         f"{overhead(side.block_s, base.block_s)}, by processor time "
         f"{overhead(side.block_cpu_s, base.block_cpu_s)}"
@@ -118,7 +121,8 @@ def main() -> None:
     options = parser.parse_args()
 
     device = choose_device(options.device, options.dtype, options.threads)
-    sides = [Side(name, options, device) for name in OPTIMIZERS]
+    names = [*OPTIMIZERS, f"muon/{options.d_model // options.n_heads}"]
+    sides = [Side(name, options, device) for name in names]
     for side in sides:
         side.take(options.steps)
         for times in (side.block_s, side.block_cpu_s, side.update_s):

@@ -857,6 +857,14 @@ def test_a_checkpoint_without_one_of_its_files(
     assert refused(path) == f"the checkpoint of step 4 {words}"
 
 
+def test_a_checkpoint_of_another_optimiser(files: Files, tmp_path: Path) -> None:
+    def change(data: bytes) -> bytes:
+        return json.dumps({**json.loads(data), "optimizer": "muon"}).encode()
+
+    path = packed(tmp_path / "a.tar.gz", retold(files, f"{LAST}/state.json", change))
+    assert refused(path) == "the checkpoint of step 4 is not of optimizer=adamw"
+
+
 def test_weights_to_begin_with_that_are_others(config: RunConfig, tmp_path: Path) -> None:
     api.train(config, name="base")
     api.train(config, name="tuned", init_from="base")

@@ -19,6 +19,7 @@ from core.errors import ConfigError, DataError
 from core.events import Forecast, ForecastCompleted, ForecastProgressed, SetupProgressed
 from core.measure import forecast as measured
 from core.measure.forecast import Costs, Ground, Trial, extrapolate
+from core.model import arithmetic
 from core.testing import CPU, tiny_run_config
 
 COSTS = Costs(step_s=2.0, validation_s=10.0, sample_s=100.0, checkpoint_s=1000.0)
@@ -172,7 +173,15 @@ def test_a_sample_is_extrapolated_from_its_first_tokens(
     assert trial(config.with_changes(sample_tokens=0)).sample_s() == 0.0
 
 
-@pytest.mark.parametrize("switches", [{}, {"positions": "learned", "tied_head": True}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"positions": "learned", "tied_head": True},
+        {"optimizer": "muon"},
+        {"optimizer": "sgd", "tied_head": True},
+    ],
+)
 def test_the_peak_is_near_what_arithmetic_says(config: RunConfig, switches: dict[str, Any]) -> None:
     """Two ways to one number: tensors that were kept, and a formula from the config."""
     config = config.with_changes(
@@ -183,6 +192,9 @@ def test_the_peak_is_near_what_arithmetic_says(config: RunConfig, switches: dict
         RunConfig.from_dict({"model": {"vocab_size": 31}}, config)
     ).training_bytes
     assert found == pytest.approx(formula, rel=0.2)
+    moments = arithmetic.count_moments(trial(config).model.config, config.train.optimizer)
+    kept = sum(t.nbytes for n, t in trial(config)._optimizer.state().items() if "step" not in n)
+    assert kept == 4 * moments
     accumulated = trial(config.with_changes(grad_accum=5)).peak_bytes()
     assert accumulated == found
 

@@ -95,6 +95,15 @@ def test_training_memory_counts_weights_gradients_and_two_moments() -> None:
     assert two - one > 4 * 16 * config.n_layers * 10 * config.d_model
 
 
+def test_optimisers_that_keep_less_take_less_memory() -> None:
+    config = tiny_model_config()
+    adamw, muon, sgd, lion = (
+        arithmetic.training_bytes(config, 1, 16, name) for name in ("adamw", "muon", "sgd", "lion")
+    )
+    assert adamw - sgd == adamw - lion == 4 * arithmetic.count_parameters(config)
+    assert adamw - muon == 4 * config.n_layers * 12 * config.d_model**2
+
+
 def test_the_estimate_of_a_preset_is_that_of_its_model() -> None:
     config = preset("seed")
     found = recipes.estimate(config)

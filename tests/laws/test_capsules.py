@@ -39,7 +39,9 @@ def restore(path: Path, name: str | None = None) -> None:
     assert isinstance(last, ImportCompleted)
 
 
-@pytest.mark.parametrize("tokenizer", ["byte", "char", "bpe"])
+@pytest.mark.parametrize(
+    ("tokenizer", "optimizer"), [("byte", "muon"), ("char", "lion"), ("bpe", "adamw")]
+)
 def test_a_restored_run_is_resumed_bit_for_bit(
     config: RunConfig,
     equality: Any,
@@ -47,8 +49,9 @@ def test_a_restored_run_is_resumed_bit_for_bit(
     text_file: str,
     monkeypatch: pytest.MonkeyPatch,
     tokenizer: str,
+    optimizer: str,
 ) -> None:
-    config = config.with_changes(tokenizer=tokenizer, vocab_size=280)
+    config = config.with_changes(tokenizer=tokenizer, vocab_size=280, optimizer=optimizer)
     equality.train(config, "run")
     path = carry("run", tmp_path / "run.tar.gz")
     api.resume("run", steps=12)

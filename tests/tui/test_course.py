@@ -8,7 +8,7 @@ import pytest
 from core import recipes
 from core.config import RunConfig
 from core.presets import QUICK
-from minitf_tui.course import course_figure, lowered, planned_figure
+from minitf_tui.course import course_figure, lowered, own_rates, planned_figure
 from minitf_tui.history import History
 from tests.tui.scripted import step
 
@@ -33,6 +33,15 @@ def test_a_plan_counts_steps_where_it_knows_them() -> None:
     figure = planned_figure(recipes.planned_lr(QUICK), 0, dots="*")
     assert figure.x_label == "% of the run"
     assert figure.curves[0].x[-1] == 100
+
+
+def test_a_plan_shows_the_rates_of_kinds_that_have_their_own() -> None:
+    config = STEPS.with_changes(matrix_lr=0.006, head_lr=STEPS.train.lr)
+    own = own_rates(config.train)
+    assert own == {"matrix": pytest.approx(2.0)}
+    lr, matrix = planned_figure(recipes.planned_lr(config), 1000, dots="*", own=own).curves
+    assert (lr.name, matrix.name) == ("lr", "matrix")
+    assert matrix.y == pytest.approx(2 * lr.y)
 
 
 @pytest.mark.parametrize("n", [1, 30, 400, 999])

@@ -98,6 +98,7 @@ async def test_untouched_the_form_is_its_preset() -> None:
         {"steps": 40},
         {"steps": 40, "seconds": 0.0, "epochs": 0.0},
         {"lr": 1e-4, "schedule": "constant", "warmup_steps": 7},
+        {"optimizer": "muon", "matrix_lr": 0.02, "schedule": "flat_linear", "decay_share": 0.6},
         {"tied_head": True, "norm": "rmsnorm", "activation": "swiglu", "dropout": 0.25},
         {"corpus": "/tmp/a b.txt", "sample_prompt": "Once ", "validation_fraction": 0.05},
         {"context": 512},
@@ -223,7 +224,7 @@ async def test_a_setting_is_found_by_a_part_of_its_name() -> None:
 async def test_a_setting_is_found_by_its_help_when_no_name_has_the_words() -> None:
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
-        await pilot.press("i", "ctrl+f", *"embedding", "enter")
+        await pilot.press("i", "ctrl+f", *"output", "enter")
         await pilot.pause()
         current = form_of(app).sheet.current
         assert current is not None
