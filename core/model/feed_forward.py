@@ -39,7 +39,7 @@ class _SquaredReLU(torch.autograd.Function):
 def squared_relu(x: Tensor) -> Tensor:
     """relu(x)²."""
     if torch.is_grad_enabled():
-        found: Tensor = _SquaredReLU.apply(x)  # type: ignore[no-untyped-call]
+        found: Tensor = _SquaredReLU.apply(x)
         return found
     return F.relu(x).square()
 

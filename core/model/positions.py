@@ -62,7 +62,7 @@ def rotate(x_BNTH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
         head, rest = x_BNTH.tensor_split([n_turned], dim=-1)
         return torch.cat([rotate(head, cos_TR, sin_TR), rest], dim=-1)
     if x_BNTH.requires_grad and torch.is_grad_enabled():
-        found: Tensor = _Rotation.apply(x_BNTH, cos_TR, sin_TR)  # type: ignore[no-untyped-call]
+        found: Tensor = _Rotation.apply(x_BNTH, cos_TR, sin_TR)
         return found
     return _turned(x_BNTH, cos_TR, sin_TR)
 

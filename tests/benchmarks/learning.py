@@ -14,12 +14,12 @@ their own context. `--text` may also be python-docs, python-source or generated.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ GOALS = {
     ("quick", 1.0): (1.60, 1.55),
     ("quick-large", 4.0): (1.50, 1.4697),
 }
-"""On tinyshakespeare.txt, whose 1,115,394 characters are 65 distinct ones."""
+SHAKESPEARE = (1_115_394, 65)
+"""Characters and distinct ones of tinyshakespeare.txt, of which the goals speak."""
 MOST_PARAMS, MOST_CONTEXT = 1_000_000, 128
 
 
@@ -70,10 +71,7 @@ def run_recipe(checkout: Path, text: TokenizedText, folder: Path, seed: int, ste
     np.asarray(text.train_ids, np.uint16).tofile(folder / "train.bin")
     torch.manual_seed(1337 + seed)
     theirs = NanoGPT(checkout, SHAPES["small"], text.tokenizer.vocab_size, folder)
-    rate: Callable[[int], float]
-    import math
-
-    rate = _function(checkout / "train.py", "get_lr", {"math": math, **SCHEDULE})  # type: ignore[assignment,arg-type]
+    rate: Any = _function(checkout / "train.py", "get_lr", {"math": math, **SCHEDULE})
     began = time.perf_counter()
     for step in range(steps):
         for group in theirs._optimizer.param_groups:
@@ -174,9 +172,6 @@ def measure(options: argparse.Namespace, corpus: str, folder: Path) -> None:
             f"{name:<12} {results[0].params:>10,}   {share:>5.3f} ({real:.3f})"
             f"    {mean:.4f} ± {spread:.4f} (n={len(losses)})   {theirs - mean:>+.4f}   {said}"
         )
-
-
-SHAKESPEARE = (1_115_394, 65)
 
 
 def main() -> None:
