@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
 """Parts with which it does; one key/value head leaves time for more steps."""
 
 QUICK = RunConfig(
-    model=ModelConfig(max_seq_len=128, d_model=128, n_layers=3, n_heads=4, d_ff=384, **SMALL),
+    model=ModelConfig(max_seq_len=128, d_model=128, n_layers=2, n_heads=4, d_ff=384, **SMALL),
     text=TextConfig(corpus="python-docs", tokenizer="bpe", vocab_size=512),
     train=TrainConfig(
         context=128, batch_size=8, seconds=90.0, epochs=10.0, lr=6e-3, matrix_lr=4e-3, **FAST
@@ -185,7 +185,7 @@ PRESETS = {
     "bench-large": to_measure(BENCH_LARGE, d_ff=2048),
 }
 ABOUT = {
-    "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
+    "quick": "2 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "quick-large": "4 layers, 192 wide, context 256, learns for 6 minutes or 10 passes",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
     "seed-best": "the same model, text, steps and batch, by our best recipe",
