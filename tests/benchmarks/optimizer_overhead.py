@@ -116,13 +116,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--sides", default="", help="beside adamw: muon,muon/32; all if left out")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--steps", type=int, default=4, help="in a block")
     options = parser.parse_args()
 
     device = choose_device(options.device, options.dtype, options.threads)
     names = [*OPTIMIZERS, f"muon/{options.d_model // options.n_heads}"]
-    sides = [Side(name, options, device) for name in names]
+    chosen = options.sides.split(",") if options.sides else names
+    sides = [Side(name, options, device) for name in ("adamw", *chosen[chosen[0] == "adamw" :])]
     for side in sides:
         side.take(options.steps)
         for times in (side.block_s, side.block_cpu_s, side.update_s):
