@@ -34,7 +34,7 @@ from core.store.rates import (
 )
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
-from core.text.batches import RandomBatches
+from core.text.batches import Batches, make_batches
 from core.training.clock import Clock
 from core.training.optimizer import make_optimizer
 from core.training.progress import Progress, progress_from
@@ -50,7 +50,7 @@ class _Parts:
     text: TokenizedText
     device: Device
     model: Transformer
-    batches: RandomBatches
+    batches: Batches
     probes: Probes
 
 
@@ -226,12 +226,7 @@ def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishe
         text=text,
         device=device,
         model=Transformer(config.model, seed=config.train.seed).to(device.type),
-        batches=RandomBatches(
-            text.train_ids,
-            batch_size=config.train.batch_size,
-            context=config.train.context,
-            seed=config.train.seed,
-        ),
+        batches=make_batches(text.train_ids, config.train),
         probes=make_probes(config, text, device, wishes.is_stopping),
     )
 

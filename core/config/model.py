@@ -48,6 +48,7 @@ class ModelConfig:
     tied_head: bool = setting(False, "share the embedding with the output head")
     bias: bool = setting(False, "biases in linear layers and norms")
     logit_softcap: float = setting(0.0, "squash logits into ± this value; 0 is off")
+    zero_init: bool = setting(False, "begin with projections into the stream and head at zero")
     dropout: float = setting(0.0, "share of activations zeroed while training")
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from core.fields import MAX_SEED, at_least, check_types, default, in_choices, se
 OPTIMIZERS = ("adamw", "muon", "sgd", "lion")
 SCHEDULES = ("cosine", "linear", "wsd", "flat_linear", "constant")
 ON_DIVERGENCE = ("stop", "return")
+ROWS = ("random", "shuffled")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
 BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
@@ -25,6 +26,9 @@ class TrainConfig:
     context: int = setting(128, "tokens in a row of a batch", unit="tokens")
     batch_size: int = setting(16, "rows in a batch")
     grad_accum: int = setting(1, "batches whose gradients make one step")
+    rows: str = setting(
+        "random", "rows start anywhere, or tile the text, shuffled each pass", choices=ROWS
+    )
     steps: int = setting(
         0, "budget of optimiser steps; 0 is no limit, and alone: no training", unit="steps"
     )

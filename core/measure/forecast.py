@@ -38,7 +38,7 @@ from core.measure.statistics import summarize
 from core.model.transformer import Transformer
 from core.store.stages import IsStopping, Telling
 from core.store.tokens import tokenize_corpus
-from core.text.batches import RandomBatches
+from core.text.batches import make_batches
 from core.text.sources import full_name, size_of
 from core.text.tokenizer import Tokenizer
 from core.training.optimizer import make_optimizer
@@ -188,9 +188,7 @@ class Trial:
         self.steps = 0
         self._config, self._ground, self._device = config, ground, device
         self._optimizer = make_optimizer(self.model, train, dtype=device.dtype)
-        self._batches = RandomBatches(
-            ground.train_ids, batch_size=train.batch_size, context=train.context, seed=train.seed
-        )
+        self._batches = make_batches(ground.train_ids, train)
 
     def step(self) -> float:
         """Take one; how many seconds it took."""

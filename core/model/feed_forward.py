@@ -9,15 +9,38 @@ arXiv:2109.08668 §3; SwiGLU, arXiv:2002.05202.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
 
 
+class _SquaredReLU(torch.autograd.Function):
+    """Its gradient from relu(x) alone: a third of the memory traffic of two steps of autograd,
+    and the same numbers, bit for bit."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        """relu(x)²."""
+        rectified = F.relu(x)
+        context.save_for_backward(rectified)
+        return rectified.square()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        """2 relu(x) times the gradient of the result."""
+        (rectified,) = context.saved_tensors
+        return (gradients[0] * rectified).mul_(2)
+
+
 def squared_relu(x: Tensor) -> Tensor:
     """relu(x)²."""
+    if torch.is_grad_enabled():
+        found: Tensor = _SquaredReLU.apply(x)
+        return found
     return F.relu(x).square()
 
 

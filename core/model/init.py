@@ -4,6 +4,10 @@ Matrices are normal with the standard deviation that keeps the variance of their
 1/sqrt(fan_in); those that write into the residual stream are divided by sqrt(2 n_layers),
 so that the stream's variance does not grow with depth (Radford et al. 2019, GPT-2, §2.3).
 Embeddings and the head are small, so that the first predictions are nearly uniform.
+
+With `zero_init` what writes into the stream and a head of its own are zero instead: each block
+begins as the identity, the first predictions are uniform, and all else has the same numbers
+(arXiv:1901.09321 §3 for the blocks; github.com/KellerJordan/modded-nanogpt for both).
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ EMBEDDING_STD = 0.02
 def init_weights(model: Transformer, *, seed: int) -> None:
     """Overwrite every parameter. The result depends on the config and the seed alone."""
     generator = torch.Generator().manual_seed(seed)
-    into_stream = 1 / math.sqrt(2 * model.config.n_layers)
+    is_zero = model.config.zero_init
+    into_stream = 0.0 if is_zero else 1 / math.sqrt(2 * model.config.n_layers)
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=generator)
@@ -34,6 +39,7 @@ def init_weights(model: Transformer, *, seed: int) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     if not model.config.tied_head:
-        nn.init.normal_(model.head.weight, std=EMBEDDING_STD, generator=generator)
+        std = 0.0 if is_zero else EMBEDDING_STD
+        nn.init.normal_(model.head.weight, std=std, generator=generator)
     if isinstance(model.position_table, nn.Parameter):
         nn.init.normal_(model.position_table, std=EMBEDDING_STD, generator=generator)

@@ -15,6 +15,7 @@ arXiv:1706.03762 §3.5.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,9 +61,37 @@ def rotate(x_BNTH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
     if n_turned < x_BNTH.size(-1):
         head, rest = x_BNTH.tensor_split([n_turned], dim=-1)
         return torch.cat([rotate(head, cos_TR, sin_TR), rest], dim=-1)
+    if x_BNTH.requires_grad and torch.is_grad_enabled():
+        found: Tensor = _Rotation.apply(x_BNTH, cos_TR, sin_TR)
+        return found
+    return _turned(x_BNTH, cos_TR, sin_TR)
+
+
+class _Rotation(torch.autograd.Function):
+    """What turns back the gradient is the opposite angle."""
+
+    @staticmethod
+    def forward(context: Any, x_BNTH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+        """Turned."""
+        context.save_for_backward(cos_TR, sin_TR)
+        return _turned(x_BNTH, cos_TR, sin_TR)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Turned back."""
+        cos_TR, sin_TR = context.saved_tensors
+        return _turned(gradients[0], cos_TR, -sin_TR), None, None
+
+
+def _turned(x_BNTH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    """Each half apart, which takes half the memory traffic of a copy with halves exchanged."""
     first, second = x_BNTH.chunk(2, dim=-1)
-    turned_BNTH = torch.cat([-second, first], dim=-1)
-    return (x_BNTH * cos_TR + turned_BNTH * sin_TR).to(x_BNTH.dtype)
+    cos, sin = (table.chunk(2, dim=-1)[0] for table in (cos_TR, sin_TR))
+    turned_BNTH = torch.empty_like(x_BNTH, dtype=torch.result_type(x_BNTH, cos_TR))
+    to_first, to_second = turned_BNTH.chunk(2, dim=-1)
+    torch.mul(first, cos, out=to_first).sub_(second * sin)
+    torch.mul(second, cos, out=to_second).add_(first * sin)
+    return turned_BNTH.to(x_BNTH.dtype)
 
 
 def sinusoidal_table(max_seq_len: int, d_model: int) -> Tensor:

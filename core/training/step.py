@@ -5,24 +5,15 @@ Training and the forecast take the same step, so that what is forecast is what w
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import TrainConfig
 from core.device import Device
+from core.text.batches import Batches
 from core.training.optimizer import clip_gradients
-
-
-class Batches(Protocol):
-    """Where rows come from."""
-
-    def at(self, step: int, micro: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`(inputs, targets)` of one of a step's batches, int64 of shape (B, T)."""
 
 
 def compute_gradients(

@@ -30,12 +30,13 @@ from core.events import (
     TrainEvent,
     ValidationCompleted,
 )
+from core.text.batches import Batches
 from core.training.budget import Budget
 from core.training.clock import Clock
 from core.training.optimizer import Optimizer
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
-from core.training.step import Batches, compute_gradients
+from core.training.step import compute_gradients
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core import recipes
@@ -45,7 +47,7 @@ def test_small_shapes_have_the_sizes_of_mingpt_in_both_styles(
 def test_each_is_told_of_and_every_position_is_trained(name: str) -> None:
     config: RunConfig = preset(name)
     assert ABOUT[name]
-    assert name == "seed" or config.train.context == config.model.max_seq_len
+    assert name in ("seed", "seed-best") or config.train.context == config.model.max_seq_len
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -57,3 +59,17 @@ def test_a_small_one_learns_from_its_first_steps(name: str, text_file: str) -> N
     ]
     assert len(losses) == 40
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_better_recipe_of_seed_changes_nothing_but_the_recipe() -> None:
+    seed, best = preset("seed"), preset("seed-best")
+    assert (best.text, best.eval) == (seed.text, seed.eval)
+    assert replace(best.model, zero_init=False) == seed.model
+    for name in ("context", "batch_size", "grad_accum", "steps", "seed"):
+        assert getattr(best.train, name) == getattr(seed.train, name)
+
+
+def test_quick_is_as_small_as_it_promises_on_characters() -> None:
+    config = preset("quick").with_changes(tokenizer="char")
+    assert recipes.estimate(config).n_params < 1_000_000
+    assert config.train.context <= 128

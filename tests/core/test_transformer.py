@@ -147,6 +147,24 @@ def test_the_seed_alone_decides_the_weights() -> None:
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
+def test_from_zero_each_block_begins_as_the_identity() -> None:
+    model, plain = (tiny_model(zero_init=is_zero, bias=True) for is_zero in (True, False))
+    ids = torch.arange(24)[None]
+    assert not model(ids).any()
+    x_BTD = torch.randn(1, 24, 32)
+    assert torch.equal(model.blocks[0](x_BTD, model.rope.rows(0, 24), None), x_BTD)
+    other = dict(plain.named_parameters())
+    for name, parameter in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight", "head.weight")):
+            assert not parameter.any()
+        else:
+            assert torch.equal(parameter, other[name])
+
+
+def test_from_zero_a_tied_head_keeps_its_embedding() -> None:
+    assert tiny_model(zero_init=True, tied_head=True).head.weight.any()
+
+
 @every_switch
 def test_first_predictions_are_nearly_uniform(switches: dict[str, Any]) -> None:
     model = Transformer(tiny_model_config(vocab_size=100, **switches)).eval()

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
 
+from core.config import TrainConfig
 from core.errors import TokenizerError
 from core.text import tokenizer as tokenizer_module
 from core.text import words as words_module
-from core.text.batches import RandomBatches
+from core.text.batches import RandomBatches, ShuffledBatches, make_batches
 from core.text.corpus import load_corpus
 from core.text.tokenizer import (
     BpeTokenizer,
@@ -251,3 +252,49 @@ def test_every_start_of_a_text_is_drawn_the_last_one_included() -> None:
     counts = np.bincount(starts)
     assert len(counts) == 4
     assert counts.min() > 0.8 * len(starts) / 4
+
+
+@given(
+    n_tokens=st.integers(9, 300),
+    context=st.integers(1, 8),
+    batch_size=st.integers(1, 9),
+    grad_accum=st.integers(1, 3),
+    seed=st.integers(0, 2**40),
+)
+def test_a_shuffled_pass_meets_each_token_once(
+    n_tokens: int, context: int, batch_size: int, grad_accum: int, seed: int
+) -> None:
+    """Nearly each: what is left out at the ends is shorter than two windows."""
+    size = {"context": context, "seed": seed}
+    ids = np.arange(n_tokens)
+    batches = ShuffledBatches(ids, batch_size=batch_size, grad_accum=grad_accum, **size)
+    whole = ShuffledBatches(ids, batch_size=batch_size * grad_accum, **size)
+    n_windows = (n_tokens - min(context, n_tokens - context)) // context
+    n_steps = -(-n_windows // (batch_size * grad_accum))
+    rows = []
+    for step in range(1, n_steps + 1):
+        parts = [batches.at(step, micro) for micro in range(grad_accum)]
+        for side, expected in enumerate(whole.at(step)):
+            np.testing.assert_array_equal(np.concatenate([part[side] for part in parts]), expected)
+        rows.append(whole.at(step)[1])
+    targets = np.concatenate(rows)[:n_windows]
+    assert len(np.unique(targets)) == targets.size
+    assert n_tokens - targets.size < 2 * context + 1
+    again = ShuffledBatches(ids, batch_size=batch_size, grad_accum=grad_accum, **size)
+    np.testing.assert_array_equal(again.at(n_steps)[0], batches.at(n_steps)[0])
+    np.testing.assert_array_equal(batches.at(3)[0] + 1, batches.at(3)[1])
+
+
+def test_passes_differ_in_order_and_offset() -> None:
+    batches = ShuffledBatches(np.arange(1000), batch_size=124, context=8, seed=0)
+    first, second = (batches.at(step)[0][:, 0] for step in (1, 2))
+    assert first[0] % 8 != second[0] % 8
+    assert list(np.argsort(first)) != list(np.argsort(second))
+
+
+def test_the_config_says_which_rows_are_drawn() -> None:
+    ids = np.arange(100)
+    assert isinstance(make_batches(ids, TrainConfig(context=8)), RandomBatches)
+    assert isinstance(make_batches(ids, TrainConfig(context=8, rows="shuffled")), ShuffledBatches)
+    two = make_batches(ids, TrainConfig(context=8, batch_size=4, grad_accum=2, rows="shuffled"))
+    assert not np.array_equal(two.at(1, 0)[0], two.at(1, 1)[0])
