@@ -250,7 +250,11 @@ SAMPLING = [
         "Did you mean window?",
     ),
     ({"cache": False}, "cache=False is not a text.", "The default is 'static'."),
-    ({"engine": "c"}, "engine='c' is not one of auto, torch, fast.", "Known: auto, fast, torch."),
+    (
+        {"engine": "c"},
+        "engine='c' is not one of auto, torch, fast, graph.",
+        "Known: auto, fast, graph, torch.",
+    ),
     ({"window": 0}, "window=0 is below 1, the least that makes sense.", "The default is 256."),
     ({"sinks": -1}, "sinks=-1 is below 0, the least that makes sense.", "The default is 4."),
     ({"stop": ("a", "")}, "A stop string is empty.", "Give at least one character."),
