@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _newest(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _pace(steps: Sequence[dict[str, Any]]) -> float | None:
     """Training seconds a step, the median of the newest ones."""
     times = [float(event["train_s"]) for event in steps[-RECENT:]]
-    each = [b - a for a, b in zip(times, times[1:], strict=False) if b > a]
+    each = [b - a for a, b in itertools.pairwise(times) if b > a]
     return statistics.median(each) if each else None
 
 

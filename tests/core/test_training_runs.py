@@ -54,6 +54,7 @@ def test_a_run_that_nobody_pulls_saves_as_soon_as_somebody_does(config: RunConfi
     while not isinstance(next(events), StepCompleted):
         pass
     session.save()
+    assert isinstance(next(events), Controlled)
     saved = next(events)
     assert isinstance(saved, CheckpointSaved)
     assert find_run("tiny").run.checkpoint_steps() == [0, 1]

@@ -10,7 +10,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, Command, RunConfig, SamplingConfig
 from core.events import (
     BenchCell,
     Benchmark,
@@ -89,6 +89,12 @@ class Script:
         self.gate.set()
 
     def save(self) -> bool:
+        return False
+
+    def control(self, command: Command) -> bool:
+        return False
+
+    def has_news(self) -> bool:
         return False
 
 
