@@ -112,7 +112,7 @@ def read_command(words: Sequence[str], *, id: str = "") -> Command:
 
 def _exactly(value: float) -> str:
     """The shortest words for that very number."""
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _unit(word: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from core import recipes
 from core.config import RunConfig
-from core.events import CheckpointSaved, RunFinished, SetupProgressed, StepCompleted
+from core.events import CheckpointSaved, Controlled, RunFinished, SetupProgressed, StepCompleted
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run

@@ -145,7 +145,7 @@ def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equalit
     other = find_run("other").run
     assert equality.told(other)[:9] == equality.told(whole)[:9]
     assert commands(other)[-2:] == [
-        (9, 0, "whole@9, lr 0.001, batch_size 3, steps 14", 1.0, 0, 0.0),
+        (9, 0, "whole@9, lr 0.001, batch_size 3, steps 14", 1.5, 14, 0.0),
         (11, 6, "lr 0.5", 0.75, 14, 0.0),
     ]
     shutil.rmtree(other.checkpoint_path(9))  # its first one is not among those that stay

@@ -173,6 +173,10 @@ class Recipes:
         self.asked.append(("resuming", run))
         return self._next("resuming")
 
+    def forking(self, run: str = "last", **changes: Any) -> Script:
+        self.asked.append(("forking", run, changes))
+        return self._next("forking")
+
     def exporting(self, run: str = "last", **how: Any) -> Script:
         self.asked.append(("exporting", run, how))
         return self._next("exporting")
