@@ -7,24 +7,32 @@ would run into another one are left out; the lines stay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from core.config import read_command
+from core.errors import ConfigError
 from core.events import Controlled, ReturnedToCheckpoint
 from minitf_tui.figure import Mark, Palette
 
 LINE = "┊"
 _EMPTY = (" ", "⠀")
+PLAIN = ("pause", "save", "stop", "sample", "fork")
+"""Actions that are their own words; to go on after a pause, and single steps, get none."""
 _UNITS = {"steps": "", "seconds": " s", "tokens": " tok"}
 
 
 def mark_of(event: Any) -> Mark | None:
     """What an event, or a line of the metrics, is on the plot; None if it is nothing there."""
     kind = event.get("event") if isinstance(event, Mapping) else type(event).__name__
-    of = event.get if isinstance(event, Mapping) else lambda name: getattr(event, name)
+
+    def of(name: str) -> Any:
+        return event.get(name) if isinstance(event, Mapping) else getattr(event, name)
+
     if kind == Controlled.__name__:
         word = _word(str(of("action")), str(of("words")))
         return Mark(float(of("step")), word) if word else None
@@ -82,10 +90,13 @@ def _put(strip: Strip, place: int, text: str, style: Style) -> Strip:
 
 
 def _word(action: str, words: str) -> str:
-    """At most a few letters: a plot has little room."""
-    if action == "lr":
-        return f"lr ×{float(words.split()[-1]):.3g}"
-    if action == "budget":
-        _, amount, unit = words.split()
-        return f"{amount[:1]}{float(amount[1:]):g}{_UNITS.get(unit, '')}"
-    return {"resume": "", "step": ""}.get(action, action)
+    """At most a few letters: a plot has little room. Nothing for what is no command of ours."""
+    if action in PLAIN:
+        return action
+    with suppress(ConfigError):
+        command = read_command(words.split())
+        if command.action == action == "lr":
+            return f"lr ×{command.value:.3g}"
+        if command.action == action == "budget":
+            return f"{command.sign}{command.value:g}{_UNITS[command.unit]}"
+    return ""
