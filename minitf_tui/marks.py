@@ -72,8 +72,8 @@ def draw_marks(
         style = base + Style(color="#{:02x}{:02x}{:02x}".format(*palette[mark.colour]))
         for row in range(bottom):
             drawn[row] = _put(drawn[row], place, LINE, style)
-        room = left + columns - len(mark.word)
-        start = min(place + 1, room)
+        has_room = place + 1 + len(mark.word) <= left + columns
+        start = place + 1 if has_room else place - len(mark.word)
         if start >= free_from and drawn[0].text[start : start + len(mark.word)].strip() == "":
             drawn[0] = _put(drawn[0], start, mark.word, style)
             free_from = start + len(mark.word) + 1

@@ -6,11 +6,12 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import paths, recipes
+from core import api, paths, recipes
 from core.config import RunConfig, read_command
 from core.errors import CheckpointError, ConfigError
 from core.events import CheckpointDue, Controlled, RunFinished, StepCompleted
@@ -137,7 +138,9 @@ def test_a_fork_without_changes_goes_on_as_its_run_did(whole: Run, equality: Any
     assert (run.provenance["fork_of"], run.provenance["fork_step"]) == ("whole@12", 12)
 
 
-def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equality: Any) -> None:
+def test_a_fork_with_changes_shares_its_past_and_is_replayed(
+    whole: Run, equality: Any, tmp_path: Path
+) -> None:
     source = equality.tensors(whole)
     session = recipes.forking("whole@12", name="other", lr=1e-3, batch_size=3, steps=15)
     told = train(session, {13: "lr 0.5"})
@@ -155,6 +158,10 @@ def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equalit
     again = find_run("again").run
     assert equality.tensors(again) == equality.tensors(other)
     assert equality.tensors(whole) == source
+    api.export_model("other", tmp_path / "c.tar.gz", format="capsule")
+    capsule = equality.finish(recipes.replaying(str(tmp_path / "c.tar.gz"), name="third"))
+    assert (capsule.agreement.is_equal, capsule.agreement.of) == (True, 3)
+    assert commands(find_run("third").run)[:-1] == commands(other)[:-1]
 
 
 def test_what_a_fork_cannot_change_is_refused(whole: Run) -> None:

@@ -26,7 +26,7 @@ def test_a_mark_is_a_line_with_a_word_and_covers_no_curve() -> None:
         assert len(before) == len(after)
         changed = [a for b, a in zip(before, after, strict=True) if a != b]
         assert all(b in " ⠀" for b, a in zip(before, after, strict=True) if a != b)
-        assert "".join(changed) in ("", "┊", "┊lr ×0.5")
+        assert "".join(changed).replace(" ", "") in ("", "┊", "┊lr×0.5")
     assert sum("┊" in row for row in marked) >= 7
     assert plain[-2:] == marked[-2:]  # the axis
 
@@ -35,7 +35,7 @@ def test_words_that_would_run_into_each_other_are_left_out() -> None:
     top = rows(Mark(50, "sample"), Mark(52, "save"), Mark(100, "lr ×2"), Mark(300, "later"))[1]
     assert "sample" in top
     assert "save" not in top
-    assert top.rstrip().endswith("lr ×2┊") or "lr ×2" in top
+    assert top.rstrip().endswith("lr ×2┊")
     assert "later" not in top
 
 
