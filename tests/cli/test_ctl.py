@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from core import controlling, recipes
-from core.config import RunConfig, read_command
+from core.config import UNITS, RunConfig, read_command
 from core.controlling import control, status
 from core.errors import ConfigError, RunError
 from core.events import Controlled, StepCompleted
 from core.store import inbox
 from core.store.find import find_run
 from core.testing import tiny_run_config
+from minitf_tui.cli.completing import answers
 from minitf_tui.cli.ctl import answer_line, status_line
 from minitf_tui.cli.main import main
 
@@ -124,3 +125,14 @@ def test_a_fork_on_the_command_line(config: RunConfig, capsys: pytest.CaptureFix
         "minitf: --preset does not go with --fork.\n"
         "A fork has the settings of its run; change some by their flags.\n"
     )
+
+
+def test_the_tab_key_knows_commands_and_units() -> None:
+    assert [a.word for a in answers(["ctl", "last", "s"])] == [
+        "status",
+        "step",
+        "save",
+        "stop",
+        "sample",
+    ]
+    assert [a.word for a in answers(["ctl", "last", "budget", "+5", ""])] == list(UNITS)

@@ -6,6 +6,9 @@ import numpy as np
 from rich.style import Style
 
 from core.events import Controlled, ReturnedToCheckpoint, StepCompleted
+from minitf_tui.cli import drawing, figures
+from minitf_tui.cli.curves import curves_of
+from minitf_tui.cli.screen import Screen
 from minitf_tui.figure import Curve, Figure, Mark, Palette
 from minitf_tui.marks import mark_of, marks_of
 from minitf_tui.plotting import draw
@@ -59,3 +62,19 @@ def test_events_become_marks() -> None:
     assert mark_of(step) is None
     fork = Controlled(step=3, action="fork", words="other@3, lr 0.1")
     assert mark_of(fork) == Mark(3, "fork")
+
+
+def test_the_picture_and_the_terminal_of_minitf_plot_have_them() -> None:
+    told = [
+        {"event": "StepCompleted", "step": n, "loss": 2.0 / n, "lr": 0.1, "tokens": 10 * n}
+        for n in range(1, 11)
+    ]
+    words = {"action": "lr", "words": "lr 0.5"}
+    curves = curves_of("r", [*told, {"event": "Controlled", "step": 4, **words}], x="tokens")
+    assert curves.marks == (Mark(40.0, "lr ×0.5"),)
+    picture = figures.rendered(figures.loss([curves], x="tokens"), ".svg").decode()
+    assert "lr ×0.5" in picture
+    screen = Screen(
+        is_terminal=False, columns=60, rows=20, colours=0, has_braille=False, has_unicode=False
+    )
+    assert ":lr x0.5" in drawing.loss([curves], screen, (60, 12), x="tokens", log_y=False)
