@@ -267,7 +267,7 @@ async def test_a_run_is_controlled_by_keys_and_by_words_and_marked() -> None:
         await until(pilot, lambda: session.lr_factor == 0.5)
         await pilot.press("plus")
         await until(pilot, lambda: session.steps == 2500)
-        await pilot.press("c", *"lr no", "enter")
+        await pilot.press("l", *"lr no", "enter")
         await until(pilot, lambda: "'no' is not a number" in screen_text(app))
         await pilot.press("backspace", "backspace", "4", "enter")
         await until(pilot, lambda: session.lr_factor == 2.0)
