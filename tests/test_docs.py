@@ -46,6 +46,8 @@ def affordable(words: list[str]) -> list[str]:
     if words[0] == "train":
         if "--replay" in words:
             return words
+        if "--fork" in words:
+            return [*words, "--steps", "5"]
         if "--init-from" in words:
             return [*words, *TRAINING]
         if "--resume" in words:

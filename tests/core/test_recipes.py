@@ -27,6 +27,7 @@ from core.events import (
     BenchmarkCompleted,
     CellSettled,
     CheckpointSaved,
+    Controlled,
     Diverged,
     EvaluationCompleted,
     GenerationFinished,
@@ -155,7 +156,8 @@ def test_stopping_saves_and_says_so(config: RunConfig) -> None:
         events.append(event)
         if isinstance(event, StepCompleted):
             session.stop()
-    assert [type(e) for e in events[-3:]] == [StepCompleted, CheckpointSaved, RunFinished]
+    kinds = [StepCompleted, Controlled, CheckpointSaved, RunFinished]
+    assert [type(e) for e in events[-4:]] == kinds
     assert (events[-1].reason, events[-1].result.steps) == ("stopped", 1)
     assert events[-1].result.val_loss is None
     run = find_run("tiny").run

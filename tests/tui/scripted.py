@@ -10,13 +10,14 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, Command, RunConfig, SamplingConfig
 from core.events import (
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
     CheckpointFailed,
     CheckpointSaved,
+    Controlled,
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
@@ -24,6 +25,7 @@ from core.events import (
     GeneratedToken,
     Generation,
     GenerationFinished,
+    Paused,
     PromptRead,
     Proof,
     RepetitionCompleted,
@@ -37,6 +39,7 @@ from core.events import (
     ValidationCompleted,
     Variant,
 )
+from core.training.wishes import Wishes
 from minitf_tui.app import MinitfApp
 
 SAMPLE = "s are objects that\nsupport the buffer protocol. See the section on types.\n\nNew."
@@ -91,6 +94,12 @@ class Script:
     def save(self) -> bool:
         return False
 
+    def control(self, command: Command) -> bool:
+        return False
+
+    def has_news(self) -> bool:
+        return False
+
 
 class Endless(Script):
     """Steps until it is stopped, saves when asked; says so with a last checkpoint and its end."""
@@ -124,6 +133,51 @@ class Endless(Script):
     def save(self) -> bool:
         self.wants_save.set()
         return True
+
+
+class Commanded(Endless):
+    """Steps, and obeys commands, as a run does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wishes = Wishes(sleep=lambda _: None)
+        self.lr_factor, self.steps = 1.0, 2000
+
+    def run(self) -> Generator[Event, None, None]:
+        is_paused, owed = False, 0
+        yield started()
+        while not self.stopped.wait(0.01):
+            while (command := self.wishes.take()) is not None:
+                if command.action in ("pause", "resume", "step"):
+                    is_paused, owed = command.action != "resume", int(command.action == "step")
+                self.lr_factor *= command.value if command.action == "lr" else 1
+                self.steps += int(command.value) if command.sign == "+" else 0
+                yield Controlled(
+                    step=self.step,
+                    action=command.action,
+                    words=" ".join(command.words),
+                    lr_factor=self.lr_factor,
+                    steps=self.steps,
+                )
+                if command.action == "save":
+                    yield self.kept()
+            if is_paused and not owed:
+                yield Paused(step=self.step)
+                self.wishes.wait()
+                continue
+            self.step, owed = self.step + 1, 0
+            yield step(self.step)
+        yield finished("stopped", steps=self.step)
+
+    def save(self) -> bool:
+        return self.control(Command(action="save"))
+
+    def control(self, command: Command) -> bool:
+        self.wishes.ask(command)
+        return True
+
+    def has_news(self) -> bool:
+        return self.wishes.has_news()
 
 
 class Recipes:
@@ -166,6 +220,10 @@ class Recipes:
     def resuming(self, run: str = "last", **_budget: Any) -> Script:
         self.asked.append(("resuming", run))
         return self._next("resuming")
+
+    def forking(self, run: str = "last", **changes: Any) -> Script:
+        self.asked.append(("forking", run, changes))
+        return self._next("forking")
 
     def exporting(self, run: str = "last", **how: Any) -> Script:
         self.asked.append(("exporting", run, how))
