@@ -20,6 +20,7 @@ from core.events.benchmarking import (
     Variant,
     Verdict,
 )
+from core.events.health import AlertRaised, HealthMeasured
 from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
     Evaluation,
@@ -78,6 +79,8 @@ TrainEvent = (
     | CheckpointFailed
     | Diverged
     | ReturnedToCheckpoint
+    | HealthMeasured
+    | AlertRaised
     | RunFinished
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
@@ -113,6 +116,7 @@ Event = (
 
 __all__ = [
     "Agreement",
+    "AlertRaised",
     "BenchCell",
     "BenchPlanned",
     "Benchmark",
@@ -144,6 +148,7 @@ __all__ = [
     "GenerationEvent",
     "GenerationFinished",
     "GenerationProved",
+    "HealthMeasured",
     "Import",
     "ImportCompleted",
     "ImportEvent",
