@@ -36,6 +36,7 @@ from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
 from core.training.clock import Clock
+from core.training.health import Health
 from core.training.optimizer import AdamW
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
@@ -122,7 +123,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     text = yield from tokenized_text_of(source, wishes.is_stopping)
     if text is None:
         return
-    config = source.config.with_changes(steps=len(rates))
+    # What led back to a checkpoint is not among these steps, and what did not shall not now.
+    config = source.config.with_changes(steps=len(rates), on_spike="warn")
     yield SetupProgressed(stage="building the model")
     parts = _build(config, text, device, wishes)
     if wishes.is_stopping():
@@ -248,6 +250,7 @@ def _session(
     if progress is not None:
         load_weights(run, progress.step, parts.model)
         load_moments(run, progress.step, optimizer)
+    health = Health(parts.model, parts.batches, run.config, device=parts.device)
     trainer = Trainer(
         parts.model,
         optimizer,
@@ -258,6 +261,7 @@ def _session(
         device=parts.device,
         clock=clock,
         progress=progress,
+        health=health,
         is_stopping=wishes.is_stopping,
         wants_save=wishes.take_save,
         rates=rates,

@@ -18,7 +18,7 @@ class HealthMeasured:
     weight_norms: tuple[float, ...]
     """L2 norm of all weights of a layer, after the step."""
     grad_norms: tuple[float, ...]
-    """L2 norm of their gradients, after clipping."""
+    """L2 norm of their gradients, before clipping."""
     update_ratios: tuple[float, ...]
     """L2 norm of what the step changed, as a share of that of the weights before it."""
     dead_shares: tuple[float, ...] = ()
