@@ -11,9 +11,11 @@ from pathlib import Path
 from core.config import RunConfig
 from core.errors import MinitfError
 from core.events import (
+    AlertRaised,
     CheckpointSaved,
     Diverged,
     Event,
+    HealthMeasured,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -25,6 +27,7 @@ from core.store.metrics import read_metrics
 from core.store.run import open_run
 from minitf_tui import readings
 from minitf_tui.history import History
+from minitf_tui.vitals import Vitals
 
 
 class Watch:
@@ -33,6 +36,7 @@ class Watch:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.history = History()
+        self.vitals = Vitals()
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
         self.lr_factor = 1.0
@@ -48,7 +52,12 @@ class Watch:
         if isinstance(event, StepCompleted):
             self.history.add_step(event)
             return True
-        if isinstance(event, ValidationCompleted):
+        if isinstance(event, HealthMeasured):
+            self.vitals.measured.append(event)
+            return True
+        if isinstance(event, ReturnedToCheckpoint):
+            self.vitals.undo_after(event.to_step)
+        elif isinstance(event, ValidationCompleted):
             self.history.add_validation(event)
         elif isinstance(event, RunStarted):
             self._recall(event.path)
@@ -68,6 +77,8 @@ class Watch:
                 self.saved_step, self.lr_factor = event.to_step, event.lr_factor
             case SampleCompleted():
                 self.sample = event
+            case AlertRaised():
+                self.vitals.alerts.append(event)
             case Diverged():
                 self.ending = f"diverged at step {event.step}"
                 self.problem = _as_problem(event)
@@ -102,6 +113,7 @@ class Watch:
             if returns:
                 self.lr_factor = float(returns[-1]["lr_factor"])
             self.history.add_past(past)
+            self.vitals.add_past(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:
                 last = samples[-1]

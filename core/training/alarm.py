@@ -34,7 +34,7 @@ KEPT_PIECES = 20
 """Hundredths of the budget."""
 LOOKS = {"overfitting": 2, "dead layer": 2, "large updates": 2}
 """How often in a row a thing must look wrong before it is said; once where nothing stands."""
-CALM = {"spike": WINDOW}
+CALM = {"spike": WINDOW, "plateau": KEPT_PIECES, "always clipped": KEPT_PIECES}
 """How often in a row it must look right before it counts as gone; three times otherwise."""
 
 

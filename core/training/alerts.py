@@ -130,7 +130,8 @@ def plateau(
     """A loss that has surely fallen by less than a hundredth over the last fifth of the budget.
 
     A straight line is laid through the means of the pieces, each weighted by how well it is
-    known; what counts is the greatest fall that two standard errors allow.
+    known; what counts is the greatest fall that two standard errors allow. A loss that surely
+    rises is something else.
 
     Args:
         pieces: the newest ones, without the one that is not full yet.
@@ -143,10 +144,10 @@ def plateau(
     level = statistics.fmean(means)
     slope, error = _line([piece.place for piece in recent], means, recent)
     fall = (2 * error - slope) * 100 * SPAN
-    if not fall < LEAST_FALL * level:
+    if not 0 <= fall < LEAST_FALL * level:
         return None
     seen = f"The training loss stays at {level:.3g}: over the last fifth of the budget it fell by"
-    sentence = f"{seen} less than {max(fall, 0.0):.2g}."
+    sentence = f"{seen} less than {fall:.2g}."
     model, train = config.model, config.train
     if floor is not None and level - floor < AT_THE_FLOOR:
         hint = f"The floor of this text is {floor:.3g}: there is nothing more to learn; stop here."
