@@ -20,6 +20,7 @@ from core.events.benchmarking import (
     Variant,
     Verdict,
 )
+from core.events.control import Controlled, Paused
 from core.events.health import AlertRaised, HealthMeasured
 from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
@@ -79,6 +80,8 @@ TrainEvent = (
     | CheckpointFailed
     | Diverged
     | ReturnedToCheckpoint
+    | Controlled
+    | Paused
     | HealthMeasured
     | AlertRaised
     | RunFinished
@@ -127,6 +130,7 @@ __all__ = [
     "CheckpointFailed",
     "CheckpointSaved",
     "Circumstance",
+    "Controlled",
     "DecodeSpeed",
     "Difference",
     "Diverged",
@@ -157,6 +161,7 @@ __all__ = [
     "MachineEvent",
     "MachineExamined",
     "MatrixQuantized",
+    "Paused",
     "PromptRead",
     "Proof",
     "ProvingEvent",

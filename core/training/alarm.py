@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from core.events import (
 )
 from core.training import alerts
 from core.training.alerts import Finding, Piece, Validated
-from core.training.budget import Budget
 
 WINDOW = 64
 """Losses that a spike is seen against."""
@@ -51,9 +50,14 @@ class Trouble:
 class Alarm:
     """The memory of what was told, as far as something wrong can be seen in it."""
 
-    def __init__(self, config: RunConfig, floor_loss: float | None = None) -> None:
-        self._config, self._floor = config, floor_loss
-        self._budget = Budget(config.train)
+    def __init__(
+        self,
+        config: RunConfig,
+        spent: Callable[[int, float], float],
+        floor_loss: float | None = None,
+    ) -> None:
+        """`spent` is the share of the budget after a step and some seconds of training."""
+        self._config, self._spent, self._floor = config, spent, floor_loss
         self.load(None)
 
     def hear(self, event: TrainEvent) -> list[AlertRaised]:
@@ -139,7 +143,7 @@ class Alarm:
         self._since_validation[0] += 1
         self._since_validation[1] += event.loss
         told = self._hear_loss(event)
-        share = self._budget.share(event.step, event.train_s)
+        share = self._spent(event.step, event.train_s)
         if int(100 * share) != self._now.place:
             told += self._turn(event.step, int(100 * share))
         self._add_to_piece(event)

@@ -12,10 +12,12 @@ from dataclasses import replace
 
 from core.errors import StoreError
 from core.events import (
+    AlertRaised,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
     Diverged,
+    Paused,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -50,7 +52,7 @@ class TrainingSession:
         self._failed: CheckpointFailed | None = None
         self._is_going_back = False
         """Whether the newest steps are to be undone."""
-        self._alarm = Alarm(run.config, started.floor_loss)
+        self._alarm = Alarm(run.config, self._spent, started.floor_loss)
         if started.step:
             self._alarm.load(run.checkpoint_state(started.step).get("alarm"))
 
@@ -74,6 +76,8 @@ class TrainingSession:
                     trainer.progress.step,
                     returns=trainer.progress.returns,
                     rates_to=trainer.repeats_to,
+                    controls=trainer.progress.controls,
+                    repeats=trainer.control.repeats,
                 )
             metrics.write(self._started)
             yield from self._tell(self._started)
@@ -111,6 +115,10 @@ class TrainingSession:
             agreement=None,
         )
 
+    def _spent(self, step: int, train_s: float) -> float:
+        """Share of the budget, which commands may move."""
+        return self._trainer.budget.share(step, train_s)
+
     def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
         went_back = True
         while went_back:
@@ -123,19 +131,13 @@ class TrainingSession:
                 alerts = self._alarm.hear(event)
                 trouble = self._alarm.trouble(event, self._trainer.progress.step)
                 back = None if trouble is None else self._way_back(trouble)
+                self._is_going_back = back is not None
                 if isinstance(event, CheckpointDue):
                     event = self._try_to_save(event.step)
-                told: list[TrainEvent] = [event, *alerts]
-                if isinstance(event, Diverged):
-                    ends = (
-                        []
-                        if back is not None
-                        else [replace(event, checkpoint_step=self._saved_step)]
-                    )
-                    told = [*alerts, *ends]
-                self._is_going_back = back is not None
+                told = self._with_alerts(event, alerts)
                 for one in told:
-                    metrics.write(one)
+                    if not isinstance(one, Paused):
+                        metrics.write(one)
                 for one in told:
                     yield from self._tell(one)
                 if trouble is not None and back is not None:
@@ -143,6 +145,13 @@ class TrainingSession:
                         yield from self._tell(one)
                     return True
         return False
+
+    def _with_alerts(self, event: TrainEvent, alerts: list[AlertRaised]) -> list[TrainEvent]:
+        """An event and what is said of it; the end of a run comes last, unless it is none."""
+        if not isinstance(event, Diverged):
+            return [event, *alerts]
+        end = replace(event, checkpoint_step=self._saved_step)
+        return [*alerts] if self._is_going_back else [*alerts, end]
 
     def _way_back(self, trouble: Trouble) -> int | None:
         """The step to return to, if there is one and it was not done too often."""
@@ -161,6 +170,7 @@ class TrainingSession:
             progress = progress_from(state)
             progress.returns = trainer.progress.returns + 1
             progress.lr_factor = trainer.progress.lr_factor * run.config.train.return_lr
+            progress.keep_wishes_of(trainer.progress)
             told = ReturnedToCheckpoint(
                 step=event.step,
                 what=event.what,

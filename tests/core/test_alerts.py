@@ -22,6 +22,7 @@ from core.events import (
 from core.presets import preset
 from core.training import alerts
 from core.training.alarm import Alarm
+from core.training.budget import Budget
 
 CURVES = Path(__file__).parents[1] / "data" / "curves.json"
 CONFIG = RunConfig().with_changes(steps=2000, lr=0.003, warmup_steps=20)
@@ -70,10 +71,14 @@ def health(n: int, **changes: Any) -> HealthMeasured:
     return HealthMeasured(**values | changes)
 
 
+def alarm_of(config: RunConfig, floor: float | None = None) -> Alarm:
+    return Alarm(config, Budget.of(config.train).share, floor)
+
+
 def heard(
     events: list[TrainEvent], config: RunConfig = CONFIG, floor: float | None = None
 ) -> list[AlertRaised]:
-    alarm = Alarm(config, floor)
+    alarm = alarm_of(config, floor)
     return [alert for event in events for alert in alarm.hear(event)]
 
 
@@ -252,20 +257,20 @@ def test_an_alarm_goes_on_from_its_state_as_if_nothing_had_been() -> None:
         events += [validated(i, 2 + abs(i - 300) / 900)] if i % 60 == 0 else []
         events += [health(i, dead_shares=(0.95, 0.1))] if i % 70 == 0 else []
     config = CONFIG.with_changes(steps=900)
-    alarm, torn = Alarm(config), Alarm(config)
+    alarm, torn = alarm_of(config), alarm_of(config)
     for i, event in enumerate(events):
         assert torn.hear(event) == alarm.hear(event)
         if i % 7 == 0:
             state = json.loads(json.dumps(torn.state()))
-            torn = Alarm(config)
+            torn = alarm_of(config)
             torn.load(state)
 
 
 @pytest.mark.parametrize("state", [{"losses": 3}, {"now": [1]}, {"kinds": []}, {"best": "x"}, None])
 def test_a_state_that_is_not_ours_is_forgotten(state: Any) -> None:
-    alarm = Alarm(CONFIG)
+    alarm = alarm_of(CONFIG)
     alarm.load(state)
-    assert alarm.state() == Alarm(CONFIG).state()
+    assert alarm.state() == alarm_of(CONFIG).state()
 
 
 @pytest.mark.parametrize("name", sorted(json.loads(CURVES.read_text())))
