@@ -13,7 +13,7 @@ from minitf_tui import format as fmt
 from minitf_tui.vitals import Vitals, course
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-LAYER, NUMBER, GAP = 9, 8, 2
+LAYER, NUMBER, GAP = 9, 7, 2
 """Cells of a layer's name, of a number, and between columns."""
 LEAST_SPARK, MOST_SPARK = 4, 24
 LARGE_UPDATE, DEAD = 0.1, 0.5
@@ -78,7 +78,7 @@ def _heading(spark_width: int) -> Content:
     gap = " " * GAP
     words = "layer".ljust(LAYER) + gap + "update/weight".rjust(room) + gap
     words += "gradient".rjust(room) + gap + "weights".rjust(NUMBER) + gap
-    words += "dead".rjust(NUMBER - 2) + gap + "attention".rjust(room - 2)
+    words += "dead".rjust(NUMBER - 1) + gap + "attention".rjust(room - 1)
     return Content.styled(words, "$quiet")
 
 
@@ -105,10 +105,10 @@ def _layer_line(
         " " * GAP,
         _short(last.weight_norms[place]).rjust(NUMBER),
         " " * GAP,
-        (_share(dead).rjust(NUMBER - 2), "$warning" if dead is not None and dead >= DEAD else ""),
+        (_share(dead).rjust(NUMBER - 1), "$warning" if dead is not None and dead >= DEAD else ""),
         " " * GAP,
         (drawn("attention_entropies", block, is_log=False), "$secondary"),
-        " " + (fmt.NONE if attention is None else f"{attention:.2f}").rjust(NUMBER - 2),
+        " " + (fmt.NONE if attention is None else f"{attention:.2f}").rjust(NUMBER - 1),
     )
 
 

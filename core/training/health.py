@@ -36,7 +36,8 @@ class Pace:
         """`share` is that of measuring in the training time, 0 for never; it does not count
         where an `interval` in steps is given."""
         self._share, self._interval = share, interval
-        self._since: float | None = None
+        self._began: float | None = None
+        self._since = self._spent = 0.0
         self._last = 0.0
         self._cost = math.inf
         """Of the next measurement, as far as is known: at first that of a step."""
@@ -47,16 +48,18 @@ class Pace:
             return False
         if self._interval:
             return step % self._interval == 0
-        if self._since is None:
-            self._since = train_s
-        else:
+        if self._began is None:
+            self._began = self._since = train_s
+        elif not self._spent:
             self._cost = min(self._cost, train_s - self._last)
         self._last = train_s
-        return (train_s - self._since) * self._share >= self._cost
+        is_paid = (train_s - self._began) * self._share >= self._spent + self._cost
+        return is_paid and (train_s - self._since) * self._share >= self._cost
 
     def measured(self, cost_s: float) -> None:
         """A measurement is over, the last one that was due."""
         self._since, self._cost = self._last, cost_s
+        self._spent += cost_s
 
 
 class Health:
@@ -112,7 +115,7 @@ class Health:
         found = self._figures(before)
         cost = self._cost + self._now() - began
         self._pace.measured(cost)
-        clip_rate = self._clipped / self._steps if self._clip else None
+        clip_rate = round(self._clipped / self._steps, 4) if self._clip else None
         self._steps = self._clipped = 0
         weight, grad, update, dead, entropy, (low, high) = (_short(part) for part in found)
         return HealthMeasured(
