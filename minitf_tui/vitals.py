@@ -5,11 +5,17 @@ The worker adds; the screen's thread reads whole measurements, which never chang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 from core.events import AlertRaised, HealthMeasured
+from minitf_tui import format as fmt
+from minitf_tui.sanitize import clean_line
+
+PER_LAYER = ("weight_norms", "grad_norms", "update_ratios")
 
 
 class Vitals:
@@ -24,12 +30,14 @@ class Vitals:
         self.measured = [event for event in self.measured if event.step <= step]
 
     def add_past(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """What a run had told before it was resumed, as `read_metrics` gives it."""
+        """What a run had told before it was resumed, as `read_metrics` gives it; what is not as
+        we write it is left out."""
         for event in events:
-            if event["event"] == "HealthMeasured":
-                self.measured.append(_read(HealthMeasured, event))
-            elif event["event"] == "AlertRaised":
-                self.alerts.append(_read(AlertRaised, event))
+            with suppress(AttributeError, TypeError, ValueError):
+                if event["event"] == "HealthMeasured":
+                    self.measured.append(_measurement(event))
+                elif event["event"] == "AlertRaised":
+                    self.alerts.append(_alert(event))
 
     @property
     def last(self) -> HealthMeasured | None:
@@ -46,7 +54,7 @@ class Vitals:
     @property
     def cost_s(self) -> float:
         """Of all of them."""
-        return sum(event.cost_s or 0.0 for event in self.measured)
+        return sum(event.cost_s for event in self.measured)
 
 
 def course(
@@ -64,8 +72,37 @@ def course(
     return found
 
 
-def _read(kind: type[Any], event: Mapping[str, Any]) -> Any:
-    """Lists of JSON become the tuples that they were."""
-    known = {item.name for item in fields(kind)}
-    values = {name: value for name, value in event.items() if name in known}
-    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+def summary(last: HealthMeasured) -> str:
+    """A measurement on one line: what is worst in it."""
+    ratios = [(ratio, name) for ratio, name in zip(last.update_ratios, last.layers, strict=True)]
+    largest, name = max(ratios)
+    where = f"layer {name}" if name.isdigit() else f"the {name}"
+    parts = [f"step {last.step:,}: largest update {100 * largest:.2g} % of {where}"]
+    if last.dead_shares:
+        parts.append(f"most dead units {fmt.percent(max(last.dead_shares))}")
+    if last.attention_entropies:
+        least, most = min(last.attention_entropies), max(last.attention_entropies)
+        parts.append(f"attention {least:.2f} to {most:.2f}")
+    parts.append(f"logits {last.logit_low:.1f} to {last.logit_high:.1f}")
+    return ", ".join(parts)
+
+
+def _measurement(event: Mapping[str, Any]) -> HealthMeasured:
+    values = {item.name: event[item.name] for item in fields(HealthMeasured) if item.name in event}
+    for name, value in values.items():
+        if name == "layers":
+            values[name] = tuple(clean_line(str(layer)) for layer in value)
+        elif isinstance(value, list):
+            values[name] = tuple(math.nan if v is None else float(v) for v in value)
+        elif name in ("logit_low", "logit_high", "cost_s"):
+            values[name] = math.nan if value is None else float(value)
+    found = HealthMeasured(**values)
+    lengths = {len(found.layers), *(len(getattr(found, name)) for name in PER_LAYER)}
+    if len(lengths) > 1 or not found.layers:
+        raise ValueError("figures of other layers")
+    return found
+
+
+def _alert(event: Mapping[str, Any]) -> AlertRaised:
+    words = {name: clean_line(event[name]) for name in ("kind", "sentence", "hint")}
+    return AlertRaised(step=int(event["step"]), **words)

@@ -159,6 +159,8 @@ class Alarm:
             return self._judge(event.step, "spike", found)
         self._high.clear()
         self._losses.append(event.loss)
+        if not math.isfinite(self._level):
+            self._level = event.loss + alerts.FIRST_RISE
         if event.step % LEVEL_INTERVAL == 0:
             del self._losses[:-WINDOW]
             if len(self._losses) >= LEAST_LOSSES:

@@ -25,6 +25,8 @@ SIGMAS = 6.0
 """How many robust standard deviations above the median a loss is far out."""
 LEAST_RISE = 0.25
 """Nats above the median below which nobody would call it a spike."""
+FIRST_RISE = 1.0
+"""Nats above the first loss, while there are too few to tell how they scatter."""
 PATIENCE = 3
 """Losses in a row that are far out make a spike; fewer are unlucky batches."""
 MAD_TO_SD = 1.4826
@@ -43,10 +45,12 @@ AT_THE_FLOOR = 0.02
 
 ALWAYS = 0.98
 """Share of clipped steps over `SPAN`."""
+FAR_CLIPPED = 3.0
+"""Times `grad_clip` that the mean norm must be: less hardly changes a step."""
 DEAD = 0.9
 """Share of a layer's units that are never awake, from which the layer is dead."""
-LARGE = 0.2
-"""Update of a layer, as a share of its weights: two hundred times the usual."""
+LARGE = 0.08
+"""Update of a layer, as a share of its weights: eighty times the usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,7 @@ def spike(
     back = "" if train.on_spike == "return" else ", or on_spike=return, which goes back by itself"
     return Finding(
         "spike",
-        f"The loss rose to {max(high):.3g} by step {step}; its median over the {len(losses)} steps"
-        f" before was {middle:.3g}.",
+        f"The loss rose to {max(high):.3g} by step {step}, from a median of {middle:.3g} before.",
         f"Try a lower lr than {train.lr:g} (it was {lr:.2g} here), a longer warm-up than"
         f" {train.warmup_steps} steps{back}.",
     )
@@ -213,6 +216,8 @@ def always_clipped(pieces: Sequence[Piece], config: RunConfig) -> Finding | None
     if not recent or clipped < ALWAYS * steps:
         return None
     norm, clip = sum(piece.norm_sum for piece in recent) / steps, config.train.grad_clip
+    if norm < FAR_CLIPPED * clip:
+        return None
     return Finding(
         "always clipped",
         f"{clipped} of the last {steps} steps were clipped: the gradient's norm is {norm:.3g} on"

@@ -93,13 +93,16 @@ def test_a_loss_that_jumps_and_stays_is_a_spike() -> None:
     losses[400:440] = [4.0] * 40
     (alert,) = heard([step(i, loss) for i, loss in enumerate(losses, 1)])
     assert (alert.step, alert.kind) == (403, "spike")
-    assert alert.sentence == (
-        "The loss rose to 4 by step 403; its median over the 64 steps before was 1.39."
-    )
+    assert alert.sentence == ("The loss rose to 4 by step 403, from a median of 1.39 before.")
     assert alert.hint == (
         "Try a lower lr than 0.003 (it was 0.003 here), a longer warm-up than 20 steps, or"
         " on_spike=return, which goes back by itself."
     )
+
+
+def test_a_loss_far_above_the_first_one_is_a_spike_already() -> None:
+    (alert,) = heard([step(i, v) for i, v in enumerate([6.2, 6.5, 8.0, 10.6, 12, 11, 6], 1)])
+    assert (alert.step, alert.kind) == (5, "spike")
 
 
 @pytest.mark.parametrize("length", [1, 2])

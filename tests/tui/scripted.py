@@ -342,7 +342,7 @@ def alert(n: int, kind: str = "spike") -> AlertRaised:
     return AlertRaised(
         step=n,
         kind=kind,
-        sentence=f"The loss rose to 4.12 by step {n}; its median over the 64 steps before was 2.01.",
+        sentence=f"The loss rose to 4.12 by step {n}, from a median of 2.01 before.",
         hint="Try a lower lr than 0.003 (it was 0.0029 here), a longer warm-up than 50 steps.",
     )
 
