@@ -41,8 +41,8 @@ class RunView(Container):
     DEFAULT_CSS = """
     RunView {
         width: 1fr; height: 1fr;
-        &.-health > #plots, &.-health > #sample-box { display: none; }
-        &.-health > HealthView { display: block; margin-top: 1; padding: 0 1; }
+        &.-health > #plots { display: none; }
+        &.-health > HealthView { display: block; margin-top: 1; }
     }
     """
 
@@ -129,7 +129,8 @@ class RunView(Container):
                 is_full=self.screen.size.height >= TALL,
             )
         )
-        self._alert.show(run.vitals.alerts[-1] if run.vitals.alerts else None)
+        said = [] if self.shows_health else run.vitals.alerts[-1:]
+        self._alert.show(said[0] if said else None)
         if self.shows_health:
             trained = run.history.steps.last("train_s")
             self._health.show(run.vitals, 0.0 if math.isnan(trained) else trained)
