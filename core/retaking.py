@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import launch
-from core.events import SetupProgressed, TrainEvent
+from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
 from core.starts import begin_again, facts_for_fork, settings_for_fork
@@ -18,6 +18,7 @@ from core.store.packed_weights import checked_not_quantized
 from core.store.rates import given_controls, given_rates, keep_for_replay, rates_of_steps
 from core.store.run import Run, create_run
 from core.store.tokens import tokenized_text_of
+from core.training.budget import Budget
 from core.training.clock import Clock
 from core.training.wishes import Wishes
 
@@ -88,10 +89,18 @@ def launch_forked(
         return
     provenance = launch.provenance_of(parts, config) | facts_for_fork(source, ref.step)
     changed = [f"{name} {value}" for name, value in changes.items()]
-    words = ", ".join([str(provenance["fork_of"]), *changed])
+    budget = Budget.of(config.train, progress.budget)
+    told = Controlled(
+        step=ref.step,
+        action="fork",
+        words=", ".join([str(provenance["fork_of"]), *changed]),
+        lr_factor=progress.lr_factor,
+        steps=budget.steps,
+        seconds=budget.seconds,
+    )
 
     def fill(folder: Path) -> None:
-        begin_fork(source, ref.step, words, folder)
+        begin_fork(source, told, folder)
 
     stem = f"{source.name[:50]}-fork"
     run = create_run(name, config, provenance, text.tokenizer.to_json(), fill, stem=stem)

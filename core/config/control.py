@@ -80,9 +80,9 @@ class Command:
     def words(self) -> tuple[str, ...]:
         """As it is typed: `("budget", "+500", "steps")`."""
         if self.action == "lr":
-            return ("lr", repr(self.value))
+            return ("lr", _exactly(self.value))
         if self.action == "budget":
-            return ("budget", f"{self.sign}{self.value!r}", self.unit)
+            return ("budget", f"{self.sign}{_exactly(self.value)}", self.unit)
         return (self.action,)
 
 
@@ -108,6 +108,11 @@ def read_command(words: Sequence[str], *, id: str = "") -> Command:
             hint=hints.get(action, f"Try {action} alone."),
         )
     return Command(action=action, id=id)
+
+
+def _exactly(value: float) -> str:
+    """The shortest words for that very number."""
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _unit(word: str) -> str:

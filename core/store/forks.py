@@ -31,19 +31,19 @@ def begun_at(run: Run) -> int | None:
     return step if isinstance(step, int) else None
 
 
-def begin_fork(source: Run, step: int, words: str, folder: Path) -> None:
+def begin_fork(source: Run, told: Controlled, folder: Path) -> None:
     """Write a checkpoint of `source` and its story until then into the folder of a new run.
 
     Args:
-        words: what is told of the fork.
+        told: of the fork itself.
 
     Raises:
         CheckpointError: the checkpoint is gone, or damaged.
         OSError: it cannot be written.
     """
-    _take(source, source.checkpoint_path(step), step, folder)
+    _take(source, source.checkpoint_path(told.step), told.step, folder)
     with MetricsWriter(folder) as metrics:
-        metrics.write(Controlled(step=step, action="fork", words=words))
+        metrics.write(told)
 
 
 def fork_again(source: Run, folder: Path) -> None:

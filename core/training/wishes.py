@@ -35,9 +35,9 @@ class Wishes:
 
     def ask(self, command: Command) -> None:
         """Have it done at the next step boundary; to stop, as soon as may be."""
-        self._queue.append(command)
-        if command.action == "stop":
-            self._is_stopping = True
+        if command.action != "stop" or not self._is_stopping:  # to stop, once is enough
+            self._queue.append(command)
+        self._is_stopping |= command.action == "stop"
 
     def stop(self) -> None:
         """End soon, in good order."""

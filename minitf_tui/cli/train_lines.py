@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 
-from core.events import AlertRaised, ReturnedToCheckpoint, RunStarted, ValidationCompleted
+from core.events import (
+    AlertRaised,
+    Controlled,
+    ReturnedToCheckpoint,
+    RunStarted,
+    ValidationCompleted,
+)
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape
 
@@ -43,6 +49,11 @@ def way_back(event: ReturnedToCheckpoint) -> str:
 def alert(event: AlertRaised) -> str:
     """Something looks wrong, and what to try."""
     return f"step {event.step}, {event.kind}: {escape(event.sentence)} {escape(event.hint)}"
+
+
+def command(event: Controlled) -> str:
+    """Somebody controls the run."""
+    return f"step {event.step}: {escape(event.words)}"
 
 
 def validation(event: ValidationCompleted, started: RunStarted | None) -> str:

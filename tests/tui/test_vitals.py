@@ -13,6 +13,8 @@ from core.events import ReturnedToCheckpoint
 from core.presets import QUICK
 from core.store.metrics import finite
 from minitf_tui import health_readings
+from minitf_tui.figure import Mark
+from minitf_tui.marks import marks_of
 from minitf_tui.vitals import Vitals, course
 from minitf_tui.watch import Watch
 from tests.tui.scripted import alert, health, step
@@ -72,6 +74,12 @@ def test_a_return_to_a_checkpoint_undoes_measurements_and_keeps_alerts() -> None
     assert not watch.collect(ReturnedToCheckpoint(to_step=15, **back))
     assert watch.vitals.measured == [health(10)]
     assert watch.vitals.alerts == [alert(25)]
+
+
+def test_an_alert_is_a_mark_on_the_plot() -> None:
+    watch = Watch(QUICK)
+    watch.hear(alert(25))
+    assert watch.marks == (Mark(25.0, "spike", "error"),) == marks_of([on_disk(alert(25))])
 
 
 def test_a_course_takes_from_the_whole_run_with_both_ends() -> None:
