@@ -1,4 +1,4 @@
-"""Marks on a plot: where somebody controlled a run, or it went wrong, as an upright line with a word on top.
+"""Marks on a plot: where a run was controlled or went wrong, as an upright line with a word on top.
 
 They are drawn over the finished rows, in cells that are empty: no curve is covered. Words that
 would run into another one are left out; the lines stay.
