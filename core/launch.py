@@ -18,7 +18,7 @@ from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.starts import begin, find_start, settings_for
-from core.store.checkpoint import load_moments, load_weights
+from core.store.checkpoint import forget_moved_budget, load_moments, load_weights
 from core.store.controls import Recorded, controls_to_repeat
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
@@ -114,6 +114,7 @@ def launch_resumed(
     with run.lock():
         clear(run.path)
         if budget:
+            forget_moved_budget(run)
             run = change_budget(run, budget)
             forget_given_rates(run)
         yield from _go_on(run, wishes, keeps_budget=not budget)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from core import launch
+from core.config import BUDGETS, RunConfig
 from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
 from core.starts import begin_again, facts_for_fork, settings_for_fork
-from core.store.find import find_run
+from core.store.find import RunRef, find_run
 from core.store.forks import begin_fork, begun_at, fork_again
 from core.store.packed_weights import checked_not_quantized
 from core.store.rates import given_controls, given_rates, keep_for_replay, rates_of_steps
@@ -20,6 +21,7 @@ from core.store.run import Run, create_run
 from core.store.tokens import tokenized_text_of
 from core.training.budget import Budget
 from core.training.clock import Clock
+from core.training.progress import Progress
 from core.training.wishes import Wishes
 
 
@@ -59,7 +61,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
         step, progress = begun_at(run), None
         if step is not None:
             clock, progress = launch.point_at(run, step)
-        session = launch.session_of(run, parts, clock, progress, wishes, _given(run))
+            progress.budget = None  # there are as many steps as there are rates
+        session = launch.session_of(run, parts, clock, progress, wishes, _given(run, progress))
         yield from judged(session.run(), source, run)
 
 
@@ -78,6 +81,8 @@ def launch_forked(
     config = settings_for_fork(source, ref.step, changes)
     device = launch.device_of(source)
     clock, progress = launch.point_at(source, ref.step)
+    if BUDGETS.keys() & changes.keys():
+        progress.budget = None
     yield SetupProgressed(stage=f"reading {config.text.corpus}")
     text = yield from tokenized_text_of(source, wishes.is_stopping)
     if text is None:
@@ -88,16 +93,7 @@ def launch_forked(
     if wishes.is_stopping():
         return
     provenance = launch.provenance_of(parts, config) | facts_for_fork(source, ref.step)
-    changed = [f"{name} {value}" for name, value in changes.items()]
-    budget = Budget.of(config.train, progress.budget)
-    told = Controlled(
-        step=ref.step,
-        action="fork",
-        words=", ".join([str(provenance["fork_of"]), *changed]),
-        lr_factor=progress.lr_factor,
-        steps=budget.steps,
-        seconds=budget.seconds,
-    )
+    told = _told(ref, config, changes, progress)
 
     def fill(folder: Path) -> None:
         begin_fork(source, told, folder)
@@ -108,7 +104,24 @@ def launch_forked(
         yield from launch.session_of(run, parts, clock, progress, wishes).run()
 
 
-def _given(run: Run) -> Retaken:
-    """What a replay was given to take again."""
-    controls = given_controls(run)
+def _told(
+    ref: RunRef, config: RunConfig, changes: Mapping[str, Any], progress: Progress
+) -> Controlled:
+    """What the metrics of a fork say of it."""
+    changed = [f"{name} {value}" for name, value in changes.items()]
+    budget = Budget.of(config.train, progress.budget)
+    return Controlled(
+        step=ref.step,
+        action="fork",
+        words=", ".join([f"{ref.run.name}@{ref.step}", *changed]),
+        lr_factor=progress.lr_factor,
+        steps=budget.steps,
+        seconds=budget.seconds,
+    )
+
+
+def _given(run: Run, progress: Progress | None) -> Retaken:
+    """What a replay was given to take again, from where it begins."""
+    known = progress.controls if progress else ()
+    controls = [control for control in given_controls(run) if control.n not in known]
     return Retaken(given_rates(run), controls, frozenset(c.n for c in controls))

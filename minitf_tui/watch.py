@@ -85,8 +85,8 @@ class Watch:
             case Controlled():
                 self.lr_factor = event.lr_factor
                 if self.started is not None:
-                    limits = {"steps": event.steps, "seconds": event.seconds}
-                    self.started = replace(self.started, **limits)
+                    steps, seconds = event.steps, event.seconds
+                    self.started = replace(self.started, steps=steps, seconds=seconds)
                 self._mark(event)
             case SampleCompleted():
                 self.sample = event

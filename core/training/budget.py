@@ -27,19 +27,8 @@ class Budget:
 
     @classmethod
     def of(cls, config: TrainConfig, moved: Mapping[str, Any] | None = None) -> Budget:
-        """Those of the config, or what commands have made of them.
-
-        Args:
-            moved: as `moved_from` gave it; without effect if the config has got others since.
-        """
-        if moved is None or moved["instead_of"] != [config.steps, config.seconds]:
-            return cls(config.steps, config.seconds)
-        return cls(moved["steps"], moved["seconds"])
-
-    def moved_from(self, config: TrainConfig) -> dict[str, Any]:
-        """What a checkpoint keeps of limits that are not those of the config, as JSON."""
-        before = [config.steps, config.seconds]
-        return {"steps": self.steps, "seconds": self.seconds, "instead_of": before}
+        """Those of the config, or what commands have made of them: `asdict` of a budget."""
+        return cls(config.steps, config.seconds) if moved is None else cls(**moved)
 
     def share(self, step: int, train_s: float) -> float:
         """Spent after `step` steps and `train_s` seconds of training, in [0, 1]."""

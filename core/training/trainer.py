@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
@@ -237,7 +237,8 @@ class Trainer:
 
     def move_budget(self, budget: Budget) -> None:
         """See `Controllable.move_budget`."""
-        self.budget, self.progress.budget = budget, budget.moved_from(self._config)
+        self.budget, self.progress.budget = budget, asdict(budget)
+        self._offered_step = None  # what was saved does not know of it
         self.is_finished = self._is_over()
 
     def _checkpoint(

@@ -111,6 +111,11 @@ def _one_run(top: Axes, below: Axes, run: Curves) -> None:
         place = (run.validation_x, run.validation)
         top.plot(*place, color=ORANGE, marker="o", markersize=4, label="validation")
     below.plot(run.x, run.lr, color=GREEN, linewidth=1.4)
+    for mark in run.marks:
+        top.axvline(mark.x, color=GREY, linestyle=":", linewidth=1.0)
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -3), "va": "top"}
+        at = {"textcoords": "offset points", "fontsize": "x-small", "rotation": 90}
+        top.annotate(mark.word, (mark.x, 1.0), parse_math=False, **place, **at)
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:

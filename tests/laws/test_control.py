@@ -6,11 +6,12 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import paths, recipes
+from core import api, paths, recipes
 from core.config import RunConfig, read_command
 from core.errors import CheckpointError, ConfigError
 from core.events import CheckpointDue, Controlled, RunFinished, StepCompleted
@@ -31,7 +32,7 @@ def config(text_file: str) -> RunConfig:
         dropout=0.2,
         steps=STEPS,
         checkpoint_interval=4,
-        eval_interval=5,
+        eval_interval=6,
         sample_interval=6,
         lr=1e-2,
         warmup_steps=2,
@@ -128,49 +129,55 @@ def test_a_replay_of_a_controlled_run_that_was_killed_repeats_the_rest(
 
 
 def test_a_fork_without_changes_goes_on_as_its_run_did(whole: Run, equality: Any) -> None:
-    fork = equality.finish(recipes.forking("whole@9"))
+    fork = equality.finish(recipes.forking("whole@12"))
     run = find_run("whole-fork").run
     assert fork.run == "whole-fork"
     assert equality.tensors(run) == equality.tensors(whole)
     assert equality.told(run) == equality.told(whole)
-    assert commands(run)[-1][:3] == (9, 0, "whole@9")
-    assert (run.provenance["fork_of"], run.provenance["fork_step"]) == ("whole@9", 9)
+    assert commands(run)[-1][:3] == (12, 0, "whole@12")
+    assert (run.provenance["fork_of"], run.provenance["fork_step"]) == ("whole@12", 12)
 
 
-def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equality: Any) -> None:
+def test_a_fork_with_changes_shares_its_past_and_is_replayed(
+    whole: Run, equality: Any, tmp_path: Path
+) -> None:
     source = equality.tensors(whole)
-    session = recipes.forking("whole@9", name="other", lr=1e-3, batch_size=3, steps=14)
-    told = train(session, {11: "lr 0.5"})
-    assert [e.step for e in told if isinstance(e, StepCompleted)] == list(range(10, 15))
+    session = recipes.forking("whole@12", name="other", lr=1e-3, batch_size=3, steps=15)
+    told = train(session, {13: "lr 0.5"})
+    assert [e.step for e in told if isinstance(e, StepCompleted)] == [13, 14, 15]
     other = find_run("other").run
-    assert equality.told(other)[:9] == equality.told(whole)[:9]
+    assert equality.told(other)[:12] == equality.told(whole)[:12]
     assert commands(other)[-2:] == [
-        (9, 0, "whole@9, lr 0.001, batch_size 3, steps 14", 1.5, 14, 0.0),
-        (11, 6, "lr 0.5", 0.75, 14, 0.0),
+        (12, 0, "whole@12, lr 0.001, batch_size 3, steps 15", 1.5, 15, 0.0),
+        (13, 6, "lr 0.5", 0.75, 15, 0.0),
     ]
-    shutil.rmtree(other.checkpoint_path(9))  # its first one is not among those that stay
+    shutil.rmtree(other.checkpoint_path(12))  # its first one is not among those that stay
     result = equality.finish(recipes.replaying("other", name="again"))
     assert result.agreement.is_equal
-    assert (result.agreement.steps, result.agreement.of) == (5, 5)
+    assert (result.agreement.steps, result.agreement.of) == (3, 3)
     again = find_run("again").run
     assert equality.tensors(again) == equality.tensors(other)
     assert equality.tensors(whole) == source
+    api.export_model("other", tmp_path / "c.tar.gz", format="capsule")
+    capsule = equality.finish(recipes.replaying(str(tmp_path / "c.tar.gz"), name="third"))
+    assert (capsule.agreement.is_equal, capsule.agreement.of) == (True, 3)
+    assert commands(find_run("third").run)[:-1] == commands(other)[:-1]
 
 
 def test_what_a_fork_cannot_change_is_refused(whole: Run) -> None:
     for changes in ({"d_model": 32}, {"corpus": "generated"}, {"threads": 2}):
         (name,) = changes
         with pytest.raises(ConfigError) as caught:
-            list(recipes.forking("whole@9", **changes).run())
+            list(recipes.forking("whole@12", **changes).run())
         assert str(caught.value) == (f"{name} cannot change in a fork: whole goes on with its own.")
         assert caught.value.hint == (
             "A new run may begin with the same weights, and other text and settings:"
-            " minitf train --init-from whole@9"
+            " minitf train --init-from whole@12"
         )
-    (whole.checkpoint_path(9) / "state.safetensors").unlink()
-    (whole.checkpoint_path(9) / "model.safetensors").write_bytes(b"x")
+    (whole.checkpoint_path(12) / "state.safetensors").unlink()
+    (whole.checkpoint_path(12) / "model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointError):
-        list(recipes.forking("whole@9", name="broken").run())
+        list(recipes.forking("whole@12", name="broken").run())
 
 
 def test_a_fork_of_a_checkpoint_that_goes_meanwhile_leaves_nothing(
@@ -181,13 +188,13 @@ def test_a_fork_of_a_checkpoint_that_goes_meanwhile_leaves_nothing(
     begin = retaking.begin_fork
 
     def lose(*given: Any) -> None:
-        shutil.rmtree(whole.checkpoint_path(9))
+        shutil.rmtree(whole.checkpoint_path(12))
         begin(*given)
 
     monkeypatch.setattr(retaking, "begin_fork", lose)
     with pytest.raises(CheckpointError) as caught:
-        list(recipes.forking("whole@9", name="lost").run())
-    assert str(caught.value).startswith("The checkpoint at step 9 of whole cannot be taken over: ")
+        list(recipes.forking("whole@12", name="lost").run())
+    assert str(caught.value).startswith("The checkpoint at step 12 of whole cannot be taken over: ")
     hint = "It may have been dropped meanwhile; try whole for the newest one."
     assert caught.value.hint == hint
     assert not (paths.runs_dir() / "lost").exists()
