@@ -34,7 +34,7 @@ class KeptRun:
             MinitfError: it cannot be used.
         """
         from core.device import choose_device
-        from core.infer.rounding import round_weights
+        from core.infer.round_weights import round_weights
         from core.open_run import open_for_use
         from core.store.find import find_run
 

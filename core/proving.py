@@ -33,7 +33,7 @@ def proof_of(
         from copy import deepcopy
 
         from core.infer.generate import make_decoder
-        from core.infer.rounding import round_weights
+        from core.infer.round_weights import round_weights
         from core.measure.proof import Plain, prove
         from core.open_run import prompt_ids
 

@@ -27,13 +27,16 @@ from core.measure.contestants import Gathering
 from core.measure.course import Course
 from core.measure.grid import comparable, is_same_work
 from core.measure.repetition import IsStopping
-from core.measure.statistics import interval, paired_ratio, summarize, trimmed_interval
+from core.measure.statistics import interval, paired_ratio, summarize
 from core.model.transformer import Transformer
 from core.text.tokenizer import Tokenizer
 
 MOST_WARM_UPS = 8
 WARMING_SHARE = 0.25
 """Of the time, after which warming up ends."""
+LOOKS = 50
+"""Rounds after which the intervals are no longer looked at after each one, which takes longer the
+more there are."""
 ORDER_SEED = 0
 
 Told = SetupProgressed | BenchPlanned | RepetitionCompleted | CellSettled
@@ -136,8 +139,9 @@ def _repeat(
             if is_stopping():
                 return
             yield courses[i].repeat(is_stopping)
-        if len(courses[going[0]].counted) >= config.reps:
-            wide = set() if is_late() else _wide(courses, pairs, config.precision)
+        n, late = len(courses[going[0]].counted), is_late()
+        if n >= config.reps and (late or n % (n // LOOKS + 1) == 0):
+            wide = set() if late else _wide(courses, pairs, config.precision)
             for i in going:
                 if i not in wide:
                     yield from (CellSettled(cell=cell) for cell in courses[i].cells())
@@ -151,8 +155,8 @@ def _wide(
     times = [course.token_ms for course in courses]
     wide = {i for i, own in enumerate(times) if not _is_narrow(interval(own), precision)}
     for i, j in pairs:
-        quotients = [left / right for left, right in zip(times[i], times[j], strict=False)]
-        if not _is_narrow(trimmed_interval(quotients), precision):
+        n = min(len(times[i]), len(times[j]))
+        if not _is_narrow(paired_ratio(times[i][:n], times[j][:n])[1], precision):
             wide |= {i, j}
     return wide
 

@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from core.events import Limits, Proof, SetupProgressed, Variant, Verdict
 from core.infer.decoder import Decoder
 from core.infer.engines.choose import engine_stage, make_engine
-from core.infer.rounding import round_weights
+from core.infer.round_weights import round_weights
 from core.measure.grid import Refused, reason_against, variants_of, worth_telling
 from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
 from core.measure.opponents import Opponents, start_opponents
