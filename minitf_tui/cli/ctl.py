@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.config.control import ABOUT, UNITS
+from core.config.control import ABOUT
 from minitf_tui import format as fmt
 from minitf_tui.cli import output
 from minitf_tui.cli.arguments import JSON, Arguments, Command, UsageError, nearest
