@@ -42,6 +42,7 @@ from core.store.metrics import MetricsWriter  # noqa: E402
 from core.text.batches import RandomBatches  # noqa: E402
 from core.training.alarm import Alarm  # noqa: E402
 from core.training.budget import Budget  # noqa: E402
+from core.training.clock import Clock  # noqa: E402
 from core.training.health import Health  # noqa: E402
 from core.training.optimizer import AdamW  # noqa: E402
 from core.training.trainer import Probes, Trainer  # noqa: E402
@@ -72,6 +73,7 @@ class Side:
         batches = RandomBatches(
             ids, batch_size=train.batch_size, context=train.context, seed=train.seed
         )
+        self._clock = Clock()
         trainer = Trainer(
             model,
             AdamW(model, train),
@@ -80,6 +82,7 @@ class Side:
             train,
             config.eval,
             device=device,
+            clock=self._clock,
             health=Health(model, batches, config, device=device),
         )
         self._alarm = Alarm(config, Budget.of(train).share) if has_health else None
@@ -90,6 +93,7 @@ class Side:
 
     def take(self, n: int) -> tuple[float, float]:
         """Wall and processor milliseconds a step, over `n` steps."""
+        self._clock.switch("train")  # while the other side trains, this one is idle
         began, worked, taken = time.perf_counter(), time.process_time(), 0
         while taken < n:
             event = next(self._events)
@@ -102,10 +106,9 @@ class Side:
                 self.losses.append(event.loss)
             elif isinstance(event, HealthMeasured):
                 self.measured.append(event)
-        return (
-            1000 * (time.perf_counter() - began) / n,
-            1000 * (time.process_time() - worked) / n,
-        )
+        ended, rested = time.perf_counter(), time.process_time()
+        self._clock.switch("idle")
+        return 1000 * (ended - began) / n, 1000 * (rested - worked) / n
 
 
 def race(with_it: Side, without: Side, rounds: int, block: int) -> tuple[list[float], list[float]]:
