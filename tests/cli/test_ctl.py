@@ -44,7 +44,6 @@ def test_a_run_is_controlled_from_elsewhere(
     assert answer_line(answer) == (
         "here, after step 2: lr 0.5; the schedule is multiplied by 0.5 now"
     )
-    monkeypatch.setattr(controlling.time, "sleep", go_on)
     monkeypatch.setattr(controlling.control, "__kwdefaults__", {"wait_s": 10.0, "sleep": go_on})
     assert main(["ctl", "here", "budget", "+4", "steps", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

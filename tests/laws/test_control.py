@@ -14,7 +14,7 @@ import pytest
 from core import api, paths, recipes
 from core.config import RunConfig, read_command
 from core.errors import CheckpointError, ConfigError
-from core.events import CheckpointDue, Controlled, RunFinished, StepCompleted
+from core.events import CheckpointDue, CheckpointSaved, Controlled, RunFinished, StepCompleted
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run
@@ -211,6 +211,25 @@ def test_a_budget_that_is_cut_ends_well_and_a_resumed_run_knows(config: RunConfi
     assert find_run("cut").run.config.train.steps == STEPS  # what was asked for stays
     *_, longer = recipes.resuming("cut", steps=STEPS).run()
     assert longer.result.steps == STEPS
+
+
+def test_a_run_that_was_extended_at_its_end_and_killed_goes_on(
+    config: RunConfig, equality: Any
+) -> None:
+    """Its last checkpoint knows of the old end alone."""
+    session = recipes.training(config, name="long")
+    events = session.run()
+    for event in events:
+        if isinstance(event, CheckpointSaved) and event.step == STEPS:
+            session.control(read_command(["budget", "+3"]))
+        if isinstance(event, StepCompleted) and event.step == STEPS + 1:
+            shutil.rmtree(find_run("long").run.checkpoint_path(STEPS + 1), ignore_errors=True)
+            shutil.copytree(paths.runs_dir() / "long", paths.runs_dir() / "killed")
+            break
+    events.close()
+    state = find_run("killed").run.checkpoint_state(STEPS)
+    assert (state["controls"], state["budget"]) == ([], None)
+    assert equality.finish(recipes.resuming("killed")).steps == STEPS + 3
 
 
 def test_a_diverged_run_keeps_what_it_was_commanded(

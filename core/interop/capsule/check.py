@@ -23,10 +23,9 @@ from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
 from core.store.forks import FOLDER as FORK
 from core.store.forks import begun_at
-from core.store.packed_weights import FACT
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.rates import given_rates
-from core.store.run import TEXT_NAME, Run, read_state
+from core.store.run import FACT, TEXT_NAME, Run, read_state
 from core.store.run_toml import read_run_toml
 from core.store.start import FILE_NAME as START_NAME
 from core.store.start import HASH as START_HASH
