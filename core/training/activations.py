@@ -49,7 +49,8 @@ def look_inside(model: Transformer, ids_BT: Tensor, device: Device) -> Activatio
             logits_BTV = model(ids_BT)
     finally:
         model.train(was_training)
-    seen.logit_range = torch.aminmax(logits_BTV.float())
+    logits_BTV = logits_BTV.float()
+    seen.logit_range = logits_BTV.amin(), logits_BTV.amax()
     return seen
 
 
@@ -111,5 +112,6 @@ def attention_entropy(q_BNTH: Tensor, k_BKSH: Tensor) -> Tensor:
     scores_NQS = q_NQH @ k_NSH.transpose(1, 2) / math.sqrt(head_dim)
     hidden_QS = torch.arange(length, device=device)[None, :] > places_Q[:, None]
     weights_NQS = scores_NQS.masked_fill(hidden_QS, -math.inf).softmax(-1)
-    entropies_NQ = torch.special.entr(weights_NQS).sum(-1)
+    # Where a weight is 0, so is its part. Not every device knows torch.special.entr.
+    entropies_NQ = -(weights_NQS * weights_NQS.clamp(min=1e-30).log()).sum(-1)
     return (entropies_NQ / (places_Q + 1).log()).mean()

@@ -77,7 +77,7 @@ def test_a_unit_is_dead_that_no_token_wakes() -> None:
     assert dead == pytest.approx(0.75, abs=0.03)
 
 
-class Halving:
+class Shrinking:
     """Whatever the gradients are: a step that takes a hundredth of the weights away."""
 
     @torch.no_grad()
@@ -97,7 +97,7 @@ def measured(**changes: Any) -> tuple[Transformer, HealthMeasured, float]:
     for step in (1, 2):
         _, norm = compute_gradients(model, batches, train, CPU, step)
         health.before_update(step, norm if step == 2 else 0.01, 0.1 * step)
-        Halving().step(model)
+        Shrinking().step(model)
         told = health.after_update()
         assert (told is None) == (step == 1)
         found = told or found
