@@ -155,7 +155,7 @@ def test_measuring_takes_its_share_of_the_time_and_not_more(share: float) -> Non
 def test_the_first_measurement_waits_for_its_share_whatever_the_first_step_took() -> None:
     pace, due = Pace(share=0.01, interval=0), []
     for step in range(1, 300):
-        time = 3.0 * (step > 1) + 0.02 * step
+        time = 6.0 * (step > 1) + 0.02 * step
         if pace.is_due(step, time):
             due.append(step)
             break
