@@ -60,11 +60,11 @@ def fork_again(source: Run, folder: Path) -> None:
 def _take(source: Run, checkpoint: Path, step: int, folder: Path) -> None:
     try:
         state = read_state(checkpoint, step)
+        files = [path for path in checkpoint.iterdir() if path.is_file()]
         for place in (folder / FOLDER, checkpoint_folder(folder, step)):
             place.mkdir(parents=True)
-            for name in FILES:
-                if (checkpoint / name).is_file():
-                    link(checkpoint / name, place / name)
+            for path in files:
+                link(path, place / path.name)
         past = list(_past(source, step, state))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

@@ -23,6 +23,7 @@ from core.events import (
 from core.presets import QUICK
 from core.store.metrics import MetricsWriter
 from minitf_tui.app import MinitfApp
+from minitf_tui.commands import control_commands
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.widgets.curves import LEVELS, next_level
 from tests.tui.runs_on_disk import make_run
@@ -274,7 +275,14 @@ async def test_a_run_is_controlled_by_keys_and_by_words_and_marked() -> None:
         await until(pilot, lambda: session.step > at + 30)
         await until(pilot, lambda: "┊lr ×4" in screen_text(app))
         assert app.pane.watched.started.steps == 2500
-        assert [mark.word for mark in app.pane.watched.marks] == ["lr ×0.5", "+500", "lr ×4"]
+        known = {command.name: command.do for command in control_commands(app)}
+        known["Train: budget -10%"]()
+        known["Train: lr × 0.5"]()
+        await until(pilot, lambda: session.lr_factor == 1.0)
+        await until(pilot, lambda: len(app.pane.watched.marks) == 5)
+        assert [mark.word for mark in app.pane.watched.marks] == [
+            *("lr ×0.5", "+500", "lr ×4", "-250", "lr ×0.5"),
+        ]
         await pilot.press("s")
         await settle(pilot)
 
