@@ -35,6 +35,7 @@ from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import Batches, make_batches
 from core.training.clock import Clock
 from core.training.control import Control
+from core.training.health import Health
 from core.training.optimizer import make_optimizer
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
@@ -253,6 +254,7 @@ def session_of(
         device=parts.device,
         clock=clock,
         progress=progress,
+        health=Health(parts.model, parts.batches, run.config, device=parts.device),
         control=Control(wishes, run.config.train, again.controls, told_only=again.told_only),
         rates=again.rates,
     )

@@ -41,7 +41,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     text = yield from tokenized_text_of(source, wishes.is_stopping)
     if text is None:
         return
-    config = source.config.with_changes(steps=len(rates))
+    # What led back to a checkpoint is not among these steps, and what did not shall not now.
+    config = source.config.with_changes(steps=len(rates), on_spike="warn")
     yield SetupProgressed(stage="building the model")
     parts = launch.build(config, text, device, wishes)
     if wishes.is_stopping():

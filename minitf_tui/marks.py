@@ -8,8 +8,9 @@ from typing import Any
 
 from core.config import read_command
 from core.errors import ConfigError
-from core.events import Controlled, ReturnedToCheckpoint
+from core.events import AlertRaised, Controlled, ReturnedToCheckpoint
 from minitf_tui.figure import Mark
+from minitf_tui.sanitize import clean_line
 
 PLAIN = ("pause", "save", "stop", "sample", "fork")
 """Actions that are their own words; to go on after a pause, and single steps, get none."""
@@ -28,6 +29,8 @@ def mark_of(event: Any) -> Mark | None:
         return Mark(float(of("step")), word) if word else None
     if kind == ReturnedToCheckpoint.__name__:
         return Mark(float(of("to_step")), "back", "warning")
+    if kind == AlertRaised.__name__:
+        return Mark(float(of("step")), clean_line(str(of("kind"))), "error")
     return None
 
 

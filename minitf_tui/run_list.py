@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import paths
+from minitf_tui.vitals import Vitals
 
 if TYPE_CHECKING:
     from core.store.run import Run
@@ -31,6 +32,8 @@ class RunDetails:
     curve: RunCurve
     sample: str
     """The last one that the run wrote; anything a model can write may be in it."""
+    alerts: tuple[str, ...] = ()
+    """What was said of it, in a word each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class RunReader:
             best_step=run.best_step(),
             curve=curve_of(name, events, smoothing),
             sample=_last_sample(events),
+            alerts=_alerts(events),
         )
         self._details[name] = stamp, smoothing, details
         return details
@@ -165,6 +169,12 @@ def stamp_of(path: Path) -> Stamp:
 def _worked_on(stamp: Stamp) -> int:
     """Time of the last metric, else of creation: the order in which `last` is the first."""
     return stamp[2] or stamp[0]
+
+
+def _alerts(events: list[dict[str, Any]]) -> tuple[str, ...]:
+    vitals = Vitals()
+    vitals.add_past(events)
+    return tuple(f"{alert.kind} at {alert.step:,}" for alert in vitals.alerts)
 
 
 def _last_sample(events: list[dict[str, Any]]) -> str:

@@ -155,6 +155,7 @@ def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Gro
                 Reading("best held out", best, style="bold $warning"),
                 Reading("bits/byte", fmt.loss(summary.bits_per_byte)),
                 Reading("trained for", fmt.seconds(float(trained[-1]) if len(trained) else 0.0)),
+                *([Reading("alerts", ", ".join(details.alerts[-2:]))] if details.alerts else []),
                 Reading("checkpoints", checkpoints_line(details.checkpoints)),
                 Reading("size", fmt.size_bytes(summary.size_bytes)),
                 Reading("made", moment(summary.created)),

@@ -12,10 +12,12 @@ from pathlib import Path
 from core.config import RunConfig
 from core.errors import MinitfError
 from core.events import (
+    AlertRaised,
     CheckpointSaved,
     Controlled,
     Diverged,
     Event,
+    HealthMeasured,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -29,6 +31,7 @@ from minitf_tui import readings
 from minitf_tui.figure import Mark
 from minitf_tui.history import History
 from minitf_tui.marks import mark_of, marks_of
+from minitf_tui.vitals import Vitals
 
 
 class Watch:
@@ -37,6 +40,7 @@ class Watch:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.history = History()
+        self.vitals = Vitals()
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
         self.lr_factor = 1.0
@@ -54,7 +58,12 @@ class Watch:
         if isinstance(event, StepCompleted):
             self.history.add_step(event)
             return True
-        if isinstance(event, ValidationCompleted):
+        if isinstance(event, HealthMeasured):
+            self.vitals.measured.append(event)
+            return True
+        if isinstance(event, ReturnedToCheckpoint):
+            self.vitals.undo_after(event.to_step)
+        elif isinstance(event, ValidationCompleted):
             self.history.add_validation(event)
         elif isinstance(event, RunStarted):
             self._recall(event.path)
@@ -81,6 +90,9 @@ class Watch:
                 self._mark(event)
             case SampleCompleted():
                 self.sample = event
+            case AlertRaised():
+                self.vitals.alerts.append(event)
+                self._mark(event)
             case Diverged():
                 self.ending = f"diverged at step {event.step}"
                 self.problem = _as_problem(event)
@@ -121,6 +133,7 @@ class Watch:
             self.lr_factor = float((factors or [1.0])[-1])
             self.marks = marks_of(past)
             self.history.add_past(past)
+            self.vitals.add_past(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:
                 last = samples[-1]

@@ -12,6 +12,7 @@ OPTIMIZERS = ("adamw", "muon", "sgd", "lion")
 SCHEDULES = ("cosine", "linear", "wsd", "flat_linear", "constant")
 ON_DIVERGENCE = ("stop", "return")
 ROWS = ("random", "shuffled")
+ON_SPIKE = ("warn", "return")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
 BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
@@ -61,6 +62,9 @@ class TrainConfig:
     )
     on_divergence: str = setting(
         "stop", "after a NaN or an infinity: end, or return to a checkpoint", choices=ON_DIVERGENCE
+    )
+    on_spike: str = setting(
+        "warn", "when the loss spikes: say so, or return to a checkpoint", choices=ON_SPIKE
     )
     return_lr: float = setting(0.5, "factor on the learning rate after such a return")
     device: str = setting("auto", "where tensors live", choices=DEVICES)
@@ -119,7 +123,19 @@ class EvalConfig:
     sample_tokens: int = setting(96, "length of a text sample", unit="tokens")
     sample_prompt: str = setting("", "start of a text sample; empty takes held-out text")
     stride: int = setting(0, "tokens between two windows; 0 is the context", unit="tokens")
+    health_share: float = setting(
+        0.01, "share of the training time in which the model's health is measured; 0 is never"
+    )
+    health_interval: int = setting(
+        0, "steps between measurements of health; 0 is by health_share", unit="steps"
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
         at_least(self, 0, "eval_interval", "sample_interval", "sample_tokens", "stride")
+        at_least(self, 0, "health_share", "health_interval")
+        if self.health_share > 1:
+            raise ConfigError(
+                f"health_share={self.health_share:g} is more than all of the time.",
+                hint="The usual value is 0.01.",
+            )

@@ -21,6 +21,7 @@ from core.events.benchmarking import (
     Verdict,
 )
 from core.events.control import Controlled, Paused
+from core.events.health import AlertRaised, HealthMeasured
 from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
     Evaluation,
@@ -81,6 +82,8 @@ TrainEvent = (
     | ReturnedToCheckpoint
     | Controlled
     | Paused
+    | HealthMeasured
+    | AlertRaised
     | RunFinished
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
@@ -116,6 +119,7 @@ Event = (
 
 __all__ = [
     "Agreement",
+    "AlertRaised",
     "BenchCell",
     "BenchPlanned",
     "Benchmark",
@@ -148,6 +152,7 @@ __all__ = [
     "GenerationEvent",
     "GenerationFinished",
     "GenerationProved",
+    "HealthMeasured",
     "Import",
     "ImportCompleted",
     "ImportEvent",

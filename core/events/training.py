@@ -138,13 +138,13 @@ class Diverged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnedToCheckpoint:
-    """A number was NaN or infinite; the steps after a checkpoint are undone, and will be taken
-    again at a lower learning rate."""
+    """A number was NaN or infinite, or the loss spiked; the steps after a checkpoint are undone,
+    and will be taken again at a lower learning rate."""
 
     step: int
-    """The step that could not be taken."""
+    """The step that could not be taken, or with which the spike was one."""
     what: str
-    """The quantity and its value, as in `Diverged`."""
+    """The quantity and its value, as in `Diverged`; of a spike also the value before."""
     to_step: int
     """Of the checkpoint; the next step told is the one after it."""
     lr_factor: float

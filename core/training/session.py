@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from core.errors import StoreError
 from core.events import (
+    AlertRaised,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
@@ -33,6 +34,7 @@ from core.store.checkpoint import (
 from core.store.files import sweep
 from core.store.metrics import MetricsWriter
 from core.store.run import Run
+from core.training.alarm import Alarm, Trouble
 from core.training.progress import progress_from, state_of
 from core.training.trainer import Trainer, first_not_finite
 
@@ -48,6 +50,11 @@ class TrainingSession:
         self._started = started
         self._saved_step: int | None = started.step if started.step else None
         self._failed: CheckpointFailed | None = None
+        self._is_going_back = False
+        """Whether the newest steps are to be undone."""
+        self._alarm = Alarm(run.config, self._spent, started.floor_loss)
+        if started.step:
+            self._alarm.load(run.checkpoint_state(started.step).get("alarm"))
 
     def run(self) -> Generator[TrainEvent, None, None]:
         """Train to the end, keeping metrics and checkpoints. Closing it early keeps one more.
@@ -109,6 +116,10 @@ class TrainingSession:
             agreement=None,
         )
 
+    def _spent(self, step: int, train_s: float) -> float:
+        """Share of the budget, which commands may move."""
+        return self._trainer.budget.share(step, train_s)
+
     def _pull(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
         went_back = True
         while went_back:
@@ -118,36 +129,46 @@ class TrainingSession:
         """Pull the trainer to its end; returns whether it is to be pulled again."""
         with closing(self._trainer.run()) as events:
             for event in events:
-                if isinstance(event, Diverged):
-                    back = self._way_back()
-                    if back is not None:
-                        for told in self._go_back(event, back, metrics):
-                            yield from self._tell(told)
-                        return True
-                    event = replace(event, checkpoint_step=self._saved_step)
+                alerts = self._alarm.hear(event)
+                trouble = self._alarm.trouble(event, self._trainer.progress.step)
+                back = None if trouble is None else self._way_back(trouble)
+                self._is_going_back = back is not None
                 if isinstance(event, CheckpointDue):
                     event = self._try_to_save(event.step)
-                if not isinstance(event, Paused):
-                    metrics.write(event)
-                yield from self._tell(event)
+                told = self._with_alerts(event, alerts)
+                for one in told:
+                    if not isinstance(one, Paused):
+                        metrics.write(one)
+                for one in told:
+                    yield from self._tell(one)
+                if trouble is not None and back is not None:
+                    for one in self._go_back(trouble, back, metrics):
+                        yield from self._tell(one)
+                    return True
         return False
 
-    def _way_back(self) -> int | None:
-        """The step to return to. A checkpoint of the very weights that failed would fail again
-        at once, at whatever rate: it must be one from which a step was taken."""
-        config, progress = self._run.config.train, self._trainer.progress
-        if config.on_divergence != "return" or progress.returns >= MAX_RETURNS:
+    def _with_alerts(self, event: TrainEvent, alerts: list[AlertRaised]) -> list[TrainEvent]:
+        """An event and what is said of it; the end of a run comes last, unless it is none."""
+        if not isinstance(event, Diverged):
+            return [event, *alerts]
+        end = replace(event, checkpoint_step=self._saved_step)
+        return [*alerts] if self._is_going_back else [*alerts, end]
+
+    def _way_back(self, trouble: Trouble) -> int | None:
+        """The step to return to, if there is one and it was not done too often."""
+        if self._trainer.progress.returns >= MAX_RETURNS:
             return None
-        return max((s for s in self._run.checkpoint_steps() if s < progress.step), default=None)
+        return max((s for s in self._run.checkpoint_steps() if s < trouble.before), default=None)
 
     def _go_back(
-        self, event: Diverged, to_step: int, metrics: MetricsWriter
+        self, event: Trouble, to_step: int, metrics: MetricsWriter
     ) -> list[ReturnedToCheckpoint | CheckpointFailed]:
         """Returns what is to be told. The order of writing matters: killed anywhere in
         between, the run diverges and returns once more, and the reader drops the first line."""
         trainer, run = self._trainer, self._run
         with trainer.clock.during("save"):
-            progress = progress_from(run.checkpoint_state(to_step))
+            state = run.checkpoint_state(to_step)
+            progress = progress_from(state)
             progress.returns = trainer.progress.returns + 1
             progress.lr_factor = trainer.progress.lr_factor * run.config.train.return_lr
             progress.keep_wishes_of(trainer.progress)
@@ -162,6 +183,8 @@ class TrainingSession:
             load_weights(run, to_step, self._model)
             load_moments(run, to_step, trainer.optimizer)
             trainer.go_back(progress)
+        self._alarm.load(state.get("alarm"))
+        self._is_going_back = False
         self._saved_step = to_step  # whether or not it can be written that we returned to it
         saved = self._try_to_save(to_step)
         drop_checkpoints_after(run, to_step)
@@ -195,7 +218,7 @@ class TrainingSession:
         trainer = self._trainer
         before = trainer.clock.seconds("save")
         with trainer.clock.during("save"):
-            state = state_of(trainer.progress, trainer.clock)
+            state = state_of(trainer.progress, trainer.clock) | {"alarm": self._alarm.state()}
             path = save_checkpoint(self._run, step, self._model, trainer.optimizer, state)
         self._saved_step, self._failed = step, None
         save_s = trainer.clock.seconds("save") - before
@@ -203,7 +226,8 @@ class TrainingSession:
 
     def _save_unsaved(self, metrics: MetricsWriter) -> None:
         step = self._trainer.progress.step
-        is_sound = not self._trainer.has_diverged and first_not_finite(self._model) is None
+        is_bad = self._is_going_back or self._trainer.has_diverged
+        is_sound = not is_bad and first_not_finite(self._model) is None
         if step != self._saved_step and is_sound:
             with suppress(OSError, StoreError):  # a full disk must not hide why we are leaving
                 metrics.write(self._save(step))

@@ -26,6 +26,7 @@ from core.events import (
     CheckpointDue,
     Diverged,
     Evaluation,
+    HealthMeasured,
     SampleCompleted,
     StepCompleted,
     TrainEvent,
@@ -35,6 +36,7 @@ from core.text.batches import Batches
 from core.training.budget import Budget
 from core.training.clock import Clock
 from core.training.control import Control
+from core.training.health import Health
 from core.training.optimizer import Optimizer
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
@@ -66,6 +68,7 @@ class Trainer:
         device: Device,
         clock: Clock | None = None,
         progress: Progress | None = None,
+        health: Health | None = None,
         control: Control | None = None,
         rates: Mapping[int, float] | None = None,
     ) -> None:
@@ -76,6 +79,7 @@ class Trainer:
         self.has_diverged = False
         self._offered_step: int | None = None
         self._batches, self._probes = batches, probes
+        self._health = health
         self._config, self._eval_config = config, eval_config
         self._device = device
         self.budget = Budget.of(config, self.progress.budget)
@@ -98,6 +102,7 @@ class Trainer:
             yield from self.control.obey(self)
             while not (self.is_finished or self.has_diverged or self._is_stopping()):
                 yield self._take_step()
+                yield from self._measured()
                 # Before what is due, which may take long, and after it: nobody knows how long
                 # the listener kept the last event, nor what was wished meanwhile.
                 yield from self.control.obey(self)
@@ -140,6 +145,8 @@ class Trainer:
         for what, value in (("loss", loss), ("gradient norm", norm)):
             if not math.isfinite(value):
                 return self._diverge(step, f"the {what} is {value}")
+        if self._health is not None:
+            self._health.before_update(step, norm, began)
         self.optimizer.step(lr)
         progress.step = step
         progress.tokens += self._config.tokens_per_step
@@ -185,6 +192,12 @@ class Trainer:
         is_old = validation is not None and self._offered_step == step
         if is_due or is_best or is_old:
             yield from self._checkpoint(validation)
+
+    def _measured(self) -> Generator[HealthMeasured, None, None]:
+        if self._health is not None and not self.has_diverged:
+            found = self._health.after_update()
+            if found is not None:
+                yield found
 
     def _validate(self) -> ValidationCompleted | None:
         before = self.clock.seconds("eval")

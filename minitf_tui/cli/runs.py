@@ -12,6 +12,7 @@ from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, UsageError, nearest
 from minitf_tui.cli.running import SUCCESS
 from minitf_tui.problems import escape, quoted
+from minitf_tui.vitals import Vitals, summary
 
 if TYPE_CHECKING:
     from core.store.run import Run
@@ -81,20 +82,22 @@ def _table(summaries: list[RunSummary]) -> str:
 
 
 def _show(spec: str, as_json: bool) -> int:
+    from core.store.metrics import read_metrics
     from core.store.summary import summarise
 
     run = _named(spec)
-    about = output.plain(summarise(run))
+    about, vitals = output.plain(summarise(run)), Vitals()
+    vitals.add_past(read_metrics(run.path))
     if as_json:
-        output.say_json(
-            {**about, "config": run.config.to_dict(), "provenance": output.plain(run.provenance)}
-        )
+        health = {"health": vitals.last, "alerts": vitals.alerts}
+        made = {"config": run.config.to_dict(), "provenance": output.plain(run.provenance)}
+        output.say_json({**about, **health, **made})
         return SUCCESS
     rows = [(name.replace("_", " "), _value(name, value)) for name, value in about.items()]
     for fact in ("imported_from", "architecture", "init_from", "replay_of"):
         if fact in run.provenance:
             rows.append((fact.replace("_", " "), escape(str(run.provenance[fact]))))
-    rows += _quantization(run)
+    rows += [*_quantization(run), *_health(vitals)]
     output.say(reports.titled(f"Run {escape(run.name)}", rows))
     for line in ["", *write_toml(run.config).rstrip().split("\n")]:
         output.say(escape(line))
@@ -108,6 +111,13 @@ def _quantization(run: Run) -> list[reports.Row]:
         return []
     about = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made.items())
     return [("quantization", escape(about))]
+
+
+def _health(vitals: Vitals) -> list[reports.Row]:
+    """What was measured last, and all that was said."""
+    last = [] if vitals.last is None else [("health", escape(summary(vitals.last)))]
+    said = [("alert", f"step {a.step:,}, {a.kind}: {a.sentence} {a.hint}") for a in vitals.alerts]
+    return [*last, *said]
 
 
 def _remove(spec: str | None, as_json: bool, *, is_sure: bool) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import RunConfig, read_toml
 from core.events import (
+    AlertRaised,
     CheckpointFailed,
     CheckpointSaved,
     Controlled,
@@ -239,6 +240,8 @@ class TrainListener:
                 pass
             case ReturnedToCheckpoint():
                 self.line.note(told.way_back(event))
+            case AlertRaised() if event.kind != "nan":  # of which more is said in the end
+                self.line.note(told.alert(event))
             case Controlled():
                 self._follow(event)
             case CheckpointFailed():

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 
-from core.events import Controlled, ReturnedToCheckpoint, RunStarted, ValidationCompleted
+from core.events import (
+    AlertRaised,
+    Controlled,
+    ReturnedToCheckpoint,
+    RunStarted,
+    ValidationCompleted,
+)
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape
 
@@ -38,6 +44,11 @@ def way_back(event: ReturnedToCheckpoint) -> str:
         f"step {event.step}: {event.what}; back to step {event.to_step}, "
         f"learning rate x {event.lr_factor:g} from there"
     )
+
+
+def alert(event: AlertRaised) -> str:
+    """Something looks wrong, and what to try."""
+    return f"step {event.step}, {event.kind}: {escape(event.sentence)} {escape(event.hint)}"
 
 
 def command(event: Controlled) -> str:

@@ -62,6 +62,9 @@ class TrainPane(ControllingPane):
         Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
         Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
+        Binding(
+            "h", "health", show=False, tooltip="how the layers fare, and all alerts; or the curves"
+        ),
         Binding("escape", "back", "back", key_display="Esc", tooltip="show all plots again"),
     )
 
@@ -111,10 +114,11 @@ class TrainPane(ControllingPane):
                 return not self.is_training
             case "forecast":
                 return not self.is_active
-            case "log" | "smooth" | "largest":
+            case "log" | "smooth" | "largest" | "health":
                 return self.watched is not None and not self.is_planning
             case "back":
-                return bool(self.run_view.curves.largest) or self._wants_plan
+                view = self.run_view
+                return bool(view.curves.largest) or view.shows_health or self._wants_plan
         return self.is_active and self.state != "stopping"
 
     def way_out(self) -> str:
@@ -184,14 +188,22 @@ class TrainPane(ControllingPane):
         """The next level of smoothing; after the last one, none."""
         self._like(smoothing=next_level(self.run_view.curves.smoothing))
 
+    def do_health(self) -> None:
+        """How the layers fare, in the place of the curves; or the curves again."""
+        self.run_view.show_health(not self.run_view.shows_health)
+        self.call_after_refresh(self.look_again)
+        self.app.refresh_bindings()
+
     def do_largest(self) -> None:
         """The next plot as large as it gets; after the last one, all of them."""
+        self.run_view.show_health(False)
         self.run_view.curves.enlarge_next()
         self._show_largest()
 
     def do_back(self) -> None:
         """From one plot to all of them, and from the plan to the run."""
         self.run_view.curves.enlarge("")
+        self.run_view.show_health(False)
         super().do_back()
         self._show_largest()
 

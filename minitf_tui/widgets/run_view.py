@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from minitf_tui import readings
 from minitf_tui.course import Plan
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.curves import Curves
+from minitf_tui.widgets.health_view import AlertLine, HealthView
 from minitf_tui.widgets.readout import Progress, Readout
 from minitf_tui.widgets.sample import SampleBox
 
@@ -43,7 +45,13 @@ _WORDS = {
 class RunView(Container):
     """Shows a `Watch`; drawing is paced by whoever calls `show`."""
 
-    DEFAULT_CSS = "RunView { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = """
+    RunView {
+        width: 1fr; height: 1fr;
+        &.-health > #plots { display: none; }
+        &.-health > HealthView { display: block; margin-top: 1; }
+    }
+    """
 
     def __init__(self) -> None:
         super().__init__(id="run")
@@ -51,13 +59,16 @@ class RunView(Container):
         self._bar = Progress()
         self._numbers = Readout(id="numbers")
         self._sample = SampleBox()
+        self._alert, self._health = AlertLine(), HealthView()
         self._note, self._note_until = "", 0.0
         self._is_saving = False
 
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
         yield self._bar
+        yield self._alert
         yield self._numbers
+        yield self._health
         yield self.curves
         yield self._sample
 
@@ -87,6 +98,16 @@ class RunView(Container):
             case CheckpointSaved() if self._is_saving:
                 self._is_saving = False
                 self._say(f"saved at step {event.step:,}")
+
+    @property
+    def shows_health(self) -> bool:
+        """Whether the layers have the place of the curves."""
+        return self.has_class("-health")
+
+    def show_health(self, is_wanted: bool) -> None:
+        """The layers in the place of the curves, or the curves again."""
+        self.set_class(is_wanted, "-health")
+        self.curves.again()
 
     def saving(self) -> None:
         """A checkpoint was asked for."""
@@ -120,7 +141,13 @@ class RunView(Container):
                 is_full=self.screen.size.height >= TALL,
             )
         )
-        self.curves.draw(run.history, run.started)
+        said = [] if self.shows_health else run.vitals.alerts[-1:]
+        self._alert.show(said[0] if said else None)
+        if self.shows_health:
+            trained = run.history.steps.last("train_s")
+            self._health.show(run.vitals, 0.0 if math.isnan(trained) else trained)
+        else:
+            self.curves.draw(run.history, run.started)
 
     def _say(self, note: str, seconds: float = NOTE_S) -> None:
         self._note, self._note_until = note, time.monotonic() + seconds

@@ -10,6 +10,7 @@ from core.events import RunFinished
 from core.presets import SEED
 from core.store.metrics import MetricsWriter
 from core.store.run import Run, create_run
+from tests.tui.scripted import alert, health
 
 
 @pytest.fixture
@@ -54,6 +55,19 @@ def test_one_run(minitf, run):
     assert about["config"] == SEED.to_dict()
     assert about["provenance"]["n_params"] == 454_016
     assert about["path"] == str(run.path)
+
+
+def test_a_run_tells_its_health_and_what_was_said_of_it(minitf, run):
+    with MetricsWriter(run.path) as metrics:
+        metrics.write(health(100))
+        metrics.write(alert(90))
+    out = minitf("runs", "show", "tiny").out
+    words = "step 100: largest update 10 % of the embedding, most dead units 64.0 %, attention"
+    assert f"health         {words} 0.51 to 0.61, logits -7.0 to 5.7" in out
+    assert "alert          step 90, spike: The loss rose to 4.12 by step 90" in out
+    about = json.loads(minitf("runs", "show", "--json").out)
+    assert about["health"]["layers"] == ["embedding", "1", "2", "3", "head"]
+    assert about["alerts"][0]["kind"] == "spike"
 
 
 def test_removing_needs_a_yes(minitf, refused, run):

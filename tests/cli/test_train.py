@@ -9,6 +9,7 @@ import pytest
 
 from core.config import write_toml
 from core.events import (
+    AlertRaised,
     Diverged,
     ReturnedToCheckpoint,
     SampleCompleted,
@@ -221,6 +222,15 @@ def test_a_return_to_a_checkpoint_is_told(minitf, recipes, make):
     assert outcome.code == 0
     words = "step 57: the loss is nan; back to step 50, learning rate x 0.25 from there"
     assert words in outcome.err.splitlines()
+
+
+def test_an_alert_is_a_line_with_what_to_try(minitf, recipes, make):
+    said = {"sentence": "The loss rose\x1b to 4.", "hint": "Try a lower lr than 0.003."}
+    alerts = [AlertRaised(step=57, kind=kind, **said) for kind in ("spike", "nan")]
+    recipes.play(make.started(), make.step(57), *alerts, make.finished())
+    lines = minitf("train", "--json").err.splitlines()
+    words = "step 57, spike: The loss rose\\x1b to 4. Try a lower lr than 0.003."
+    assert [line for line in lines if line.startswith("step 57")] == [words]
 
 
 def test_a_run_that_diverges_says_where_to_go_back_to(minitf, recipes, make):

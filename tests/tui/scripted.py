@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from core.config import BenchConfig, Command, RunConfig, SamplingConfig
 from core.events import (
+    AlertRaised,
     BenchCell,
     Benchmark,
     BenchmarkCompleted,
@@ -25,6 +26,7 @@ from core.events import (
     GeneratedToken,
     Generation,
     GenerationFinished,
+    HealthMeasured,
     Paused,
     PromptRead,
     Proof,
@@ -372,6 +374,47 @@ def training_story(steps: int) -> list[Event]:
         if n % 250 == 0:
             events.append(CheckpointSaved(step=n, path="/x", save_s=0.1))
     return events
+
+
+def health(n: int, layers: int = 3) -> HealthMeasured:
+    """As a run of so many blocks would tell: updates shrink, attention sharpens."""
+    names = ("embedding", *(str(i) for i in range(1, layers + 1)), "head")
+    fade = math.exp(-n / 150)
+    return HealthMeasured(
+        step=n,
+        layers=names,
+        weight_norms=tuple(10.0 + 3 * i + n / 100 for i in range(len(names))),
+        grad_norms=tuple(0.2 + 0.1 * math.sin(n / 20 + i) for i in range(len(names))),
+        update_ratios=tuple((0.2 if i == 0 else 0.02) * fade for i in range(len(names))),
+        dead_shares=tuple(0.04 + 0.3 * i for i in range(layers)),
+        attention_entropies=tuple(0.3 + 0.6 * fade - 0.05 * i for i in range(layers)),
+        logit_low=-5.0 - n / 50,
+        logit_high=4.0 + n / 60,
+        clip_rate=0.125,
+        probed_tokens=256,
+        cost_s=0.009,
+    )
+
+
+def alert(n: int, kind: str = "spike") -> AlertRaised:
+    return AlertRaised(
+        step=n,
+        kind=kind,
+        sentence=f"The loss rose to 4.12 by step {n}, from a median of 2.01 before.",
+        hint="Try a lower lr than 0.003 (it was 0.0029 here), a longer warm-up than 50 steps.",
+    )
+
+
+def health_story(steps: int, layers: int = 3) -> list[Event]:
+    """A training run that is measured every tenth step, and spikes in the middle."""
+    told: list[Event] = []
+    for event in training_story(steps):
+        told.append(event)
+        if isinstance(event, StepCompleted) and event.step % 10 == 0:
+            told.append(health(event.step, layers))
+        if isinstance(event, StepCompleted) and event.step == steps // 2:
+            told.append(alert(event.step))
+    return told
 
 
 def evaluation_story(run: str = "python-docs-1", text: str = "validation split") -> list[Event]:

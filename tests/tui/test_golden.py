@@ -31,6 +31,7 @@ from tests.tui.scripted import (
     evaluation_story,
     finished,
     generation_story,
+    health_story,
     screen_text,
     settle,
     training_story,
@@ -66,6 +67,10 @@ def trained() -> Script:
     return Script([*training_story(300), finished(steps=300)])
 
 
+def watched() -> Script:
+    return Script([*health_story(300), finished(steps=300)])
+
+
 def benched() -> Script:
     return Script(bench_story(broken=(FAST,)))
 
@@ -86,6 +91,7 @@ SCREENS: dict[str, tuple[dict[str, Callable[[], Any]], tuple[str, ...]]] = {
     "train-empty": ({}, ()),
     "train-editing": ({}, ("i",)),
     "train-finished": ({"training": trained}, ("r",)),
+    "train-health": ({"training": watched}, ("r", "h")),
     "evaluate": ({"evaluation": lambda: Script(evaluation_story())}, ("2", "e")),
     "benchmark": ({"benchmarking": benched}, ("3", "b")),
     "benchmark-views": ({"benchmarking": benched}, ("3", "b", "v", "v", "j")),
