@@ -12,14 +12,14 @@ from torch import nn
 
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
-from core.errors import CheckpointError, DeviceError, RunError
+from core.errors import CheckpointError, RunError
 from core.events import RunStarted, SetupProgressed, TrainEvent
 from core.measure.agreement import judged
-from core.measure.machine import memory_bytes
-from core.model.arithmetic import training_bytes
+from core.measure.machine import check_memory
 from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.starts import begin, begin_again, find_start, settings_for
+from core.store.baselines import with_baselines
 from core.store.checkpoint import load_moments, load_weights
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
@@ -73,7 +73,8 @@ def launch_new(
     if start is not None:
         config = settings_for(config, start.ref.run, given)
     tokenizer = None if start is None else start.tokenizer
-    text = yield from tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
+    reading = tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
+    text = yield from with_baselines(config, reading, wishes.is_stopping)
     if text is None:
         return
     config = _settled(config, text)
@@ -119,7 +120,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     rates = rates_of_steps(source)
     clock, device = Clock(), _device_of(source)
     yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
-    text = yield from tokenized_text_of(source, wishes.is_stopping)
+    reading = tokenized_text_of(source, wishes.is_stopping)
+    text = yield from with_baselines(source.config, reading, wishes.is_stopping)
     if text is None:
         return
     config = source.config.with_changes(steps=len(rates))
@@ -145,7 +147,8 @@ def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEv
     clock, progress = _resume_point(run)
     rates = _rates_to_resume(run, progress or Progress()) if keeps_budget else {}
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
-    text = yield from tokenized_text_of(run, wishes.is_stopping)
+    reading = tokenized_text_of(run, wishes.is_stopping)
+    text = yield from with_baselines(run.config, reading, wishes.is_stopping)
     if text is None:
         return
     parts = _build(run.config, text, device, wishes)
@@ -208,20 +211,8 @@ def _whole_run(spec: str, what: str) -> Run:
     return checked_not_quantized(find_run(spec, needs_checkpoint=False).run)
 
 
-def _check_memory(config: RunConfig, device: Device) -> None:
-    """Refuse what this machine could not hold, before the system ends us for it."""
-    train, (held, _) = config.train, memory_bytes()
-    needed = training_bytes(config.model, train.batch_size, train.context)
-    if device.type == "cpu" and held is not None and needed > held:
-        raise DeviceError(
-            f"Training would take about {needed >> 30} GiB of memory; the machine has"
-            f" {held >> 30}.",
-            hint="Try a smaller model, batch_size, context or vocab_size.",
-        )
-
-
 def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> _Parts:
-    _check_memory(config, device)
+    check_memory(config, device)
     return _Parts(
         text=text,
         device=device,
@@ -262,7 +253,8 @@ def _session(
         wants_save=wishes.take_save,
         rates=rates,
     )
-    return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer.progress.step))
+    started = _started(run, parts, trainer.progress.step)
+    return TrainingSession(run, parts.model, trainer, started, parts.text.baselines)
 
 
 def _started(run: Run, parts: _Parts, step: int) -> RunStarted:

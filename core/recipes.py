@@ -278,10 +278,16 @@ def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:
 
 
 def _evaluated(found: OpenRun, text: str | Path | None, result: Evaluation) -> EvaluationCompleted:
-    """Only the held-out text has the floor that is kept with the run."""
+    """Only the held-out text has the floor and the baselines that are kept with the run."""
     source = VALIDATION_SPLIT if text is None else str(text)
     if text is None:
-        result = replace(result, floor_loss=found.run.provenance.get("floor_loss"))
+        from core.store.baselines import baselines_told
+
+        result = replace(
+            result,
+            floor_loss=found.run.provenance.get("floor_loss"),
+            baselines=baselines_told(found.run),
+        )
     return EvaluationCompleted(run=found.run.name, step=found.step, text=source, result=result)
 
 

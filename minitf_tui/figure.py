@@ -37,6 +37,17 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A height with a name, from edge to edge; drawn only where the curves reach."""
+
+    name: str
+    """As short as it can be: it stands in the plot."""
+    y: float
+    is_goal: bool = False
+    """The scale reaches to it, whether or not the curves do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """Curves on common axes."""
 
@@ -47,6 +58,8 @@ class Figure:
     y_from_zero: bool = False
     dots: str = "braille"
     """What lines are made of: "braille", or one character for fonts that lack it."""
+    levels: tuple[Level, ...] = ()
+    """The most important one first; there may not be room for all."""
 
 
 @dataclass(frozen=True, slots=True)

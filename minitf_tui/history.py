@@ -133,6 +133,13 @@ class History:
             self._smoothed, self._smoothed_returns = Smoothed(keep), self.returns
         return self._smoothed.of(self.steps["loss"])
 
+    @property
+    def best_loss(self) -> float | None:
+        """Of the validations; None before there is one."""
+        losses = self.validations["loss"]
+        finite = losses[np.isfinite(losses)]
+        return float(finite.min()) if len(finite) else None
+
     def share_done(self, steps: int, seconds: float) -> float:
         """How much of the budget is used, 0 to 1; whichever limit is nearer."""
         if not len(self.steps):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.events import (
+    Baseline,
     BenchmarkCompleted,
     EvaluationCompleted,
     Forecast,
@@ -16,8 +18,9 @@ from core.events import (
     RunStarted,
 )
 from minitf_tui import format as fmt
-from minitf_tui.figure import Curve, Figure
+from minitf_tui.figure import Curve, Figure, Level
 from minitf_tui.sanitize import clean_line
+from minitf_tui.standing import standing
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
@@ -179,6 +182,20 @@ def loss_figure(
     return Figure(title, (*curves, dot), log_y=log_y, dots=dots)
 
 
+def with_baselines(figure: Figure, baselines: Sequence[Baseline], loss: float | None) -> Figure:
+    """Levels across a figure of losses. The next one to pass comes first, for the scale reaches to
+    it; then the one that was passed last, then the others, the best first."""
+    ordered = sorted(baselines, key=lambda one: one.loss)
+    ahead = [one for one in ordered if loss is None or one.loss <= loss]
+    passed = [one for one in ordered if one not in ahead]
+    goal, others = (ahead[-1:], ahead[-2::-1]) if loss is not None else ([], ahead)
+    levels = [
+        Level(f"{one.name} {fmt.loss(one.loss)}", one.loss, one in goal)
+        for one in (*goal, *passed, *others)
+    ]
+    return replace(figure, levels=tuple(levels))
+
+
 def with_floor(figure: Figure, floor: float | None) -> Figure:
     """A line across a figure of losses at the least loss there is, if that is known; behind
     the curves, and named before them, so that a narrow legend has it."""
@@ -234,6 +251,8 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     low, high = result.loss_ci95
     gap = fmt.difference(result.loss, result.floor_loss)
     floor = () if result.floor_loss is None else (Reading("to floor", gap, NATS),)
+    below, _, above = standing(result.loss, result.baselines).partition(", ")
+    stands = [Reading(*part.split(" ", 1)) for part in (below, above) if part]
     return (
         Group(
             "result",
@@ -243,6 +262,7 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
                 Reading("perplexity", fmt.perplexity(result.perplexity)),
                 Reading("bits/byte", fmt.loss(result.bits_per_byte)),
                 *floor,
+                *stands,
                 Reading("top-1 accuracy", fmt.percent(result.top1)),
                 Reading("top-5 accuracy", fmt.percent(result.top5)),
             ),

@@ -11,6 +11,8 @@ from pathlib import Path
 from core.config import RunConfig
 from core.errors import MinitfError
 from core.events import (
+    Baseline,
+    BaselinesCounted,
     CheckpointSaved,
     Diverged,
     Event,
@@ -40,6 +42,8 @@ class Watch:
         self.sample: SampleCompleted | None = None
         self.problem: MinitfError | None = None
         """What somebody should do something about."""
+        self.baselines: tuple[Baseline, ...] = ()
+        """What the run is held against."""
         self.ending = ""
         """How it ended, on one line; empty while it goes on."""
 
@@ -62,6 +66,8 @@ class Watch:
             case RunStarted():
                 self.started = event
                 self.saved_step = event.step or None
+            case BaselinesCounted():
+                self.baselines = event.baselines
             case CheckpointSaved():
                 self.saved_step = event.step
             case ReturnedToCheckpoint():  # those after it are dropped

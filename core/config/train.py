@@ -102,6 +102,9 @@ class EvalConfig:
     sample_tokens: int = setting(96, "length of a text sample", unit="tokens")
     sample_prompt: str = setting("", "start of a text sample; empty takes held-out text")
     stride: int = setting(0, "tokens between two windows; 0 is the context", unit="tokens")
+    baselines: bool = setting(
+        True, "count n-grams and compress the text, to hold the validation loss against"
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -45,7 +45,7 @@ from core.text.sources import run_stem
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
-CACHES = ("tokens", "tokenizers", "texts")
+CACHES = ("tokens", "tokenizers", "texts", "baselines")
 LEFT_ALONE_S = 86_400
 """What is half done for a day has nobody who goes on with it."""
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")

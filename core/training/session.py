@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from core.errors import StoreError
 from core.events import (
+    BaselinesCounted,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
@@ -21,6 +22,7 @@ from core.events import (
     RunStarted,
     TrainEvent,
     TrainResult,
+    ValidationCompleted,
 )
 from core.model.transformer import Transformer
 from core.store.checkpoint import (
@@ -30,8 +32,9 @@ from core.store.checkpoint import (
     save_checkpoint,
 )
 from core.store.files import sweep
-from core.store.metrics import MetricsWriter
+from core.store.metrics import MetricsWriter, read_metrics
 from core.store.run import Run
+from core.training.passing import Passing
 from core.training.progress import progress_from, state_of
 from core.training.trainer import Trainer, first_not_finite
 
@@ -42,9 +45,18 @@ MAX_RETURNS = 3
 class TrainingSession:
     """One run on disk and the trainer that works on it."""
 
-    def __init__(self, run: Run, model: Transformer, trainer: Trainer, started: RunStarted) -> None:
+    def __init__(
+        self,
+        run: Run,
+        model: Transformer,
+        trainer: Trainer,
+        started: RunStarted,
+        baselines: BaselinesCounted | None = None,
+    ) -> None:
         self._run, self._model, self._trainer = run, model, trainer
         self._started = started
+        self._baselines = baselines
+        self._passing = Passing(baselines, trainer.progress.best_loss)
         self._saved_step: int | None = started.step if started.step else None
         self._failed: CheckpointFailed | None = None
 
@@ -71,6 +83,7 @@ class TrainingSession:
                 )
             metrics.write(self._started)
             yield from self._tell(self._started)
+            yield from self._tell_baselines(metrics)
             try:
                 yield from self._pull(metrics)
             except GeneratorExit:
@@ -123,9 +136,30 @@ class TrainingSession:
                     event = replace(event, checkpoint_step=self._saved_step)
                 if isinstance(event, CheckpointDue):
                     event = self._try_to_save(event.step)
-                metrics.write(event)
-                yield from self._tell(event)
+                yield from self._keep_and_tell(event, metrics)
         return False
+
+    def _tell_baselines(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
+        """To whoever listens each time, to the metrics once."""
+        counted = self._baselines
+        if counted is None:
+            return
+        if not any(e["event"] == type(counted).__name__ for e in read_metrics(self._run.path)):
+            metrics.write(counted)
+        yield from self._tell(counted)
+
+    def _keep_and_tell(
+        self, event: TrainEvent, metrics: MetricsWriter
+    ) -> Generator[TrainEvent, None, None]:
+        """A validation is kept together with what it has passed: whoever leaves in between would
+        not hear of it again."""
+        passed: list[TrainEvent] = []
+        if isinstance(event, ValidationCompleted):
+            passed += self._passing.passed_by(event)
+        for told in (event, *passed):
+            metrics.write(told)
+        for told in (event, *passed):
+            yield from self._tell(told)
 
     def _way_back(self) -> int | None:
         """The step to return to. A checkpoint of the very weights that failed would fail again
@@ -156,6 +190,7 @@ class TrainingSession:
             load_weights(run, to_step, self._model)
             load_moments(run, to_step, trainer.optimizer)
             trainer.go_back(progress)
+            self._passing.best_loss = progress.best_loss
         self._saved_step = to_step  # whether or not it can be written that we returned to it
         saved = self._try_to_save(to_step)
         drop_checkpoints_after(run, to_step)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import RunConfig, read_toml
 from core.events import (
+    BaselinePassed,
+    BaselinesCounted,
     CheckpointFailed,
     CheckpointSaved,
     Diverged,
@@ -198,9 +200,14 @@ class TrainListener:
         self.diverged: Diverged | None = None
         self.finished: RunFinished | None = None
         self._val_loss: float | None = None
+        self._counted: BaselinesCounted | None = None
+        self._passed: list[BaselinePassed] = []
 
     def __call__(self, event: Event) -> None:
         """Take note of `event`."""
+        if self._passed and not isinstance(event, BaselinePassed):
+            self.line.note(told.passed(self._passed))
+            self._passed = []
         match event:
             case StepCompleted():
                 self.line.show(self._step(event))
@@ -215,6 +222,11 @@ class TrainListener:
                 self.line.note(told.start(event))
                 if event.floor_loss is not None:
                     self.line.note(told.floor(event))
+            case BaselinesCounted():
+                self._counted = event
+                self.line.note(told.baselines(event, self.started))
+            case BaselinePassed():
+                self._passed.append(event)
             case SampleCompleted():
                 self.sample = event
             case CheckpointSaved():
@@ -233,7 +245,7 @@ class TrainListener:
         assert self.finished is not None
         result = self.finished.result
         name = escape(_name_to_type(result))
-        parts = [reports.training(result)]
+        parts = [reports.training(result, self._counted.baselines if self._counted else ())]
         if result.agreement is not None:
             parts.insert(0, reports.agreement(result.agreement))
         if self.finished.reason == "finished already":

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from core.events import ReturnedToCheckpoint, RunStarted, ValidationCompleted
+from core.events import (
+    BaselinePassed,
+    BaselinesCounted,
+    ReturnedToCheckpoint,
+    RunStarted,
+    ValidationCompleted,
+)
 from minitf_tui import format as fmt
+from minitf_tui import standing
 from minitf_tui.problems import escape
 
 
@@ -30,6 +38,19 @@ def floor(event: RunStarted) -> str:
         f"Floor of the validation loss: {fmt.mean_sd(event.floor_loss, event.floor_se)} nats "
         f"per token; entropy of the source: {fmt.loss(bits)} bits per character"
     )
+
+
+def baselines(event: BaselinesCounted, started: RunStarted | None) -> str:
+    """What the validation loss will be held against, and of what it was counted if not of all."""
+    is_part = started is not None and event.counted_tokens < started.train_tokens
+    of = f" (counted in the last {fmt.count(event.counted_tokens)} tokens)" if is_part else ""
+    losses = ", ".join(standing.baseline(one) for one in event.by_loss)
+    return f"Baselines{of}, in nats per token: {losses}"
+
+
+def passed(events: Sequence[BaselinePassed]) -> str:
+    """The validation loss is below these from now on."""
+    return f"step {events[0].step}: passed {standing.passed(events)}"
 
 
 def way_back(event: ReturnedToCheckpoint) -> str:

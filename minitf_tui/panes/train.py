@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
 
-from core.errors import MinitfError, StoreError
+from core.errors import StoreError
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
@@ -24,7 +24,7 @@ from core.events import (
 from core.presets import QUICK
 from minitf_tui import course, readings
 from minitf_tui.course import Plan
-from minitf_tui.job import Device
+from minitf_tui.job import Device, RunGoingOnError
 from minitf_tui.problems import unsaved
 from minitf_tui.widgets.curves import next_level
 from minitf_tui.widgets.hint import Hint
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from core.recipes import Session
     from minitf_tui.settings import Settings
     from minitf_tui.watch import Watch
-
-
-class RunGoingOnError(MinitfError):
-    """The pane holds one run at a time, paused or not."""
 
 
 class TrainPane(PlanningPane):
@@ -63,6 +59,7 @@ class TrainPane(PlanningPane):
         Binding("s", "stop", "stop", tooltip="save and stop"),
         Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
+        Binding("b", "baselines", show=False, tooltip="baselines as levels of the loss, or not"),
         Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
         Binding("escape", "back", "back", key_display="Esc", tooltip="show all plots again"),
     )
@@ -117,7 +114,7 @@ class TrainPane(PlanningPane):
                 return self.is_training and has_begun and self.state != "stopping"
             case "pause":
                 return self.is_training and self.state != "stopping"
-            case "log" | "smooth" | "largest":
+            case "log" | "smooth" | "baselines" | "largest":
                 return self.watched is not None and not self.is_planning
             case "back":
                 return bool(self.run_view.curves.largest) or self._wants_plan
@@ -199,6 +196,10 @@ class TrainPane(PlanningPane):
     def do_smooth(self) -> None:
         """The next level of smoothing; after the last one, none."""
         self._like(smoothing=next_level(self.run_view.curves.smoothing))
+
+    def do_baselines(self) -> None:
+        """Baselines in the plot of the loss, or not."""
+        self._like(baselines=not self.run_view.curves.has_baselines)
 
     def do_largest(self) -> None:
         """The next plot as large as it gets; after the last one, all of them."""

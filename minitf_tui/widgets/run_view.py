@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from core.events import CheckpointSaved, Event, ReturnedToCheckpoint, RunStarted, SampleCompleted
-from minitf_tui import readings
+from core.events import (
+    BaselinePassed,
+    CheckpointSaved,
+    Event,
+    ReturnedToCheckpoint,
+    RunStarted,
+    SampleCompleted,
+)
+from minitf_tui import readings, standing
 from minitf_tui.course import Plan
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.curves import Curves
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 
 NOTE_S = 4.0
 """How long a word about a key stays."""
+PASSED_S = 15.0
+"""How long it is told which baseline was passed."""
 RETURN_S = 60.0
 """How long a return to a checkpoint is told: nobody waits for it."""
 TALL = 30
@@ -72,6 +81,8 @@ class RunView(Container):
                 self._say(readings.return_line(event), RETURN_S)
             case SampleCompleted():
                 self._sample.show(event)
+            case BaselinePassed():
+                self._say(f"passed the {standing.baseline(event)} at step {event.step:,}", PASSED_S)
             case CheckpointSaved() if self._is_saving:
                 self._is_saving = False
                 self._say(f"saved at step {event.step:,}")
@@ -108,7 +119,7 @@ class RunView(Container):
                 is_full=self.screen.size.height >= TALL,
             )
         )
-        self.curves.draw(run.history, run.started)
+        self.curves.draw(run.history, run.started, run.baselines)
 
     def _say(self, note: str, seconds: float = NOTE_S) -> None:
         self._note, self._note_until = note, time.monotonic() + seconds
