@@ -4,7 +4,9 @@ An n-gram says how likely a token is after the n - 1 before it, from how often i
 in the training text. A little is taken from each count and left to the next shorter context, down
 to the uniform distribution: interpolated, modified Kneser-Ney smoothing (Chen and Goodman 1998,
 §3). There the shorter contexts do not count how often a token occurred, but after how many
-different tokens. Every n-gram is a distribution: over the vocabulary it sums to 1, after any context.
+different tokens.
+
+Every n-gram is a distribution: over the vocabulary it sums to 1, after any context.
 
 Contexts are numbered, not hashed: an n-gram's number is the rank of (number of its first n - 1
 tokens, last token) among all that occur, so that no two share one, and all work is sorting.
