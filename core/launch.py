@@ -34,11 +34,12 @@ from core.store.rates import (
 )
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
-from core.text.batches import RandomBatches
+from core.text.problem_batches import make_batches
 from core.training.clock import Clock
 from core.training.optimizer import AdamW
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
+from core.training.step import Batches
 from core.training.trainer import Probes, Trainer
 from core.training.wishes import Wishes
 
@@ -50,7 +51,7 @@ class _Parts:
     text: TokenizedText
     device: Device
     model: Transformer
-    batches: RandomBatches
+    batches: Batches
     probes: Probes
 
 
@@ -217,12 +218,7 @@ def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishe
         text=text,
         device=device,
         model=Transformer(config.model, seed=config.train.seed).to(device.type),
-        batches=RandomBatches(
-            text.train_ids,
-            batch_size=config.train.batch_size,
-            context=config.train.context,
-            seed=config.train.seed,
-        ),
+        batches=make_batches(config, text.tokenizer, text.train_ids),
         probes=make_probes(config, text, device, wishes.is_stopping),
     )
 

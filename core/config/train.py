@@ -38,6 +38,9 @@ class TrainConfig:
     weight_decay: float = setting(0.1, "AdamW decay of matrices")
     beta1: float = setting(0.9, "AdamW decay of the mean gradient")
     beta2: float = setting(0.95, "AdamW decay of the squared gradient")
+    answers_only: bool = setting(
+        False, "learn and score the answers of a task only, not its questions"
+    )
     grad_clip: float = setting(1.0, "largest gradient norm; 0 is off")
     seed: int = setting(0, "seed of weights, batches and dropout")
     checkpoint_interval: int = setting(

@@ -39,6 +39,11 @@ class Evaluation:
     """The least loss on this text, in nats per token; None where its source is not known."""
     baselines: tuple[Baseline, ...] = ()
     """What else was scored on this text, if it is the run's own and they were counted."""
+    accuracy: float | None = None
+    """Share of the held-out problems that are solved, each answer whole; None if the text is no
+    task."""
+    problems: int = 0
+    """Of which that is the share."""
     cache: str = "none"
     """The KV cache through which the text was read: "window 64", "sinks 4 + 64", "int8", …"""
     cache_cost: float | None = None

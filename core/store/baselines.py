@@ -31,6 +31,7 @@ from core.store.tokenizers import hash_of
 from core.store.tokens import TokenizedText
 from core.text.baselines import ORDERS, ngram_probabilities
 from core.text.compressors import HELD_OUT_BYTES, WINDOW_BYTES, added_bits, compressors
+from core.text.problems import find_problems
 
 FORMAT = 1
 MOST_COUNTED, MOST_SCORED = 2_000_000, 500_000
@@ -47,7 +48,11 @@ def with_baselines(
     text = yield from reading
     if text is None or not config.eval.baselines:
         return text
-    counted = yield from outcome(_counted(text, is_stopping, None))
+    is_scored = None
+    if config.train.answers_only:
+        ids = text.validation_ids
+        is_scored = find_problems(ids, text.tokenizer, begins_with_one=False).is_answer
+    counted = yield from outcome(_counted(text, is_stopping, is_scored))
     return None if counted is None else replace(text, baselines=counted)
 
 

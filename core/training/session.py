@@ -115,6 +115,7 @@ class TrainingSession:
             val_perplexity=validation.get("perplexity"),
             bits_per_byte=validation.get("bits_per_byte"),
             floor_loss=self._started.floor_loss,
+            accuracy=validation.get("accuracy"),
             agreement=None,
         )
 

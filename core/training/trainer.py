@@ -190,6 +190,7 @@ class Trainer:
             "loss": found.loss,
             "perplexity": found.perplexity,
             "bits_per_byte": found.bits_per_byte,
+            **({} if found.accuracy is None else {"accuracy": found.accuracy}),
         }
         return ValidationCompleted(
             step=progress.step,
@@ -200,6 +201,7 @@ class Trainer:
             train_s=self.clock.seconds("train"),
             eval_s=self.clock.seconds("eval") - before,
             is_best=is_best,
+            accuracy=found.accuracy,
         )
 
     def _sample(self) -> Generator[SampleCompleted, None, None]:
