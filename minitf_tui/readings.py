@@ -79,7 +79,7 @@ def _held_out_readings(history: History | None, started: RunStarted | None) -> t
     return (
         Reading("loss", fmt.loss(loss), NATS, "bold $warning"),
         Reading("± 95 %", fmt.loss(half), NATS),
-        _perplexity_or_gap(_last(seen, "perplexity"), loss, started),
+        _accuracy_gap_or_perplexity(seen, loss, started),
         Reading("bits/byte", fmt.loss(_last(seen, "bits_per_byte"))),
         Reading("at step", fmt.whole(_last(seen, "step"))),
     )
@@ -100,12 +100,15 @@ def _work_readings(
     )
 
 
-def _perplexity_or_gap(
-    perplexity: float | None, loss: float | None, started: RunStarted | None
+def _accuracy_gap_or_perplexity(
+    seen: Table | None, loss: float | None, started: RunStarted | None
 ) -> Reading:
-    """Where the least loss is known, the distance to it says more."""
+    """What is solved of a task, or how far the least loss is, says more where it is known."""
+    accuracy = _last(seen, "accuracy")
+    if accuracy is not None:
+        return Reading("solved", fmt.percent(accuracy))
     if started is None or started.floor_loss is None:
-        return Reading("perplexity", fmt.perplexity(perplexity))
+        return Reading("perplexity", fmt.perplexity(_last(seen, "perplexity")))
     return Reading("to floor", fmt.difference(loss, started.floor_loss), NATS)
 
 
@@ -252,6 +255,11 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     gap = fmt.difference(result.loss, result.floor_loss)
     floor = () if result.floor_loss is None else (Reading("to floor", gap, NATS),)
     below, _, above = standing(result.loss, result.baselines).partition(", ")
+    solved = (
+        []
+        if result.accuracy is None
+        else [Reading("solved", fmt.percent(result.accuracy), f"of {result.problems:,}")]
+    )
     stands = [Reading(*part.split(" ", 1)) for part in (below, above) if part]
     return (
         Group(
@@ -263,6 +271,7 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
                 Reading("bits/byte", fmt.loss(result.bits_per_byte)),
                 *floor,
                 *stands,
+                *solved,
                 Reading("top-1 accuracy", fmt.percent(result.top1)),
                 Reading("top-5 accuracy", fmt.percent(result.top5)),
             ),

@@ -38,6 +38,7 @@ def training(result: TrainResult, baselines: Sequence[Baseline] = ()) -> str:
         ("bits per byte", fmt.loss(result.bits_per_byte)),
         *_floor(result.val_loss, result.floor_loss),
         *_standing(result.val_loss, baselines),
+        *_solved(result.accuracy),
     ]
     rows = [
         *(scores if result.val_loss is not None else [("validation", "none yet")]),
@@ -113,6 +114,7 @@ def evaluation(event: EvaluationCompleted) -> str:
         ("bits per byte", fmt.loss(result.bits_per_byte)),
         *_floor(result.loss, result.floor_loss),
         *_standing(result.loss, result.baselines),
+        *_solved(result.accuracy, result.problems),
         ("first choice", fmt.percent(result.top1)),
         ("in best five", fmt.percent(result.top5)),
         ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
@@ -142,6 +144,12 @@ def _standing(loss: float | None, baselines: Sequence[Baseline]) -> list[Row]:
     """Which baselines the model has passed, and which comes next."""
     where = standing(loss, baselines)
     return [("baselines", where)] if where else []
+
+
+def _solved(accuracy: float | None, problems: int = 0) -> list[Row]:
+    """The share of a task's held-out problems that the model solves."""
+    of = f" of {fmt.plural(problems, 'problem')}" if problems else ""
+    return [] if accuracy is None else [("solved", f"{fmt.percent(accuracy)}{of}")]
 
 
 def generation(result: Generation | GenerationBatch) -> str:

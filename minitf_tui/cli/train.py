@@ -200,6 +200,7 @@ class TrainListener:
         self.diverged: Diverged | None = None
         self.finished: RunFinished | None = None
         self._val_loss: float | None = None
+        self._accuracy: float | None = None
         self._counted: BaselinesCounted | None = None
         self._passed: list[BaselinePassed] = []
 
@@ -213,6 +214,7 @@ class TrainListener:
                 self.line.show(self._step(event))
             case ValidationCompleted():
                 self._val_loss = event.loss
+                self._accuracy = event.accuracy
                 if not self.line.is_live:
                     self.line.note(told.validation(event, self.started))
             case SetupProgressed():
@@ -266,6 +268,8 @@ class TrainListener:
             parts.append(f"val {fmt.loss(self._val_loss)}")
             if self.started is not None and self.started.floor_loss is not None:
                 parts.append(f"floor {fmt.difference(self._val_loss, self.started.floor_loss)}")
+        if self._accuracy is not None:
+            parts.append(f"{fmt.percent(self._accuracy)} solved")
         parts.append(f"{fmt.count(event.tokens_per_s)} tok/s")
         if left is not None:
             parts.append(f"{fmt.seconds(left)} left")

@@ -62,11 +62,12 @@ def way_back(event: ReturnedToCheckpoint) -> str:
 
 
 def validation(event: ValidationCompleted, started: RunStarted | None) -> str:
-    """A validation, and how far it is above the floor."""
+    """A validation, how far it is above the floor, and how much of a task is solved."""
     floor = started.floor_loss if started else None
     gap = "" if floor is None else f"floor {fmt.difference(event.loss, floor)}, "
+    solved = "" if event.accuracy is None else f"{fmt.percent(event.accuracy)} solved, "
     return (
-        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}"
+        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}{solved}"
         f"perplexity {fmt.perplexity(event.perplexity)}, "
         f"{fmt.seconds(event.train_s)} of training"
     )
