@@ -20,7 +20,7 @@ from minitf_tui import plotting
 from minitf_tui.cli import figures, reports
 from minitf_tui.cli.curves import AXES, Curves
 from minitf_tui.cli.screen import TRUE_COLOUR, Screen
-from minitf_tui.figure import RGB, Curve, Figure, Palette
+from minitf_tui.figure import RGB, Curve, Figure, Level, Palette
 from minitf_tui.problems import escape
 from minitf_tui.widgets.bars import Bar, drawn
 
@@ -72,6 +72,7 @@ def _loss_figure(runs: Sequence[Curves], screen: Screen, *, x: str, log_y: bool)
         x_label=AXES[x],
         log_y=log_y,
         dots="braille" if screen.has_braille else "*",
+        levels=_levels(runs[0]) if is_alone else (),
     )
 
 
@@ -110,6 +111,12 @@ def _floors(runs: Sequence[Curves]) -> Iterable[Curve]:
         yield Curve(
             "floor", np.array([first, last]), np.full(2, floor), "ghost", value=fmt.loss(floor)
         )
+
+
+def _levels(run: Curves) -> tuple[Level, ...]:
+    """Baselines of a run, the best one first."""
+    ordered = sorted(run.baselines, key=lambda baseline: baseline[1])
+    return tuple(Level(f"{escape(name)} {fmt.loss(loss)}", loss) for name, loss in ordered)
 
 
 def _palette(n: int) -> Palette:

@@ -7,6 +7,7 @@ SVG stays text, so that it can be searched and set in the reader's own font.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,8 @@ def loss(runs: Sequence[Curves], *, x: str = "step", log_y: bool = False) -> Fig
     _one_run(top, below, runs[0]) if len(runs) == 1 else _several_runs(top, below, runs)
     for floor in sorted({run.floor for run in runs if run.floor is not None}):
         top.axhline(floor, color=GREEN, linestyle="--", linewidth=1.2, label=f"floor {floor:.3f}")
+    if len(runs) == 1:
+        _baselines(top, runs[0])
     _dress(top, title=", ".join(run.run for run in runs), ylabel="loss (nats per token)")
     if log_y:
         top.set_yscale("log")
@@ -111,6 +114,18 @@ def _one_run(top: Axes, below: Axes, run: Curves) -> None:
         place = (run.validation_x, run.validation)
         top.plot(*place, color=ORANGE, marker="o", markersize=4, label="validation")
     below.plot(run.x, run.lr, color=GREEN, linewidth=1.4)
+
+
+def _baselines(top: Axes, run: Curves) -> None:
+    """Those between the greatest and the least loss, named at the right edge."""
+    reached = [loss for loss in (*run.loss, *run.validation) if math.isfinite(loss)]
+    for name, loss in run.baselines:
+        if reached and min(reached) <= loss <= max(reached):
+            top.axhline(loss, color=GREY, linestyle=":", linewidth=0.9)
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            words = f"{name} {loss:.3f}"
+            look = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": GREY}
+            top.annotate(words, (1, loss), xytext=(-2, 1), **place, **look)
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:
