@@ -105,7 +105,7 @@ def _accuracy_gap_or_perplexity(
 ) -> Reading:
     """What is solved of a task, or how far the least loss is, says more where it is known."""
     accuracy = _last(seen, "accuracy")
-    if accuracy is not None:
+    if accuracy is not None and math.isfinite(accuracy):
         return Reading("solved", fmt.percent(accuracy))
     if started is None or started.floor_loss is None:
         return Reading("perplexity", fmt.perplexity(_last(seen, "perplexity")))

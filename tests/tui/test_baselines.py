@@ -11,6 +11,7 @@ from rich.style import Style
 from core.events import Baseline, BaselinePassed, BaselinesCounted, EvaluationCompleted, RunStarted
 from minitf_tui import readings
 from minitf_tui.figure import Curve, Figure, Level, Palette
+from minitf_tui.history import History
 from minitf_tui.plotting import draw
 from tests.tui.scripted import (
     Script,
@@ -19,6 +20,7 @@ from tests.tui.scripted import (
     screen_text,
     settle,
     training_story,
+    validation,
 )
 
 PALETTE = Palette({}, text=(200, 200, 200), quiet=(90, 90, 90))
@@ -121,3 +123,12 @@ def test_the_card_of_an_evaluation_says_where_the_run_stands() -> None:
     assert found["below"] == ("2-gram 3.500", "")
     assert found["above"] == ("3-gram 2.900", "")
     assert found["solved"] == ("25.0 %", "of 80")
+
+
+def test_what_is_solved_stands_beside_the_loss_of_a_task_alone() -> None:
+    for accuracy, label in ((0.456, "solved"), (None, "perplexity")):
+        history = History()
+        history.add_validation(replace(validation(50), accuracy=accuracy))
+        _, held_out, _ = readings.training_groups(history, None)
+        assert held_out.readings[2].label == label
+    assert held_out.readings[2].value != "–"
