@@ -4,6 +4,8 @@ the others are shapes that the field knows by these names.
 `quick` was chosen by measuring (docs/lab-notes.md). Its second limit, 10 passes over the text,
 is there for short texts on fast machines: after that it would learn them by heart.
 
+`grokking` is arXiv:2201.02177 in small: on the answers alone, with strong weight decay.
+
 Sources: nano, micro and mini, github.com/karpathy/minGPT; gpt2, Radford et al. 2019 §2.3, the
 smallest; the llama's parts, arXiv:2302.13971 §2.2; stories, github.com/karpathy/llama2.c. The
 bench-* shapes are minitf's own: one bound by calls, one between, one by memory.
@@ -46,6 +48,24 @@ SEED = RunConfig(
         context=128, batch_size=16, steps=100, lr=1e-3, warmup_steps=10, schedule="constant"
     ),
     eval=EvalConfig(eval_interval=50, sample_interval=0),
+)
+
+GROKKING = RunConfig(
+    model=ModelConfig(max_seq_len=5, d_model=64, n_layers=1, n_heads=4),
+    text=TextConfig(corpus="task:modular", task_size=53, tokenizer="char", validation_fraction=0.6),
+    train=TrainConfig(
+        context=5,
+        batch_size=256,
+        steps=6000,
+        lr=3e-3,
+        warmup_steps=10,
+        schedule="constant",
+        weight_decay=1.0,
+        beta2=0.98,
+        answers_only=True,
+        checkpoint_interval=0,
+    ),
+    eval=EvalConfig(eval_interval=100, sample_interval=0, sample_tokens=0),
 )
 
 
@@ -138,6 +158,7 @@ def to_measure(shape: Shape, d_ff: int) -> RunConfig:
 PRESETS = {
     "quick": QUICK,
     "seed": SEED,
+    "grokking": GROKKING,
     "gpt2-nano": shaped(NANO, GPT2, "python-docs"),
     "gpt2-micro": shaped(MICRO, GPT2, "python-docs"),
     "gpt2-mini": shaped(MINI, GPT2, "python-docs"),
@@ -155,6 +176,7 @@ PRESETS = {
 ABOUT = {
     "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
+    "grokking": "learns sums modulo 53 by heart, and understands them thousands of steps later",
     "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
     "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",
     "gpt2-mini": "GPT-2's parts, 6 layers, 192 wide: five minutes on a laptop",
