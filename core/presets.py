@@ -56,7 +56,7 @@ GROKKING = RunConfig(
     train=TrainConfig(
         context=5,
         batch_size=256,
-        steps=6000,
+        steps=2000,
         lr=3e-3,
         warmup_steps=10,
         schedule="constant",
@@ -65,7 +65,7 @@ GROKKING = RunConfig(
         answers_only=True,
         checkpoint_interval=0,
     ),
-    eval=EvalConfig(eval_interval=100, sample_interval=0, sample_tokens=0),
+    eval=EvalConfig(eval_interval=50, sample_interval=0, sample_tokens=0),
 )
 
 
@@ -176,7 +176,7 @@ PRESETS = {
 ABOUT = {
     "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
-    "grokking": "learns sums modulo 53 by heart, and understands them thousands of steps later",
+    "grokking": "learns sums modulo 53 by heart, and finds the rule a thousand steps later",
     "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
     "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",
     "gpt2-mini": "GPT-2's parts, 6 layers, 192 wide: five minutes on a laptop",

@@ -108,6 +108,9 @@ class Watch:
             if returns:
                 self.lr_factor = float(returns[-1]["lr_factor"])
             self.history.add_past(past)
+            counted = [event for event in past if event["event"] == "BaselinesCounted"]
+            if counted:
+                self.baselines = tuple(Baseline(**one) for one in counted[-1]["baselines"])
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:
                 last = samples[-1]

@@ -6,7 +6,7 @@ import pytest
 
 from core import recipes
 from core.config import RunConfig
-from core.events import StepCompleted
+from core.events import RunStarted, StepCompleted
 from core.presets import ABOUT, LLAMA, PRESETS, preset
 
 PUBLISHED = {"gpt2": 124_439_808, "stories260k": 260_032, "stories15m": 15_191_712}
@@ -57,3 +57,11 @@ def test_a_small_one_learns_from_its_first_steps(name: str, text_file: str) -> N
     ]
     assert len(losses) == 40
     assert losses[-1] < 0.6 * losses[0]
+
+
+def test_grokking_learns_the_answers_of_less_than_half_of_all_sums() -> None:
+    config = preset("grokking")
+    assert config.train.answers_only
+    events = recipes.training(config.with_changes(steps=2, threads=1)).run()
+    (started,) = (event for event in events if isinstance(event, RunStarted))
+    assert started.train_tokens == pytest.approx(0.4 * 53**2 * len("a+b=c\n"), abs=6)
