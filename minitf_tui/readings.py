@@ -20,7 +20,7 @@ from core.events import (
 from minitf_tui import format as fmt
 from minitf_tui.figure import Curve, Figure, Level
 from minitf_tui.sanitize import clean_line
-from minitf_tui.standing import standing
+from minitf_tui.standing import baseline, standing
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
@@ -192,10 +192,7 @@ def with_baselines(figure: Figure, baselines: Sequence[Baseline], loss: float | 
     ahead = [one for one in ordered if loss is None or one.loss <= loss]
     passed = [one for one in ordered if one not in ahead]
     goal, others = (ahead[-1:], ahead[-2::-1]) if loss is not None else ([], ahead)
-    levels = [
-        Level(f"{one.name} {fmt.loss(one.loss)}", one.loss, one in goal)
-        for one in (*goal, *passed, *others)
-    ]
+    levels = [Level(baseline(one), one.loss, one in goal) for one in (*goal, *passed, *others)]
     return replace(figure, levels=tuple(levels))
 
 

@@ -23,7 +23,7 @@ from core.events import (
     StepCompleted,
     ValidationCompleted,
 )
-from core.store.metrics import read_metrics
+from core.store.metrics import baselines_in, read_metrics
 from core.store.run import open_run
 from minitf_tui import readings
 from minitf_tui.history import History
@@ -108,9 +108,7 @@ class Watch:
             if returns:
                 self.lr_factor = float(returns[-1]["lr_factor"])
             self.history.add_past(past)
-            counted = [event for event in past if event["event"] == "BaselinesCounted"]
-            if counted:
-                self.baselines = tuple(Baseline(**one) for one in counted[-1]["baselines"])
+            self.baselines = baselines_in(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:
                 last = samples[-1]

@@ -15,7 +15,6 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from core import paths
 from core.config import RunConfig
 from core.events import Baseline, BaselinesCounted
 from core.store.files import write_atomically
-from core.store.metrics import read_metrics
+from core.store.metrics import baselines_in, read_metrics
 from core.store.run import Run
 from core.store.stages import IsStopping, Telling, outcome, telling
 from core.store.tokenizers import hash_of
@@ -58,10 +57,7 @@ def with_baselines(
 
 def baselines_told(run: Run) -> tuple[Baseline, ...]:
     """What a run was held against when it was trained; nothing in older runs."""
-    for event in read_metrics(run.path):
-        if event["event"] == BaselinesCounted.__name__:
-            return _parsed(event).baselines
-    return ()
+    return baselines_in(read_metrics(run.path))
 
 
 def _counted(
@@ -113,20 +109,14 @@ def _compressed(text: TokenizedText) -> Iterator[Baseline]:
 def _read(path: Path) -> BaselinesCounted | None:
     """None if there is no such file, or not as it was written."""
     try:
-        return _parsed(json.loads(path.read_bytes()))
+        found = json.loads(path.read_bytes())
+        baselines = baselines_in([found | {"event": "BaselinesCounted"}])
+        if len(baselines) != len(found["baselines"]):
+            return None
+        counts = int(found["counted_tokens"]), int(found["scored_tokens"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _parsed(found: dict[str, Any]) -> BaselinesCounted:
-    return BaselinesCounted(
-        baselines=tuple(
-            Baseline(name=str(b["name"]), loss=float(b["loss"]), kind=str(b["kind"]))
-            for b in found["baselines"]
-        ),
-        counted_tokens=int(found["counted_tokens"]),
-        scored_tokens=int(found["scored_tokens"]),
-    )
+    return BaselinesCounted(baselines=baselines, counted_tokens=counts[0], scored_tokens=counts[1])
 
 
 def _path_for(text: TokenizedText, is_scored: Mask | None) -> Path:

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from core.events import Baseline
+
 FORMAT = 1
 FILE_NAME = "metrics.jsonl"
 _TAIL_BYTES = 1 << 16
+_WORD = re.compile("[a-z0-9-]{1,16}")
 _COUNTS = {
     "StepCompleted": ("step",),
     "Resumed": ("step",),
@@ -111,6 +115,21 @@ def read_lines(run_path: Path) -> Iterator[dict[str, Any]]:
         yield from _lines((run_path / FILE_NAME).read_bytes())
     except FileNotFoundError:
         return
+
+
+def baselines_in(events: Iterable[Mapping[str, Any]]) -> tuple[Baseline, ...]:
+    """Those that a run was told to be held against, nothing in older runs. What is none, in metrics
+    that somebody else wrote, is left out."""
+    told = [e.get("baselines") for e in events if e.get("event") == "BaselinesCounted"]
+    last = told[-1] if told and isinstance(told[-1], list) else []
+    return tuple(Baseline(**one) for one in last if _is_baseline(one))
+
+
+def _is_baseline(found: Any) -> bool:
+    if not isinstance(found, dict) or found.keys() != {"name", "loss", "kind"}:
+        return False
+    words = all(isinstance(found[k], str) and _WORD.fullmatch(found[k]) for k in ("name", "kind"))
+    return words and isinstance(found["loss"], float) and math.isfinite(found["loss"])
 
 
 def _events(data: bytes) -> list[dict[str, Any]]:

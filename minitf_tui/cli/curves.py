@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.events import Baseline
+from core.store.metrics import baselines_in
 from minitf_tui.history import Average
 
 AXES = {"step": "step", "tokens": "tokens trained on", "time": "training time (s)"}
@@ -32,8 +34,8 @@ class Curves:
     validation: tuple[float, ...]
     floor: float | None
     """The least loss that the text allows, where its source is known."""
-    baselines: tuple[tuple[str, float], ...] = ()
-    """Names and losses of what the run is held against."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the run is held against."""
 
 
 def curves_of(
@@ -43,7 +45,6 @@ def curves_of(
     steps = [e for e in events if e.get("event") == "StepCompleted"]
     scored = [e for e in events if e.get("event") == "ValidationCompleted"]
     floors = [e.get("floor_loss") for e in events if e.get("event") == "RunStarted"]
-    counted = [e["baselines"] for e in events if e.get("event") == "BaselinesCounted"]
     losses = _column(steps, "loss")
     return Curves(
         run=run,
@@ -54,7 +55,7 @@ def curves_of(
         validation_x=_places(steps, scored, x),
         validation=_column(scored, "loss"),
         floor=floors[-1] if floors else None,
-        baselines=tuple((b["name"], b["loss"]) for b in counted[-1]) if counted else (),
+        baselines=baselines_in(events),
     )
 
 

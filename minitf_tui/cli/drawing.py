@@ -22,6 +22,7 @@ from minitf_tui.cli.curves import AXES, Curves
 from minitf_tui.cli.screen import TRUE_COLOUR, Screen
 from minitf_tui.figure import RGB, Curve, Figure, Level, Palette
 from minitf_tui.problems import escape
+from minitf_tui.standing import baseline
 from minitf_tui.widgets.bars import Bar, drawn
 
 ASCII = str.maketrans(
@@ -115,8 +116,8 @@ def _floors(runs: Sequence[Curves]) -> Iterable[Curve]:
 
 def _levels(run: Curves) -> tuple[Level, ...]:
     """Baselines of a run, the best one first."""
-    ordered = sorted(run.baselines, key=lambda baseline: baseline[1])
-    return tuple(Level(f"{escape(name)} {fmt.loss(loss)}", loss) for name, loss in ordered)
+    ordered = sorted(run.baselines, key=lambda one: one.loss)
+    return tuple(Level(baseline(one), one.loss) for one in ordered)
 
 
 def _palette(n: int) -> Palette:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minitf_tui import format as fmt
 from minitf_tui.cli.curves import AXES, Curves
+from minitf_tui.standing import baseline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,13 +120,13 @@ def _one_run(top: Axes, below: Axes, run: Curves) -> None:
 def _baselines(top: Axes, run: Curves) -> None:
     """Those between the greatest and the least loss, named at the right edge."""
     reached = [loss for loss in (*run.loss, *run.validation) if math.isfinite(loss)]
-    for name, loss in run.baselines:
-        if reached and min(reached) <= loss <= max(reached):
-            top.axhline(loss, color=GREY, linestyle=":", linewidth=0.9)
+    for one in run.baselines:
+        if reached and min(reached) <= one.loss <= max(reached):
+            top.axhline(one.loss, color=GREY, linestyle=":", linewidth=0.9)
             place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            words = f"{name} {loss:.3f}"
+            words = baseline(one)
             look = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": GREY}
-            top.annotate(words, (1, loss), xytext=(-2, 1), **place, **look)
+            top.annotate(words, (1, one.loss), xytext=(-2, 1), **place, **look)
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:

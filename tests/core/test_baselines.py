@@ -26,7 +26,7 @@ from core.events import (
 )
 from core.store import baselines as store
 from core.store.find import find_run
-from core.store.metrics import read_lines, read_metrics
+from core.store.metrics import baselines_in, read_lines, read_metrics
 from core.store.stages import never
 from core.store.tokens import TokenizedText
 from core.text.baselines import ngram_probabilities
@@ -228,6 +228,28 @@ class TestCounting:
         again, told = counted(text)
         assert again == first
         assert told != []
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        None,
+        7,
+        [7],
+        [{"name": "x"}],
+        [{"name": "\x1b[2J", "loss": 1.0, "kind": "ngram"}],
+        [{"name": "2-gram", "loss": None, "kind": "ngram"}],
+        [{"name": "2-gram", "loss": "1", "kind": "ngram"}],
+        [{"name": ["2-gram"], "loss": 1.0, "kind": "ngram"}],
+    ],
+)
+def test_what_is_no_baseline_in_metrics_from_elsewhere_is_left_out(strange: Any) -> None:
+    good = {"name": "2-gram", "loss": 2.5, "kind": "ngram"}
+    event = {"event": "BaselinesCounted", "baselines": strange}
+    assert baselines_in([event]) == baselines_in([]) == ()
+    if isinstance(strange, list):
+        mixed = event | {"baselines": [*strange, good]}
+        assert baselines_in([mixed]) == (Baseline(name="2-gram", loss=2.5, kind="ngram"),)
 
 
 class TestPassing:
