@@ -24,6 +24,8 @@ from core.errors import (
     TokenizerError,
 )
 from core.events import (
+    BaselinePassed,
+    BaselinesCounted,
     BenchmarkCompleted,
     CellSettled,
     CheckpointSaved,
@@ -73,12 +75,14 @@ def test_a_run_tells_its_story_and_keeps_it(config: RunConfig) -> None:
         "loading PyTorch",
         f"reading {config.text.corpus}",
         f"tokenising {config.text.corpus}",
+        "counting baselines",
         "building the model",
     ]
     events = [e for e in told if not isinstance(e, SetupProgressed)]
     assert events == told[-len(events) :]
-    assert [type(e) for e in events] == [
+    assert [type(e) for e in events if not isinstance(e, BaselinePassed)] == [
         RunStarted,
+        BaselinesCounted,
         CheckpointSaved,
         StepCompleted,
         StepCompleted,
