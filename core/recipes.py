@@ -11,6 +11,7 @@ events are pulled. Importing this module imports neither torch nor numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from core.events import (
     TokenizationEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
-from core.kept_run import KeptRun
+from core.kept_run import KeptRun, written_with
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
@@ -82,35 +83,10 @@ def generation(
         kept: what the generation before left, and this one leaves to the next.
     """
     sampling, kept = sampling or SamplingConfig(), kept or KeptRun()
-
-    def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
-        yield _LOADING
-        tame_openmp()
-        from core.infer.engines.choose import engine_stage
-        from core.infer.generate import generate
-        from core.open_run import prompt_ids
-
-        bits = sampling.weight_bits
-        found, note = kept.open(run, bits, device=device, dtype=dtype, threads=threads)
-        prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
-        if prompt is None:
-            return
-        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
-            yield SetupProgressed(stage=stage)
-        decoder = kept.take_decoder(sampling)
-        yield from generate(
-            found.model,
-            found.tokenizer,
-            prompt,
-            sampling,
-            found.device,
-            note=note,
-            decoder=decoder,
-            is_stopping=is_stopping,
-        )
-        kept.put_back(decoder)
-
-    return Job(work)
+    load = partial(
+        kept.open, run, sampling.weight_bits, device=device, dtype=dtype, threads=threads
+    )
+    return Job(partial(written_with, kept, load, sampling, PROMPT_TOKENS))
 
 
 def tokenizing(

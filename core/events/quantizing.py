@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixQuantized:
-    """One more matrix is packed."""
+    """One more matrix is packed, or left in 32 bits because it cannot be."""
 
     name: str
     """Of the parameter."""

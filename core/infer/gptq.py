@@ -48,21 +48,31 @@ def pack_gptq(
         errors_RC = torch.empty_like(left_RC[:, begin:end])
         for i in range(begin, end):
             if i % width == 0:  # a group begins; it ends in this block, or is the whole row
-                group_R1C = left_RC[:, None, i : i + width]
-                importance_1C = importance_C[None, i : i + width]
-                found = search(group_R1C, importance_1C, bits, symmetric=symmetric)
-                scales.append(found[0][:, 0])
-                zeros.append(found[1][:, 0])
-            column_R1 = left_RC[:, i, None]
-            code_R1 = round_to(column_R1, scales[-1], zeros[-1], bits)
-            codes_RC[:, i] = code_R1[:, 0]
-            off_R1 = column_R1 - values_of(code_R1, scales[-1], zeros[-1])
-            errors_RC[:, i - begin] = off_R1[:, 0] / factor_CC[i, i]
+                group = slice(i, i + width)
+                scale, zero = _of_group(left_RC[:, group], importance_C[group], bits, symmetric)
+                scales.append(scale)
+                zeros.append(zero)
+            codes_RC[:, i], off_R = _rounded(left_RC[:, i], scales[-1], zeros[-1], bits)
+            errors_RC[:, i - begin] = off_R / factor_CC[i, i]
             later = slice(i + 1, end)
             left_RC[:, later].addr_(errors_RC[:, i - begin], factor_CC[i, later], alpha=-1)
         left_RC[:, end:].addmm_(errors_RC, factor_CC[begin:end, end:], alpha=-1)
     stacked = [torch.stack(parts, 1) for parts in (scales, zeros)]
     return pack_codes(codes_RC, stacked[0], None if symmetric else stacked[1], bits, group_size)
+
+
+def _of_group(
+    weight_RC: Tensor, importance_C: Tensor, bits: int, symmetric: bool
+) -> tuple[Tensor, Tensor]:
+    """Scales and zeros, (R) each."""
+    scales, zeros = search(weight_RC[:, None], importance_C[None], bits, symmetric=symmetric)
+    return scales[:, 0], zeros[:, 0]
+
+
+def _rounded(column_R: Tensor, scale_R: Tensor, zero_R: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """The codes of a column, and by how much it is above what they stand for."""
+    code_R1 = round_to(column_R[:, None], scale_R, zero_R, bits)
+    return code_R1[:, 0], column_R - values_of(code_R1, scale_R, zero_R)[:, 0]
 
 
 def _damped(moments_CC: Tensor) -> Tensor:

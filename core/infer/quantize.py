@@ -9,6 +9,7 @@ exactly those that the packed matrices stand for.
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from core.config.quantize import QuantizeConfig
 from core.errors import ConfigError
 from core.infer.calibration import walk
 from core.infer.gptq import pack_gptq
-from core.infer.scales import round_to, search
+from core.infer.scales import has_scale, round_to, search
 from core.model.packed import GROUP_SIZES, PackedMatrix, check_layout, pack_codes, pack_nearest
 from core.model.transformer import Transformer
 
@@ -32,6 +33,7 @@ class Layout:
 
     name: str
     bits: int
+    """8 or 4; 32 for one that cannot be packed."""
     group_size: int
     symmetric: bool
     note: str = ""
@@ -40,7 +42,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """A matrix that is packed now."""
+    """A matrix that is packed now, or was left in 32 bits."""
 
     layout: Layout
     error: float
@@ -53,17 +55,18 @@ def plan(model: Transformer, config: QuantizeConfig) -> list[Layout]:
     Raises:
         ConfigError: a pattern means no matrix, or nothing is left to be packed.
     """
-    shapes = {name: p.shape for name, p in model.named_parameters() if _is_matrix(name)}
+    matrices = {name: p for name, p in model.named_parameters() if _is_matrix(name)}
     for pattern in (*config.keep, *config.eight):
-        if not fnmatch.filter(shapes, pattern):
+        if not fnmatch.filter(matrices, pattern):
             raise ConfigError(
                 f"{pattern!r} is no matrix of this model.",
-                hint=f"There is {min(shapes)}, for example; * stands for anything.",
+                hint=f"There is {min(matrices)}, for example; * stands for anything.",
             )
-    layouts = [_layout(name, shape[1], config) for name, shape in shapes.items()]
-    found = [layout for layout in layouts if layout is not None]
-    if not found:
-        raise ConfigError("Every matrix is kept in 32 bits.", hint="Keep fewer.")
+    wanted = [_layout(name, weight.size(1), config) for name, weight in matrices.items()]
+    found = [_in_range(layout, matrices[layout.name]) for layout in wanted if layout is not None]
+    if all(layout.bits == 32 for layout in found):
+        hint = found[0].note if found else "Keep fewer."
+        raise ConfigError("Every matrix is kept in 32 bits.", hint=hint)
     return found
 
 
@@ -117,6 +120,16 @@ def _layout(name: str, cols: int, config: QuantizeConfig) -> Layout | None:
     return Layout(name, 4, fitting[-1], not config.asymmetric, note)
 
 
+def _in_range(layout: Layout, weight: Tensor) -> Layout:
+    """In 32 bits, if float16 has no scale for such weights. (What is not finite is refused
+    later.)"""
+    largest = float(weight.detach().abs().max())
+    if not math.isfinite(largest) or has_scale(largest, layout.bits):
+        return layout
+    note = f"{layout.name}: its largest weight, {largest:g}, has no good scale in float16"
+    return Layout(layout.name, 32, 0, True, f"{note}; it stays in 32 bits.")
+
+
 def _take(model: Transformer, layout: Layout, method: str, moments: Tensor | None) -> Rounded:
     weight = model.get_parameter(layout.name)
     before = weight.detach().clone()
@@ -130,6 +143,8 @@ def _take(model: Transformer, layout: Layout, method: str, moments: Tensor | Non
             f"{layout.name} is fed numbers that are not finite, or too large to square.",
             hint="Its training diverged: quantise an earlier checkpoint.",
         )
+    if layout.bits == 32:
+        return Rounded(layout, 0.0)
     matrix = _packed(before, layout, method, moments)
     model.packed[layout.name] = matrix
     with torch.no_grad():

@@ -16,12 +16,23 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from core.errors import ConfigError
 from core.model.packed import LARGEST, LOWEST, SYMMETRIC_ZERO, divisor
 
 SPANS = {8: 12, 4: 20}
 """How many are tried on each side."""
 NARROWEST = {8: 0.94, 4: 0.6}
 """Of them, as a share of the span of the weights."""
+_STEPS = {8: 127.0, 4: 7.5}
+"""Scales from 0 to the largest weight."""
+_LEAST_SCALE, _MOST_SCALE = 2.0**-20, 2.0**15
+"""Below one, float16 has too few digits left; the other leaves GPTQ room to move a weight."""
+
+
+def has_scale(largest: float, bits: int) -> bool:
+    """Whether float16 has good scales for a matrix whose largest weight, up to its sign, is this.
+    A matrix of zeros needs none."""
+    return largest == 0 or _LEAST_SCALE <= largest / _STEPS[bits] <= _MOST_SCALE
 
 
 def round_to(weight: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
@@ -42,8 +53,12 @@ def search(
 
     Args:
         weight_RGC: float32, finite.
-        importance_GC: of each column, above 0.
+        importance_GC: of each column, above 0; only their ratios count.
+
+    Raises:
+        ConfigError: a group is out of the range of float16.
     """
+    importance_GC = importance_GC / importance_GC.amax()  # whose errors float32 can hold
     least_RG = torch.full(weight_RGC.shape[:2], torch.inf)
     best = (torch.zeros_like(least_RG).half(), torch.zeros_like(least_RG).half())
     for scales, zeros in _spans(weight_RGC, bits, symmetric=symmetric):
@@ -59,6 +74,11 @@ def search(
                 torch.where(is_less, found[0], best[0]),
                 torch.where(is_less, found[1], best[1]),
             )
+    if not bool(torch.isfinite(least_RG).all()):
+        raise ConfigError(
+            f"Weights up to {float(weight_RGC.abs().max()):g} have no scale in float16.",
+            hint="Leave the matrix in 32 bits.",
+        )
     return best
 
 

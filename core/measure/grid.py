@@ -76,6 +76,16 @@ def reason_against(variant: Variant, config: BenchConfig, model: ModelConfig) ->
     return ""
 
 
+def way_out(variant: Variant, config: BenchConfig, model: ModelConfig) -> str:
+    """What to try instead of a grid of which this variant is the first, and none is possible."""
+    room = model.max_seq_len - variant.depth
+    if 2 <= room < config.n and variant.depth in config.depths:
+        return f"Try n={room}."
+    if room < config.n and variant.depth in config.depths:
+        return "Try smaller depths, and a smaller n."
+    return "Choose others."
+
+
 def worth_telling(possible: Iterable[Variant], refused: Iterable[Refused]) -> tuple[str, ...]:
     """The reasons that took something out of the grid altogether: for each value that none of the
     possible variants has, why; that two lists do not go together only where that is all."""

@@ -205,7 +205,7 @@ class Minitf:
         from core.device import choose_device
         from core.infer.decoder import Decoder
         from core.infer.engines.choose import make_engine
-        from core.infer.rounding import round_weights
+        from core.infer.round_weights import round_weights
         from core.measure.limits import weights_read
         from core.model.transformer import Transformer
         from core.store.checkpoint import load_weights

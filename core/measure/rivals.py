@@ -187,27 +187,32 @@ def start_rival(
             f"transformers is timed in float32 only, and bits={bits}.",
             hint="Compare llama.cpp, which has q8_0 and q4_0.",
         )
-    weights = {key: weight.detach() for key, weight in model.named_parameters()}
-    portable = Portable(model.config, weights)
     place = tempfile.TemporaryDirectory(prefix="minitf-", ignore_cleanup_errors=True)
     try:
         path = Path(place.name) / "model"
-        if name == TRANSFORMERS:
-            yield from write_hf(portable, tokenizer, path, is_stopping)
-        else:
-            kind = NUMBER_TYPES[bits]
-            yield from write_gguf(portable, tokenizer, path, "a model", kind, is_stopping)
+        yield from _written(name, model, tokenizer, path, bits, is_stopping)
     except BaseException:
         place.cleanup()
         raise
-    told = {
-        "program": name,
-        "path": str(path),
-        "bits": bits,
-        "threads": threads,
-        "max_seq_len": model.config.max_seq_len,
-    }
-    return Rival(name, told, place)
+    told = {"program": name, "path": str(path), "bits": bits, "threads": threads}
+    return Rival(name, told | {"max_seq_len": model.config.max_seq_len}, place)
+
+
+def _written(
+    name: str,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    path: Path,
+    bits: int,
+    is_stopping: IsStopping,
+) -> Telling[object]:
+    """The model in a form that the program reads."""
+    weights = {key: weight.detach() for key, weight in model.named_parameters()}
+    portable = Portable(model.config, weights)
+    if name == TRANSFORMERS:
+        return (yield from write_hf(portable, tokenizer, path, is_stopping))
+    kind = NUMBER_TYPES[bits]
+    return (yield from write_gguf(portable, tokenizer, path, "a model", kind, is_stopping))
 
 
 def start_own(

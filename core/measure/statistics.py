@@ -56,20 +56,6 @@ def interval(samples: Sequence[float]) -> tuple[float, float] | None:
     return (mean - half, mean + half)
 
 
-def trimmed_interval(samples: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the interquartile mean, from the spread of the samples with each quarter
-    drawn in to its edge; None below two."""
-    n, cut = len(samples), int(TRIMMED * len(samples))
-    if n < 2:
-        return None
-    ordered = sorted(samples)
-    kept = ordered[cut : n - cut]
-    mean = math.fsum(kept) / len(kept)
-    spread = statistics.stdev([*[kept[0]] * cut, *kept, *[kept[-1]] * cut])
-    half = t_quantile(len(kept) - 1) * spread * math.sqrt(n) / len(kept)
-    return (mean - half, mean + half)
-
-
 def outliers(samples: Sequence[float]) -> tuple[int, ...]:
     """Places of the samples whose modified z-score, `0.6745 |x - median| / MAD`, is above 3.5.
 

@@ -69,15 +69,7 @@ class KVCache:
         Raises:
             ConfigError: there is no such kind, or no such window.
         """
-        if kind not in KINDS:
-            raise ConfigError(
-                f"cache={kind!r} is not one of {', '.join(KINDS)}.", hint=did_you_mean(kind, KINDS)
-            )
-        if kind in ("window", "sinks") and (window < 1 or sinks < 0):
-            raise ConfigError(
-                f"A cache with window={window} and sinks={sinks} holds nothing to look at.",
-                hint="Try window=256, sinks=4.",
-            )
+        _check(kind, window, sinks)
         shape = (batch_size, config.kv_heads, config.max_seq_len, config.head_dim)
 
         def layer() -> LayerCache:
@@ -119,3 +111,15 @@ class KVCache:
     def allocated_bytes(self) -> int:
         """Bytes of all places, over all layers: those of max_seq_len positions."""
         return sum(layer.allocated_bytes for layer in self.layers)
+
+
+def _check(kind: str, window: int, sinks: int) -> None:
+    if kind not in KINDS:
+        raise ConfigError(
+            f"cache={kind!r} is not one of {', '.join(KINDS)}.", hint=did_you_mean(kind, KINDS)
+        )
+    if kind in ("window", "sinks") and (window < 1 or sinks < 0):
+        raise ConfigError(
+            f"A cache with window={window} and sinks={sinks} holds nothing to look at.",
+            hint="Try window=256, sinks=4.",
+        )

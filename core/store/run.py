@@ -45,6 +45,8 @@ from core.text.sources import run_stem
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
+FACT = "quantization"
+"""In the provenance of a quantised run: how it was made, and of which."""
 CACHES = ("tokens", "tokenizers", "texts", "baselines")
 LEFT_ALONE_S = 86_400
 """What is half done for a day has nobody who goes on with it."""

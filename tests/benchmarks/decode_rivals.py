@@ -4,13 +4,18 @@
     python tests/benchmarks/decode_rivals.py --sizes small --sides minitf-f32,llama-f32
 
 The models are the presets bench-small, bench-medium and bench-large, made untrained where they
-are not there yet (`minitf train --preset bench-small --steps 0 --name bench-small`). Each side
-has its own process, reads the same prompt and writes 127 tokens after the first, greedily, batch
-1; after one warm-up the sides take turns. llama.cpp is called by `llama_decode` with the threads
-and attention that it is fastest with. Printed are the medians of the tokens a second and their
-range, the bytes that are read for them as a share of what this machine can read at that size
-(`core.measure.reading`), and how many of the 128 tokens are those of llama.cpp in f32; then, for
-each goal, the median of the ratios within a turn, and their range.
+are not there yet (`minitf train --preset bench-small --steps 0 --name bench-small`). int8 and int4
+are the runs bench-small-int8, bench-small-int4, … that `minitf quantize` makes of them once: by
+GPTQ and with embedding and head in 8 bits, as in quantize_quality.py, but calibrated on fewer
+tokens, for of untrained weights nothing but the speed is measured. llama.cpp reads our own export.
+
+Each side has its own process, reads the same prompt and writes 127 tokens after the first,
+greedily, batch 1; after one warm-up the sides take turns. llama.cpp is called by `llama_decode`
+with the threads and attention that it is fastest with. Printed are the bytes of the matrices as
+each side keeps them; the medians of the tokens a second and their range; the bytes that are read
+for a token as a share of what this machine can read at that size (`core.measure.reading`); and
+how many of the 128 tokens are those of llama.cpp in f32. Then, for each goal, the median of the
+ratios within a turn, and their range.
 """
 
 from __future__ import annotations
@@ -32,16 +37,27 @@ tame_openmp()
 from core import recipes  # noqa: E402
 from core.device import Device  # noqa: E402
 from core.errors import MinitfError, RunError  # noqa: E402
-from core.infer.rounding import round_weights  # noqa: E402
 from core.measure.limits import weights_read  # noqa: E402
 from core.measure.reading import bytes_per_second  # noqa: E402
-from core.measure.rivals import Rival, RivalTiming, start_own, start_rival  # noqa: E402
+from core.measure.rivals import (  # noqa: E402
+    NUMBER_TYPES,
+    Rival,
+    RivalTiming,
+    start_own,
+    start_rival,
+)
 from core.model.arithmetic import kv_bytes_per_token  # noqa: E402
 from core.open_run import OpenRun, open_for_use  # noqa: E402
 from core.presets import preset  # noqa: E402
 from core.store.find import find_run  # noqa: E402
 from core.store.stages import never  # noqa: E402
 from core.testing import result_of  # noqa: E402
+from tests.benchmarks.quantized import (  # noqa: E402
+    gguf_bytes,
+    gguf_read,
+    matrix_bytes,
+    quantized,
+)
 
 SIDES = {
     "minitf-f32": ("minitf", 0),
@@ -58,9 +74,12 @@ GOALS = (
     ("minitf-int8", "llama-q8_0", {"small": 1.0, "medium": 1.0, "large": 1.0}),
     ("minitf-int4", "llama-q4_0", {"small": 1.0, "medium": 1.0, "large": 1.0}),
 )
+SAME_SIZE = (("minitf-int8", "llama-q8_0"), ("minitf-int4", "llama-q4_0"))
+"""The first has no more bytes than the second."""
 BANDWIDTH_GOAL = 0.8
+LITTLE_TEXT = {"calibration_tokens": 4608, "eval_tokens": 257}
 PROMPT_TOKENS, N = 16, 127
-ROW = "{:7} {:13} {:>7} {:>10} {:>19} {:>7} {:>6} {:>6} {:>9}  {}"
+ROW = "{:7} {:13} {:>7} {:>11} {:>10} {:>19} {:>7} {:>6} {:>6} {:>9}  {}"
 
 
 @dataclass
@@ -69,7 +88,9 @@ class Side:
 
     name: str
     rival: Rival
+    matrix_bytes: int
     bytes_per_token: float
+    """Of weights, and of the keys and values in the middle of what is written."""
     timings: list[RivalTiming] = field(default_factory=list)
 
     @property
@@ -87,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of minitf and transformers")
     chosen = parser.parse_args(arguments)
-    head = ("size", "side", "threads", "tokens/s", "range", "GB/s", "share", "same", "prefill", "")
-    print(ROW.format(*head), flush=True)
+    head = ("size", "side", "threads", "matrices", "tokens/s", "range", "GB/s", "share", "same")
+    print(ROW.format(*head, "prefill", ""), flush=True)
     said = []
     for size in chosen.sizes.split(","):
         with ExitStack() as stack:
@@ -139,21 +160,18 @@ def made(name: str) -> OpenRun:
 
 
 def start(name: str, found: OpenRun, chosen: argparse.Namespace) -> Side:
-    """One side; bytes are those of the weights as it holds them, and of the keys and values in
-    the middle of what is written."""
+    """One side, ready to repeat."""
     program, bits = SIDES[name]
+    held = (PROMPT_TOKENS + N / 2) * kv_bytes_per_token(found.model.config)
     if program == "minitf":
-        spec = found.run.name
-        rival = start_own(spec, engine=chosen.engine, bits=bits, threads=chosen.threads)
-    else:
-        threads = (chosen.threads or found.device.threads) if program == "transformers" else 0
-        work = start_rival(program, found.model, found.tokenizer, bits=bits, threads=threads)
-        rival = result_of(work)
-    rounded = open_for_use(found.run.name, device="cpu", dtype="float32", threads=0).model
-    round_weights(rounded, bits)
-    depth = PROMPT_TOKENS + N / 2
-    held = depth * kv_bytes_per_token(rounded.config)
-    return Side(name, rival, weights_read(rounded) + held)
+        own = quantized(found.run.name, bits, **LITTLE_TEXT) if bits else found
+        rival = start_own(own.run.name, engine=chosen.engine, threads=chosen.threads)
+        return Side(name, rival, matrix_bytes(own.model), weights_read(own.model) + held)
+    threads = (chosen.threads or found.device.threads) if program == "transformers" else 0
+    work = start_rival(program, found.model, found.tokenizer, bits=bits, threads=threads)
+    kind = NUMBER_TYPES[bits]
+    read = gguf_read(found.model, kind) + held
+    return Side(name, result_of(work), gguf_bytes(found.model, kind), read)
 
 
 def tell(size: str, sides: Sequence[Side], can_read: dict[str, float]) -> None:
@@ -167,6 +185,7 @@ def tell(size: str, sides: Sequence[Side], can_read: dict[str, float]) -> None:
         is_sound = all(timing.is_sound for timing in side.timings)
         remark = side.rival.note + ("" if is_sound else ", its times exceed the wall clock's")
         values = (
+            f"{side.matrix_bytes:,}",
             f"{rate:,.1f}",
             f"{min(side.rates):,.1f}…{max(side.rates):,.1f}",
             f"{read / 1e9:.2f}",
@@ -189,6 +208,11 @@ def judged(size: str, sides: dict[str, Side], can_read: dict[str, float]) -> lis
             spread = f"{ratios[0]:.2f}…{ratios[-1]:.2f}"
             text = f"{ratio:.2f} x {theirs} ({spread}), goal {goals[size]:g}: {word}"
             said.append(f"{size}: {ours} {text}")
+    for ours, theirs in SAME_SIZE:
+        if ours in sides and theirs in sides:
+            left, right = sides[ours].matrix_bytes, sides[theirs].matrix_bytes
+            word = "met" if left <= right else "MISSED"
+            said.append(f"{size}: {ours} {left:,} bytes, {theirs} {right:,}: {word}")
     if size == "large":
         for name in ("minitf-f32", "minitf-int8", "minitf-int4"):
             if name in sides:

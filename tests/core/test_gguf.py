@@ -19,6 +19,7 @@ from core.presets import preset
 from core.store.stages import Stopped
 from core.testing import byte_tokenizer, result_of, tiny_model
 from core.text.tokenizer import load_tokenizer, train_bpe
+from tests.benchmarks.quantized import gguf_bytes, gguf_read
 from tests.core.gguf_files import ABSENT, llama, loaded, read, retold, values, weights_of, write
 from tests.interop.exportable import EXPORTABLE, lively_model
 
@@ -281,3 +282,15 @@ def test_the_default_preset_can_go(tmp_path: Path) -> None:
     assert about.remarks == (
         "Layer norms are written as RMS norms over centred weights: the same function.",
     )
+
+
+@pytest.mark.parametrize("number_type", ["f32", "q8_0", "q4_0"])
+def test_the_benchmarks_count_the_bytes_that_the_file_has(number_type: str, tmp_path: Path) -> None:
+    model = llama(d_ff=96)
+    write(tmp_path / "a.gguf", model, number_type=number_type)
+    tensors = GGUFReader(tmp_path / "a.gguf").tensors
+    sizes = {str(tensor.name): int(tensor.n_bytes) for tensor in tensors}
+    norms = sum(n for name, n in sizes.items() if "norm" in name)
+    assert gguf_bytes(model, number_type) == sum(sizes.values()) - norms
+    table = sizes["token_embd.weight"] - sizes["token_embd.weight"] // model.config.vocab_size
+    assert gguf_read(model, number_type) == sum(sizes.values()) - table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from core.infer.rounding import round_weights
+from core.infer.round_weights import round_weights
 from core.testing import tiny_model
 
 

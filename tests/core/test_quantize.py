@@ -12,15 +12,16 @@ from core.infer.gptq import pack_gptq
 from core.infer.quantize import n_bytes, plan, quantize
 from core.infer.scales import round_to, search, values_of
 from core.model.packed import pack_nearest
+from core.model.transformer import Transformer
 from core.testing import CPU, MODEL_SWITCHES, result_of, tiny_model
 
 IDS = torch.randint(31, (6, 20), generator=torch.Generator().manual_seed(1))
 BY_BITS = [(8, 0, True), (8, 32, True), (4, 32, True), (4, 64, True), (4, 32, False)]
 
 
-def refused(config: QuantizeConfig) -> str:
+def refused(config: QuantizeConfig, model: Transformer | None = None) -> str:
     with pytest.raises(ConfigError) as found:
-        plan(tiny_model(), config)
+        plan(model or tiny_model(), config)
     return f"{found.value} {found.value.hint}"
 
 
@@ -179,6 +180,47 @@ def test_bytes_are_counted_as_a_checkpoint_holds_them():
     small = sum(m.shape[0] * (m.shape[1] + 2) for m in model.packed.values())
     rest = 4 * sum(p.numel() for n, p in model.named_parameters() if n not in model.packed)
     assert n_bytes(model) == small + rest < whole / 3
+
+
+def test_a_matrix_out_of_the_range_of_float16_stays_in_32_bits_and_says_so() -> None:
+    model = tiny_model()
+    large, small = "blocks.0.attention.q_proj.weight", "blocks.1.feed_forward.up_proj.weight"
+    with torch.no_grad():
+        model.get_parameter(large)[3, 3] = 1e6
+        model.get_parameter(small).mul_(1e-6 / model.get_parameter(small).abs().max())
+        model.blocks[1].attention.k_proj.weight.zero_()
+    before = {name: model.get_parameter(name).clone() for name in (large, small)}
+    layouts = plan(model, QuantizeConfig(bits=4))
+    done = list(quantize(model, layouts, "gptq", IDS))
+    assert len(done) == len(layouts) == len(model.packed) + 2
+    kept = {layout.name: layout.note for layout in layouts if layout.bits == 32}
+    assert kept == {
+        name: f"{name}: its largest weight, {value}, has no good scale in float16; it stays in"
+        " 32 bits."
+        for name, value in ((large, "1e+06"), (small, "1e-06"))
+    }
+    assert all(torch.equal(model.get_parameter(name), weight) for name, weight in before.items())
+    assert "blocks.1.attention.k_proj.weight" in model.packed
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(1e9)
+    assert refused(QuantizeConfig(), model) == (
+        "Every matrix is kept in 32 bits. embedding.weight: its largest weight, 1e+09, has no good"
+        " scale in float16; it stays in 32 bits."
+    )
+
+
+def test_a_search_refuses_what_float16_cannot_scale() -> None:
+    with pytest.raises(ConfigError) as found:
+        search(torch.full((1, 1, 32), 1e9), torch.ones(1, 32), 4, symmetric=True)
+    assert str(found.value) == "Weights up to 1e+09 have no scale in float16."
+    assert found.value.hint == "Leave the matrix in 32 bits."
+
+
+def test_how_large_the_inputs_are_does_not_matter_to_a_search() -> None:
+    groups, importance = drawn(4, 2, 32), torch.linspace(1, 9, 64).view(2, 32)
+    plain, large = (search(groups, k * importance, 4, symmetric=False) for k in (1.0, 2.0**120))
+    assert all(torch.equal(left, right) for left, right in zip(plain, large, strict=True))
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -21,10 +21,9 @@ from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
 from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
-from core.store.packed_weights import FACT
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.rates import given_rates
-from core.store.run import TEXT_NAME, Run
+from core.store.run import FACT, TEXT_NAME, Run
 from core.store.run_toml import read_run_toml
 from core.store.start import FILE_NAME as START_NAME
 from core.store.start import HASH as START_HASH
