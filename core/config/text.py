@@ -125,7 +125,7 @@ class TextConfig:
             )
 
     def _check_task(self) -> None:
-        if self._task not in TASK_SIZES:
+        if self.corpus not in TASKS:
             raise ConfigError(
                 f"There is no task {self.corpus!r}.", hint=did_you_mean(self.corpus, TASKS)
             )

@@ -27,14 +27,17 @@ from functools import partial
 from pathlib import Path
 
 from core import paths
-from core.config.written import WRITTEN
+from core.config import TextConfig
+from core.config.written import TASKS, WRITTEN
 from core.errors import DataError
 from core.text.reading import gathered, read_file, read_python
 
 STDIN = "-"
 PYTHON_DOCS, PYTHON_SOURCE = "python-docs", "python-source"
 _KEPT_STDIN = re.compile("stdin:([0-9a-f]{64})")
-_WRITTEN = re.compile("(?:generated|markov:[0-9]+:[0-9]+|task:[a-z]+:[0-9]+):([0-9]+):[0-9]+")
+_WRITTEN = re.compile(
+    f"(?:generated|(markov):([0-9]+):([0-9]+)|({'|'.join(TASKS)}):([1-9][0-9]*)):([0-9]+):[0-9]+"
+)
 _SPELT_OUT = re.compile(f"{_KEPT_STDIN.pattern}|{_WRITTEN.pattern}")
 _TEST_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 _MAGIC = re.compile(r"[*?[]")
@@ -125,7 +128,8 @@ def find_source(name: str) -> Source:
     if kept:
         return _kept(name, kept[1])
     if written:
-        return Source(name, (Part(partial(_written, name), int(written[1])),))
+        _check_written(written)
+        return Source(name, (Part(partial(_written, name), int(written[6])),))
     path = Path(name)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises for a name that is too long)
         return _folder(path)
@@ -143,6 +147,18 @@ def size_of(name: str) -> int | None:
     if is_stream(name):
         return None
     return sum(max(0, part.size) for part in find_source(name).parts)
+
+
+def _check_written(name: re.Match[str]) -> None:
+    """Refuse what no config would ask for.
+
+    Raises:
+        ConfigError: there is no such text.
+    """
+    if name[1]:
+        TextConfig(corpus=name[1], markov_order=int(name[2]), markov_alphabet=int(name[3]))
+    elif name[4]:
+        TextConfig(corpus=name[4], task_size=int(name[5]), tokenizer="char")
 
 
 def _written(name: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from core.text.generated import random_bits
 from core.text.grammar import Bits
 
 EQUALS, END = "=", "\n"
-_NAME = re.compile(r"task:([a-z]+):(\d+):(\d+):(\d+)")
+_NAME = re.compile(r"task:([a-z]+):([1-9]\d*):(\d+):(\d+)")
 _LETTERS = "abcdefgh"
 _PAIRS = ("()", "[]", "<>")
 _TRIES = 1000

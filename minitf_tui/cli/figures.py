@@ -123,10 +123,17 @@ def _baselines(top: Axes, run: Curves) -> None:
     for one in run.baselines:
         if reached and min(reached) <= one.loss <= max(reached):
             top.axhline(one.loss, color=GREY, linestyle=":", linewidth=0.9)
-            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            words = baseline(one)
-            look = {"ha": "right", "va": "bottom", "fontsize": "x-small", "color": GREY}
-            top.annotate(words, (1, one.loss), xytext=(-2, 1), **place, **look)
+            top.annotate(
+                baseline(one),
+                (1, one.loss),
+                xytext=(-2, 1),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize="x-small",
+                color=GREY,
+            )
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:

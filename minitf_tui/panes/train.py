@@ -14,13 +14,7 @@ from textual.binding import Binding
 from textual.containers import Container
 
 from core.errors import StoreError
-from core.events import (
-    CheckpointFailed,
-    CheckpointSaved,
-    Event,
-    ReturnedToCheckpoint,
-    RunStarted,
-)
+from core.events import CheckpointFailed, CheckpointSaved, Event, ReturnedToCheckpoint, RunStarted
 from core.presets import QUICK
 from minitf_tui import course, readings
 from minitf_tui.course import Plan
@@ -199,7 +193,7 @@ class TrainPane(PlanningPane):
 
     def do_baselines(self) -> None:
         """Baselines in the plot of the loss, or not."""
-        self._like(baselines=not self.run_view.curves.has_baselines)
+        self._like(baselines=not self.settings.baselines)
 
     def do_largest(self) -> None:
         """The next plot as large as it gets; after the last one, all of them."""
