@@ -177,7 +177,7 @@ PRESETS = {
 ABOUT = {
     "quick": "3 layers, 128 wide, learns for 90 s or 10 passes over the text",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
-    "grokking": "learns sums modulo 53 by heart, and finds the rule a thousand steps later",
+    "grokking": "sums modulo 53: first by heart, then by the rule: a minute",
     "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
     "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",
     "gpt2-mini": "GPT-2's parts, 6 layers, 192 wide: five minutes on a laptop",
