@@ -196,7 +196,7 @@ def _limit_notes(board: Board) -> tuple[Content, ...]:
     limits = board.limits
     words = (
         f"this machine: {limits.dispatch_us:.1f} µs a dispatch,"
-        f" {fmt.size_bytes(limits.bytes_per_s)}/s from memory,"
+        f" {fmt.size_bytes(limits.bytes_per_s)}/s read,"
         f" {fmt.count(limits.flops_per_s)}FLOP/s"
     )
     notes = [Content.styled(words, "$quiet")]

@@ -184,4 +184,5 @@ class Gathering:
         return variant.engine == "fast" and bool(self._models[variant.bits].packed)
 
     def _device_of(self, variant: Variant) -> Device:
-        return Device(self._device.type, variant.dtype, variant.threads)
+        is_fixed = variant.threads in self._config.threads
+        return Device(self._device.type, variant.dtype, variant.threads, is_fixed)

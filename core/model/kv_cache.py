@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from core.config import ModelConfig
 from core.device import Device
@@ -80,12 +81,16 @@ class KVCache:
             kept = sinks if kind == "sinks" else 0
             return WindowedLayer(*shape, window=window, sinks=kept, device=device, dtype=dtype)
 
-        self.layers = [layer() for _ in range(config.n_layers)]
+        self.layers: Sequence[LayerCache] = [layer() for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:
         """Positions seen; the next token's position."""
         return self.layers[0].length
+
+    def positions(self, n_new: int) -> slice | Tensor:
+        """Of the next `n_new` tokens: where their rows lie in a table of all positions."""
+        return slice(self.length, self.length + n_new)
 
     def rewind(self, length: int) -> None:
         """Forget all positions from `length` on, in every layer. A windowed cache that has let go

@@ -216,7 +216,7 @@ def test_limits_name_the_bound_and_the_share_of_it() -> None:
     assert "62.0 %" in words(sheet)[0]
     assert "bytes" in words(sheet)[0]
     [note] = sheet.notes
-    assert note.plain == ("this machine: 3.2 µs a dispatch, 17.0 GiB/s from memory, 92.0 GFLOP/s")
+    assert note.plain == ("this machine: 3.2 µs a dispatch, 17.0 GiB/s read, 92.0 GFLOP/s")
 
 
 def test_nothing_is_faster_than_its_limit() -> None:
