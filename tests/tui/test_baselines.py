@@ -107,11 +107,11 @@ async def test_the_train_pane_draws_them_until_b_is_pressed(size: tuple[int, int
         await pilot.press("r")
         await settle(pilot)
         shown = screen_text(app)
-        assert " 2-gram 3.500 ·" in shown
+        assert " 3-gram 2.900 ·" in shown
         assert "passed the 2-gram 3.500 at step 300" in shown
         await pilot.press("b")
         await settle(pilot)
-        assert " 2-gram 3.500 ·" not in screen_text(app)
+        assert " 3-gram 2.900 ·" not in screen_text(app)
         assert app.settings.baselines is False
 
 
