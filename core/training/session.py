@@ -159,8 +159,9 @@ class TrainingSession:
             passed += self._passing.passed_by(event)
         for told in (event, *passed):
             metrics.write(told)
-        for told in (event, *passed):
-            yield from self._tell(told)
+        with self._trainer.clock.during("idle"):
+            yield event
+            yield from passed
 
     def _way_back(self) -> int | None:
         """The step to return to. A checkpoint of the very weights that failed would fail again
