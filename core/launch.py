@@ -11,13 +11,13 @@ from torch import nn
 
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
-from core.errors import CheckpointError, DeviceError, RunError
+from core.errors import CheckpointError, RunError
 from core.events import RunStarted, SetupProgressed, TrainEvent
-from core.measure.machine import memory_bytes
-from core.model.arithmetic import training_bytes
+from core.measure.machine import check_memory
 from core.model.transformer import Transformer
 from core.probes import make_probes
 from core.starts import begin, find_start, settings_for
+from core.store.baselines import with_baselines
 from core.store.checkpoint import forget_moved_budget, load_moments, load_weights
 from core.store.controls import Recorded, controls_to_repeat
 from core.store.find import find_run, split_spec
@@ -32,7 +32,8 @@ from core.store.rates import (
 )
 from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
-from core.text.batches import Batches, make_batches
+from core.text.batches import Batches
+from core.text.problem_batches import make_batches
 from core.training.clock import Clock
 from core.training.control import Control
 from core.training.health import Health
@@ -84,7 +85,8 @@ def launch_new(
     if start is not None:
         config = settings_for(config, start.ref.run, given)
     tokenizer = None if start is None else start.tokenizer
-    text = yield from tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
+    reading = tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
+    text = yield from with_baselines(config, reading, wishes.is_stopping)
     if text is None:
         return
     config = settled(config, text)
@@ -125,7 +127,8 @@ def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEv
     clock, progress = _resume_point(run)
     again = _to_take_again(run, progress or Progress(), keeps_budget=keeps_budget)
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
-    text = yield from tokenized_text_of(run, wishes.is_stopping)
+    reading = tokenized_text_of(run, wishes.is_stopping)
+    text = yield from with_baselines(run.config, reading, wishes.is_stopping)
     if text is None:
         return
     parts = build(run.config, text, device, wishes)
@@ -202,26 +205,14 @@ def whole_run(spec: str, what: str) -> Run:
     return checked_not_quantized(find_run(spec, needs_checkpoint=False).run)
 
 
-def _check_memory(config: RunConfig, device: Device) -> None:
-    """Refuse what this machine could not hold, before the system ends us for it."""
-    train, (held, _) = config.train, memory_bytes()
-    needed = training_bytes(config.model, train.batch_size, train.context, train.optimizer)
-    if device.type == "cpu" and held is not None and needed > held:
-        raise DeviceError(
-            f"Training would take about {needed >> 30} GiB of memory; the machine has"
-            f" {held >> 30}.",
-            hint="Try a smaller model, batch_size, context or vocab_size.",
-        )
-
-
 def build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> Parts:
     """The model and what it is trained with; a DeviceError if they would not fit into memory."""
-    _check_memory(config, device)
+    check_memory(config, device)
     return Parts(
         text=text,
         device=device,
         model=Transformer(config.model, seed=config.train.seed).to(device.type),
-        batches=make_batches(text.train_ids, config.train),
+        batches=make_batches(config, text.tokenizer, text.train_ids),
         probes=make_probes(config, text, device, wishes.is_stopping),
     )
 
@@ -259,7 +250,8 @@ def session_of(
         rates=again.rates,
     )
     wishes.listen(lambda: take(run.path))
-    return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer))
+    started = _started(run, parts, trainer)
+    return TrainingSession(run, parts.model, trainer, started, parts.text.baselines)
 
 
 def _started(run: Run, parts: Parts, trainer: Trainer) -> RunStarted:

@@ -6,6 +6,7 @@
     cache_dir()/tokenizers/     trained tokenizers, by content hash
     cache_dir()/engines/        which engine decodes a model, and on how many threads
     cache_dir()/compiled/       machine code of the fast engine, by its sources
+    cache_dir()/baselines/      what n-grams and compressors make of a text, by its tokens
 
 `MINITF_HOME` moves all of it under one folder.
 """

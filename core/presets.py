@@ -4,6 +4,8 @@ the others are shapes that the field knows by these names.
 `quick` was chosen by measuring (docs/lab-notes.md). Its second limit, 10 passes over the text,
 is there for short texts on fast machines: after that it would learn them by heart.
 
+`grokking` is arXiv:2201.02177 in small: on the answers alone, with strong weight decay.
+
 Sources: nano, micro and mini, github.com/karpathy/minGPT; gpt2, Radford et al. 2019 §2.3, the
 smallest; the llama's parts, arXiv:2302.13971 §2.2; stories, github.com/karpathy/llama2.c. The
 bench-* shapes are minitf's own: one bound by calls, one between, one by memory.
@@ -78,6 +80,25 @@ SEED_BEST = replace(
 )
 """The same model, tokens, steps and batch, by a better recipe. 40,000 tokens are read five times,
 so that more weight decay and lower rates than elsewhere pay."""
+
+GROKKING = RunConfig(
+    model=ModelConfig(max_seq_len=5, d_model=64, n_layers=1, n_heads=4),
+    text=TextConfig(corpus="task:modular", task_size=53, tokenizer="char", validation_fraction=0.6),
+    train=TrainConfig(
+        context=5,
+        batch_size=256,
+        steps=2400,
+        lr=3e-3,
+        warmup_steps=10,
+        schedule="wsd",
+        decay_share=0.3,
+        weight_decay=1.0,
+        beta2=0.98,
+        answers_only=True,
+        checkpoint_interval=0,
+    ),
+    eval=EvalConfig(eval_interval=50, sample_interval=0, sample_tokens=0),
+)
 
 
 class Shape(NamedTuple):
@@ -171,6 +192,7 @@ PRESETS = {
     "quick-large": QUICK_LARGE,
     "seed": SEED,
     "seed-best": SEED_BEST,
+    "grokking": GROKKING,
     "gpt2-nano": shaped(NANO, GPT2, "python-docs"),
     "gpt2-micro": shaped(MICRO, GPT2, "python-docs"),
     "gpt2-mini": shaped(MINI, GPT2, "python-docs"),
@@ -190,6 +212,7 @@ ABOUT = {
     "quick-large": "quick for more time: 4 layers, context 256, 6 minutes",
     "seed": "1 layer, 128 wide, 100 steps: the experiment minitf grew from",
     "seed-best": "the same model, text, steps and batch, by our best recipe",
+    "grokking": "sums modulo 53: first by heart, then by the rule: a minute",
     "gpt2-nano": "GPT-2's parts, 3 layers, 48 wide: a minute on a laptop",
     "gpt2-micro": "GPT-2's parts, 4 layers, 128 wide: two minutes on a laptop",
     "gpt2-mini": "GPT-2's parts, 6 layers, 192 wide: five minutes on a laptop",

@@ -10,7 +10,7 @@ from core.config import RunConfig, SamplingConfig
 from core.device import Device
 from core.events import Evaluation, GenerationFinished
 from core.infer.generate import generate
-from core.measure.evaluate import evaluate
+from core.measure.answers import evaluate_run
 from core.model.transformer import Transformer
 from core.store.tokens import TokenizedText
 from core.training.trainer import Probes
@@ -62,13 +62,12 @@ def _score(
     device: Device,
     is_stopping: Callable[[], bool],
 ) -> Evaluation | None:
-    context = config.train.context
-    scoring = evaluate(
+    scoring = evaluate_run(
         model,
         text.tokenizer,
         text.validation_ids,
-        context=context,
-        stride=config.eval.stride or context,
+        config,
+        stride=config.eval.stride or config.train.context,
         device=device,
     )
     while not is_stopping():

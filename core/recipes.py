@@ -11,25 +11,20 @@ events are pulled. Importing this module imports neither torch nor numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.config import BenchConfig, CacheConfig, SamplingConfig, TextConfig
+from core.config import BenchConfig, SamplingConfig, TextConfig
 from core.conversing import Conversation
-from core.errors import ConfigError, StoreError
+from core.evaluating import evaluation, keep_with_run
 from core.events import (
     BenchmarkCompleted,
     BenchmarkEvent,
-    Evaluation,
-    EvaluationCompleted,
-    EvaluationEvent,
     GenerationEvent,
     MachineEvent,
     MachineExamined,
     ProvingEvent,
-    ReportFailed,
     SetupProgressed,
     TokenizationEvent,
 )
@@ -43,7 +38,6 @@ from core.transfers import exporting, importing, quantizing
 
 if TYPE_CHECKING:
     from core.open_run import OpenRun
-    from core.store.run import Run
 
 __all__ = [
     "Conversation",
@@ -72,48 +66,7 @@ __all__ = [
 ]
 
 PROMPT_TOKENS = 16
-VALIDATION_SPLIT = "validation split"
 _LOADING = SetupProgressed(stage="loading the run")
-
-
-def evaluation(
-    run: str = "last",
-    *,
-    text: str | Path | None = None,
-    stride: int = 0,
-    cache: CacheConfig | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    threads: int = 0,
-) -> Job[EvaluationEvent]:
-    """Score the run's validation split, or the file `text`, or what becomes of it in a KV cache;
-    only what is scored without one is kept with the run."""
-    through = cache or CacheConfig()
-
-    def work(is_stopping: Callable[[], bool]) -> Generator[EvaluationEvent, None, None]:
-        yield _LOADING
-        tame_openmp()
-        from core.measure.evaluate import evaluate
-
-        found = _open(run, device, dtype, threads)
-        context = found.run.config.train.context
-        ids = yield from found.ids_to_score(text, is_stopping)
-        if ids is None:
-            return
-        scoring = evaluate(
-            found.model,
-            found.tokenizer,
-            ids,
-            context=context,
-            stride=_checked_stride(stride or found.run.config.eval.stride or context, context),
-            device=found.device,
-            cache=through,
-        )
-        result = yield from until(is_stopping, scoring)
-        if result is not None:
-            yield from _evaluated(found, text, result, is_kept=through.cache == "none")
-
-    return Job(work)
 
 
 def generation(
@@ -208,7 +161,7 @@ def benchmarking(
         result = yield from until(is_stopping, timing)
         if result is not None:
             done = BenchmarkCompleted(run=found.run.name, step=found.step, result=result)
-            yield from _kept(found.run, "benchmark", done)
+            yield from keep_with_run(found.run, "benchmark", done)
             yield done
 
     return Job(work)
@@ -234,40 +187,7 @@ def examination(
     return Job(work)
 
 
-def _kept(
-    run: Run, what: str, done: EvaluationCompleted | BenchmarkCompleted
-) -> Generator[ReportFailed, None, None]:
-    """Keep a result with its run; that this cannot be is no reason not to tell it."""
-    try:
-        run.save_report(f"{what}s", asdict(done))
-    except (OSError, StoreError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        yield ReportFailed(what=what, reason=reason)
-
-
 def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:
     from core.open_run import open_for_use
 
     return open_for_use(run, device=device, dtype=dtype, threads=threads)
-
-
-def _evaluated(
-    found: OpenRun, text: str | Path | None, result: Evaluation, *, is_kept: bool
-) -> Generator[EvaluationEvent, None, None]:
-    """Only the held-out text has the floor that is kept with the run."""
-    source = VALIDATION_SPLIT if text is None else str(text)
-    if text is None:
-        result = replace(result, floor_loss=found.run.provenance.get("floor_loss"))
-    done = EvaluationCompleted(run=found.run.name, step=found.step, text=source, result=result)
-    if is_kept:
-        yield from _kept(found.run, "evaluation", done)
-    yield done
-
-
-def _checked_stride(stride: int, context: int) -> int:
-    if not 1 <= stride <= context:
-        raise ConfigError(
-            f"stride={stride} is not between 1 and context={context}.",
-            hint=f"Try stride={context}, or a smaller one for more to look back at.",
-        )
-    return stride

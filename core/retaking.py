@@ -13,6 +13,7 @@ from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
 from core.starts import begin_again, facts_for_fork, settings_for_fork
+from core.store.baselines import with_baselines
 from core.store.find import RunRef, find_run
 from core.store.forks import begin_fork, begun_at, fork_again
 from core.store.packed_weights import checked_not_quantized
@@ -38,7 +39,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     rates = rates_of_steps(source)
     clock, device = Clock(), launch.device_of(source)
     yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
-    text = yield from tokenized_text_of(source, wishes.is_stopping)
+    reading = tokenized_text_of(source, wishes.is_stopping)
+    text = yield from with_baselines(source.config, reading, wishes.is_stopping)
     if text is None:
         return
     # What led back to a checkpoint is not among these steps, and what did not shall not now.
@@ -84,7 +86,8 @@ def launch_forked(
     if BUDGETS.keys() & changes.keys():
         progress.budget = None
     yield SetupProgressed(stage=f"reading {config.text.corpus}")
-    text = yield from tokenized_text_of(source, wishes.is_stopping)
+    reading = tokenized_text_of(source, wishes.is_stopping)
+    text = yield from with_baselines(source.config, reading, wishes.is_stopping)
     if text is None:
         return
     config = launch.settled(config, text)

@@ -47,6 +47,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A height with a name, from edge to edge; drawn only where the curves reach."""
+
+    name: str
+    """As short as it can be: it stands in the plot."""
+    y: float
+    is_goal: bool = False
+    """The scale reaches to it, whether or not the curves do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """Curves on common axes."""
 
@@ -58,6 +69,8 @@ class Figure:
     dots: str = "braille"
     """What lines are made of: "braille", or one character for fonts that lack it."""
     marks: tuple[Mark, ...] = ()
+    levels: tuple[Level, ...] = ()
+    """The most important one first; there may not be room for all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ class History:
 
     def __init__(self) -> None:
         self.steps = Table("step", "loss", "lr", "grad_norm", "tokens", "tokens_per_s", "train_s")
-        self.validations = Table("step", "loss", "low", "high", "perplexity", "bits_per_byte")
+        names = ("step", "loss", "low", "high", "perplexity", "bits_per_byte", "accuracy")
+        self.validations = Table(*names)
         self._speed = Average()
         self._smoothed, self._smoothed_returns = Smoothed(0.0), 0
         self.returns = 0
@@ -107,9 +108,9 @@ class History:
     def add_validation(self, event: ValidationCompleted) -> None:
         """Keep a validation; in the worker."""
         low, high = event.loss_ci95
-        self.validations.append(
-            event.step, event.loss, low, high, event.perplexity, event.bits_per_byte
-        )
+        accuracy = math.nan if event.accuracy is None else event.accuracy
+        scores = event.perplexity, event.bits_per_byte, accuracy
+        self.validations.append(event.step, event.loss, low, high, *scores)
 
     def add_past(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Keep what a run had told before it was resumed, as `read_metrics` gives it; in the
@@ -124,7 +125,7 @@ class History:
                 self._keep_step(of)
             elif event["event"] == "ValidationCompleted":
                 low, high = event["loss_ci95"]
-                scores = (of(name) for name in ("perplexity", "bits_per_byte"))
+                scores = (of(name) for name in self.validations.names[4:])
                 self.validations.append(of("step"), of("loss"), low, high, *scores)
 
     def smoothed(self, keep: float) -> Column:
@@ -132,6 +133,13 @@ class History:
         if (self._smoothed.keep, self._smoothed_returns) != (keep, self.returns):
             self._smoothed, self._smoothed_returns = Smoothed(keep), self.returns
         return self._smoothed.of(self.steps["loss"])
+
+    @property
+    def best_loss(self) -> float | None:
+        """Of the validations; None before there is one."""
+        losses = self.validations["loss"]
+        finite = losses[np.isfinite(losses)]
+        return float(finite.min()) if len(finite) else None
 
     def share_done(self, steps: int, seconds: float) -> float:
         """How much of the budget is used, 0 to 1; whichever limit is nearer."""

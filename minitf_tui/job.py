@@ -54,6 +54,10 @@ class DeviceBusyError(MinitfError):
     """Another job has the device."""
 
 
+class RunGoingOnError(MinitfError):
+    """The Train pane holds one run at a time, paused or not."""
+
+
 class Device:
     """The slot that one job holds while it computes."""
 

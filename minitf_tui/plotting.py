@@ -23,6 +23,8 @@ from textual.strip import Strip
 
 from minitf_tui.bands import extent, shade
 from minitf_tui.figure import RGB, Curve, Figure, Palette
+from minitf_tui.levels import goals as level_goals
+from minitf_tui.levels import lined
 from minitf_tui.mark_lines import draw_marks
 
 # plotext's kernel is called some 4,000 times a frame. Letting go of the interpreter's lock at
@@ -57,9 +59,11 @@ def draw(figure: Figure, width: int, height: int, palette: Palette, base: Style)
     drawn = [(curve, gaps) for curve, gaps in curves if len(curve.x)]
     strips = [_legend(figure, width, palette, base)]
     if drawn:
+        quiet = Style(color=_hex(palette.quiet))
         seen = _limits(figure, [curve for curve, _ in drawn])
         ansi = _plotext(figure, drawn, seen, width, height - 1, palette)
         rows = [_strip(line, width, base) for line in ansi.split("\n")[: height - 1]]
+        rows = lined(rows, figure.levels, seen, quiet, log_y=figure.log_y)
         rows = draw_marks(rows, figure.marks, seen[0], palette, base)
         strips += shade(rows, figure.curves, seen, palette, base, log_y=figure.log_y)
     return strips + [Strip.blank(width, base)] * (height - len(strips))
@@ -138,11 +142,12 @@ def limits(curves: list[Curve], figure: Figure) -> tuple[Limits, Limits]:
 
 
 def _limits(figure: Figure, drawn: list[Curve]) -> tuple[Limits, Limits]:
-    """Those of the curves, wide enough for their bands."""
+    """Those of the curves, wide enough for their bands and the level to be reached."""
     x, (low, high) = limits(drawn, figure)
+    goals = [(place, place) for place in level_goals(figure.levels, figure.log_y)]
     bands = [found for curve in figure.curves if (found := extent(curve, figure.log_y))]
-    low = min([low, *(a for a, _ in bands)])
-    high = max([high, *(b for _, b in bands)])
+    low = min([low, *(a for a, _ in (*bands, *goals))])
+    high = max([high, *(b for _, b in (*bands, *goals))])
     return x, (low, high)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.events import (
+    Baseline,
     BenchmarkCompleted,
     Controlled,
     EvaluationCompleted,
@@ -17,8 +19,9 @@ from core.events import (
     RunStarted,
 )
 from minitf_tui import format as fmt
-from minitf_tui.figure import Curve, Figure
+from minitf_tui.figure import Curve, Figure, Level
 from minitf_tui.sanitize import clean_line
+from minitf_tui.standing import baseline, standing
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ def _held_out_readings(history: History | None, started: RunStarted | None) -> t
     return (
         Reading("loss", fmt.loss(loss), NATS, "bold $warning"),
         Reading("± 95 %", fmt.loss(half), NATS),
-        _perplexity_or_gap(_last(seen, "perplexity"), loss, started),
+        _accuracy_gap_or_perplexity(seen, loss, started),
         Reading("bits/byte", fmt.loss(_last(seen, "bits_per_byte"))),
         Reading("at step", fmt.whole(_last(seen, "step"))),
     )
@@ -98,12 +101,15 @@ def _work_readings(
     )
 
 
-def _perplexity_or_gap(
-    perplexity: float | None, loss: float | None, started: RunStarted | None
+def _accuracy_gap_or_perplexity(
+    seen: Table | None, loss: float | None, started: RunStarted | None
 ) -> Reading:
-    """Where the least loss is known, the distance to it says more."""
+    """What is solved of a task, or how far the least loss is, says more where it is known."""
+    accuracy = _last(seen, "accuracy")
+    if accuracy is not None and math.isfinite(accuracy):
+        return Reading("solved", fmt.percent(accuracy))
     if started is None or started.floor_loss is None:
-        return Reading("perplexity", fmt.perplexity(perplexity))
+        return Reading("perplexity", fmt.perplexity(_last(seen, "perplexity")))
     return Reading("to floor", fmt.difference(loss, started.floor_loss), NATS)
 
 
@@ -192,6 +198,17 @@ def loss_figure(
     return Figure(title, (*curves, dot), log_y=log_y, dots=dots)
 
 
+def with_baselines(figure: Figure, baselines: Sequence[Baseline], loss: float | None) -> Figure:
+    """Levels across a figure of losses. The next one to pass comes first, for the scale reaches to
+    it; then the one that was passed last, then the others, the best first."""
+    ordered = sorted(baselines, key=lambda one: one.loss)
+    ahead = [one for one in ordered if loss is None or one.loss <= loss]
+    passed = [one for one in ordered if one not in ahead]
+    goal, others = (ahead[-1:], ahead[-2::-1]) if loss is not None else ([], ahead)
+    levels = [Level(baseline(one), one.loss, one in goal) for one in (*goal, *passed, *others)]
+    return replace(figure, levels=tuple(levels))
+
+
 def with_floor(figure: Figure, floor: float | None) -> Figure:
     """A line across a figure of losses at the least loss there is, if that is known; behind
     the curves, and named before them, so that a narrow legend has it."""
@@ -247,6 +264,13 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
     low, high = result.loss_ci95
     gap = fmt.difference(result.loss, result.floor_loss)
     floor = () if result.floor_loss is None else (Reading("to floor", gap, NATS),)
+    below, _, above = standing(result.loss, result.baselines).partition(", ")
+    solved = (
+        []
+        if result.accuracy is None
+        else [Reading("solved", fmt.percent(result.accuracy), f"of {result.problems:,}")]
+    )
+    stands = [Reading(*part.split(" ", 1)) for part in (below, above) if part]
     return (
         Group(
             "result",
@@ -256,6 +280,8 @@ def evaluation_groups(event: EvaluationCompleted) -> tuple[Group, Group]:
                 Reading("perplexity", fmt.perplexity(result.perplexity)),
                 Reading("bits/byte", fmt.loss(result.bits_per_byte)),
                 *floor,
+                *stands,
+                *solved,
                 Reading("top-1 accuracy", fmt.percent(result.top1)),
                 Reading("top-5 accuracy", fmt.percent(result.top5)),
             ),

@@ -32,6 +32,7 @@ class Settings:
     theme: str = setting("minitf-dark", "name of a theme; Ctrl+P lists them")
     smoothing: float = setting(0.9, "share of the old in the mean of the loss, 0 to 0.99")
     log_y: bool = setting(False, "the loss on a logarithmic scale")
+    baselines: bool = setting(True, "baselines as levels in the plot of the loss")
     markers: str = setting(
         "braille", "what lines in plots are made of: braille, hd, full or ascii", choices=MARKERS
     )

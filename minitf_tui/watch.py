@@ -13,6 +13,8 @@ from core.config import RunConfig
 from core.errors import MinitfError
 from core.events import (
     AlertRaised,
+    Baseline,
+    BaselinesCounted,
     CheckpointSaved,
     Controlled,
     Diverged,
@@ -25,7 +27,7 @@ from core.events import (
     StepCompleted,
     ValidationCompleted,
 )
-from core.store.metrics import read_metrics
+from core.store.metrics import baselines_in, read_metrics
 from core.store.run import open_run
 from minitf_tui import readings
 from minitf_tui.figure import Mark
@@ -50,6 +52,8 @@ class Watch:
         self.sample: SampleCompleted | None = None
         self.problem: MinitfError | None = None
         """What somebody should do something about."""
+        self.baselines: tuple[Baseline, ...] = ()
+        """What the run is held against."""
         self.ending = ""
         """How it ended, on one line; empty while it goes on."""
 
@@ -77,6 +81,8 @@ class Watch:
             case RunStarted():
                 self.started = event
                 self.saved_step = event.step or None
+            case BaselinesCounted():
+                self.baselines = event.baselines
             case CheckpointSaved():
                 self.saved_step = event.step
             case ReturnedToCheckpoint():  # those after it are dropped
@@ -134,6 +140,7 @@ class Watch:
             self.marks = marks_of(past)
             self.history.add_past(past)
             self.vitals.add_past(past)
+            self.baselines = baselines_in(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:
                 last = samples[-1]

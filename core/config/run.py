@@ -10,6 +10,7 @@ from typing import Any
 from core.config.model import ModelConfig
 from core.config.text import TextConfig
 from core.config.train import BUDGETS, EvalConfig, TrainConfig
+from core.config.written import TASKS
 from core.errors import ConfigError, did_you_mean
 from core.fields import flag_fields
 
@@ -29,6 +30,11 @@ class RunConfig:
                 f"context={self.train.context} is longer than"
                 f" max_seq_len={self.model.max_seq_len}.",
                 hint=f"Try max_seq_len={self.train.context} or a shorter context.",
+            )
+        if self.train.answers_only and not self.text.is_task:
+            raise ConfigError(
+                f"answers_only needs a task, and the corpus is {self.text.corpus!r}.",
+                hint=f"Try corpus={TASKS[0]}, or answers_only=false.",
             )
         if self.eval.stride > self.train.context:
             raise ConfigError(

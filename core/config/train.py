@@ -55,6 +55,9 @@ class TrainConfig:
         0, "rows that muon takes as a matrix of its own, as a head's; 0 is all", unit="rows"
     )
     momentum: float = setting(0.95, "share of the momentum that a step keeps (muon, sgd)")
+    answers_only: bool = setting(
+        False, "learn and score the answers of a task only, not its questions"
+    )
     grad_clip: float = setting(1.0, "largest gradient norm; 0 is off")
     seed: int = setting(0, "seed of weights, batches and dropout")
     checkpoint_interval: int = setting(
@@ -128,6 +131,9 @@ class EvalConfig:
     )
     health_interval: int = setting(
         0, "steps between measurements of health; 0 is by health_share", unit="steps"
+    )
+    baselines: bool = setting(
+        True, "count n-grams and compress the text, to hold the validation loss against"
     )
 
     def __post_init__(self) -> None:

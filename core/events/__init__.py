@@ -7,6 +7,7 @@ The last event of a finished job carries its result; the fields of a result are 
 `--json`. Loss is in nats per token everywhere.
 """
 
+from core.events.baselines import Baseline, BaselinePassed, BaselinesCounted
 from core.events.benchmarking import (
     BenchCell,
     Benchmark,
@@ -72,8 +73,10 @@ from core.events.writing import (
 TrainEvent = (
     SetupProgressed
     | RunStarted
+    | BaselinesCounted
     | StepCompleted
     | ValidationCompleted
+    | BaselinePassed
     | SampleCompleted
     | CheckpointDue
     | CheckpointSaved
@@ -120,6 +123,9 @@ Event = (
 __all__ = [
     "Agreement",
     "AlertRaised",
+    "Baseline",
+    "BaselinePassed",
+    "BaselinesCounted",
     "BenchCell",
     "BenchPlanned",
     "Benchmark",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.events.baselines import Baseline
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationProgressed:
@@ -35,6 +37,13 @@ class Evaluation:
     context: int
     floor_loss: float | None = None
     """The least loss on this text, in nats per token; None where its source is not known."""
+    baselines: tuple[Baseline, ...] = ()
+    """What else was scored on this text, if it is the run's own and they were counted."""
+    accuracy: float | None = None
+    """Share of the held-out problems that are solved, each answer whole; None if the text is no
+    task."""
+    problems: int = 0
+    """Of which that is the share."""
     cache: str = "none"
     """The KV cache through which the text was read: "window 64", "sinks 4 + 64", "int8", …"""
     cache_cost: float | None = None

@@ -83,6 +83,8 @@ class ValidationCompleted:
     """Time this validation took."""
     is_best: bool
     """Lower than all before it in this run."""
+    accuracy: float | None = None
+    """Share of held-out problems that are solved; None if the text is no task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +217,8 @@ class TrainResult:
     bits_per_byte: float | None
     floor_loss: float | None = None
     """See `RunStarted`."""
+    accuracy: float | None = None
+    """Of that validation; see `ValidationCompleted`."""
     agreement: Agreement | None = None
     """Of a replay with the run that it repeats; None for any other run."""
 

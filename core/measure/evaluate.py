@@ -98,7 +98,7 @@ def _summed(
     return Evaluation(
         loss=tally.loss,
         loss_ci95=interval_of_blocks(tally.losses, context),
-        perplexity=_exp(tally.loss),
+        perplexity=exponential(tally.loss),
         bits_per_byte=tally.loss * tally.tokens / n_bytes / math.log(2),
         top1=tally.top1 / tally.tokens,
         top5=tally.top5 / tally.tokens,
@@ -205,11 +205,11 @@ def _score(
     )
     plain = None if held is None else read(None)[1]
     logits_BTV, losses = read(held)
-    rank_BT = _ranks(logits_BTV, targets_BT)
+    rank_BT = ranks(logits_BTV, targets_BT)
     return _Scored(losses, int((rank_BT < 1).sum()), int((rank_BT < 5).sum()), plain)
 
 
-def _ranks(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+def ranks(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     """How many tokens were rated above the target; ties go by id, as argmax does. A target whose
     logit is no number is rated below all."""
     own_BT1 = logits_BTV.gather(2, targets_BT[..., None])
@@ -219,5 +219,6 @@ def _ranks(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
     return above_BT + tied_BTV.sum(2)
 
 
-def _exp(loss: float) -> float:
+def exponential(loss: float) -> float:
+    """Perplexity of a loss; infinite where a float cannot hold it."""
     return math.exp(loss) if loss < 700 else math.inf

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import torch
 
+from core.config import RunConfig
 from core.device import Device, available_devices, environment, synchronize
+from core.errors import DeviceError
 from core.events import Machine, SetupProgressed, Speed
 from core.measure.statistics import summarize
+from core.model.arithmetic import training_bytes
 
 REPETITIONS, LEAST_REPETITIONS = 7, 3
 LONGEST_S = 0.5
@@ -165,3 +168,19 @@ def _speed(what: str, dtype: str, unit: str, samples: list[float]) -> Speed:
     return Speed(
         what=what, dtype=dtype, unit=unit, mean=found.mean, sd=found.sd, samples=tuple(samples)
     )
+
+
+def check_memory(config: RunConfig, device: Device) -> None:
+    """Refuse a training that this machine could not hold, before the system ends us for it.
+
+    Raises:
+        DeviceError: it would take more than there is.
+    """
+    train, (held, _) = config.train, memory_bytes()
+    needed = training_bytes(config.model, train.batch_size, train.context, train.optimizer)
+    if device.type == "cpu" and held is not None and needed > held:
+        raise DeviceError(
+            f"Training would take about {needed >> 30} GiB of memory; the machine has"
+            f" {held >> 30}.",
+            hint="Try a smaller model, batch_size, context or vocab_size.",
+        )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,9 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from core.events import Baseline
+
 FORMAT = 1
 FILE_NAME = "metrics.jsonl"
 _TAIL_BYTES = 1 << 16
+_WORD = re.compile("[a-z0-9-]{1,16}")
 _COUNTS = {
     "StepCompleted": ("step",),
     "Resumed": ("step",),
@@ -144,6 +148,21 @@ def numbers_in(event: Mapping[str, Any], name: str) -> list[int]:
     """Those in a list of an event; none where there is no such list."""
     found = event.get(name)
     return [n for n in found if isinstance(n, int)] if isinstance(found, list) else []
+
+
+def baselines_in(events: Iterable[Mapping[str, Any]]) -> tuple[Baseline, ...]:
+    """Those that a run was told to be held against, nothing in older runs. What is none, in metrics
+    that somebody else wrote, is left out."""
+    told = [e.get("baselines") for e in events if e.get("event") == "BaselinesCounted"]
+    last = told[-1] if told and isinstance(told[-1], list) else []
+    return tuple(Baseline(**one) for one in last if _is_baseline(one))
+
+
+def _is_baseline(found: Any) -> bool:
+    if not isinstance(found, dict) or found.keys() != {"name", "loss", "kind"}:
+        return False
+    words = all(isinstance(found[k], str) and _WORD.fullmatch(found[k]) for k in ("name", "kind"))
+    return words and isinstance(found["loss"], float) and math.isfinite(found["loss"])
 
 
 def _events(data: bytes) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
 FACT = "quantization"
 """In the provenance of a quantised run: how it was made, and of which."""
-CACHES = ("tokens", "tokenizers", "texts")
+CACHES = ("tokens", "tokenizers", "texts", "baselines")
 LEFT_ALONE_S = 86_400
 """What is half done for a day has nobody who goes on with it."""
 _CHECKPOINT_NAME = re.compile(r"step-(\d{8,})")

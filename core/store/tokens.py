@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from core import paths
 from core.config import TextConfig
 from core.errors import DataError, RunError
+from core.events import BaselinesCounted
 from core.store.id_file import id_type, new_ids, open_ids
 from core.store.run import TEXT_NAME, Run
 from core.store.stages import IsStopping, Telling, never, outcome, telling
@@ -45,6 +46,10 @@ class TokenizedText:
     validation_ids: Ids
     corpus: str = ""
     """What a run keeps as the name of its corpus."""
+    digest: str = ""
+    """Stands for the ids and their split; empty where nobody keeps them."""
+    baselines: BaselinesCounted | None = None
+    """What counting and compressing make of it, where somebody wanted to know."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -114,7 +119,7 @@ def _tokenize_corpus(
         ids = yield from _tokenize(config, tokenizer, corpus, path, is_stopping)
     is_whole_name = config.source == config.corpus
     name = corpus.name if is_whole_name else config.corpus
-    return TokenizedText(tokenizer, corpus.sha256, *_enough(ids), name)
+    return TokenizedText(tokenizer, corpus.sha256, *_enough(ids), name, path.stem)
 
 
 def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
@@ -125,7 +130,7 @@ def _text_of(run: Run, is_stopping: IsStopping) -> Telling[TokenizedText]:
     if ids is None:
         corpus = yield from corpus_of(run, is_stopping)
         ids = yield from _tokenize(config, tokenizer, corpus, path, is_stopping)
-    return TokenizedText(tokenizer, sha256, *_enough(ids), config.corpus)
+    return TokenizedText(tokenizer, sha256, *_enough(ids), config.corpus, path.stem)
 
 
 def corpus_of(run: Run, is_stopping: IsStopping = never) -> Telling[Corpus]:

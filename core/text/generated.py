@@ -75,7 +75,7 @@ def floor_of(name: str, begin: int, end: int, n_tokens: int) -> Floor:
         if start >= end:
             break
         if known < 0:
-            known = begin + _first_word(story.text[begin - start :])
+            known = begin + first_word(story.text[begin - start :])
         total += _nats(grammar, story, known - start, end - start)
         if start >= begin and at <= end:
             blocks.append((story.nats, len(story.text)))
@@ -83,7 +83,7 @@ def floor_of(name: str, begin: int, end: int, n_tokens: int) -> Floor:
     return Floor(total / scored, _error_of_mean(blocks) * (end - begin) / scored)
 
 
-def _first_word(text: str) -> int:
+def first_word(text: str) -> int:
     """Characters up to the blank that ends the first word, the blank included. A blank at the
     start belongs to the word behind it; the newline at the end of a story stands alone."""
     blank = _BLANK.search(text, 1)

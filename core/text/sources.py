@@ -3,6 +3,8 @@
     python-docs      the language reference that comes with Python
     python-source    the standard library's own .py files, without its tests
     generated        small stories; with its length and seed generated:CHARS:SEED
+    markov           characters of known odds: markov:ORDER:ALPHABET:CHARS:SEED
+    task:NAME        problems with exact answers: task:NAME:SIZE:CHARS:SEED
     PATH             a file; or a folder: all text files below it, in the order of their paths
     PATTERN          the text files that match, as in 'src/**/*.md'
     -                stdin, which is kept in the cache and called stdin:SHA256 from then on
@@ -25,15 +27,18 @@ from functools import partial
 from pathlib import Path
 
 from core import paths
-from core.config.text import GENERATED
+from core.config import TextConfig
+from core.config.written import TASKS, WRITTEN
 from core.errors import DataError
 from core.text.reading import gathered, read_file, read_python
 
 STDIN = "-"
 PYTHON_DOCS, PYTHON_SOURCE = "python-docs", "python-source"
 _KEPT_STDIN = re.compile("stdin:([0-9a-f]{64})")
-_GENERATED = re.compile("generated:([0-9]+):[0-9]+")
-_SPELT_OUT = re.compile(f"{_KEPT_STDIN.pattern}|{_GENERATED.pattern}")
+_WRITTEN = re.compile(
+    f"(?:generated|(markov):([0-9]+):([0-9]+)|({'|'.join(TASKS)}):([1-9][0-9]*)):([0-9]+):[0-9]+"
+)
+_SPELT_OUT = re.compile(f"{_KEPT_STDIN.pattern}|{_WRITTEN.pattern}")
 _TEST_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 _MAGIC = re.compile(r"[*?[]")
 
@@ -65,7 +70,7 @@ def full_name(name: str) -> str:
     Raises:
         DataError: the path goes through a folder whose name is not UTF-8.
     """
-    if name in (STDIN, GENERATED, *_BUILT_IN) or _SPELT_OUT.fullmatch(name):
+    if name in (STDIN, *WRITTEN, *_BUILT_IN) or _SPELT_OUT.fullmatch(name):
         return name
     path = paths.absolute(name)
     if _MAGIC.search(name) and not os.path.lexists(path) and not _is_absolute(name):
@@ -100,6 +105,8 @@ def run_stem(name: str) -> str:
     """What a run on that corpus may be called after: "river" for /texts/river.txt."""
     if is_kept_stdin(name):
         return "stdin"
+    if name.startswith("task:"):
+        return name.split(":")[1]
     plain = [part for part in Path(name).parts if not _MAGIC.search(part)]
     return Path(plain[-1]).stem if plain else ""
 
@@ -117,11 +124,12 @@ def find_source(name: str) -> Source:
     """
     if name in _BUILT_IN:
         return _BUILT_IN[name]()
-    kept, generated = _KEPT_STDIN.fullmatch(name), _GENERATED.fullmatch(name)
+    kept, written = _KEPT_STDIN.fullmatch(name), _WRITTEN.fullmatch(name)
     if kept:
         return _kept(name, kept[1])
-    if generated:
-        return Source(name, (Part(partial(_stories, name), int(generated[1])),))
+    if written:
+        _check_written(written)
+        return Source(name, (Part(partial(_written, name), int(written[6])),))
     path = Path(name)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises for a name that is too long)
         return _folder(path)
@@ -141,10 +149,26 @@ def size_of(name: str) -> int | None:
     return sum(max(0, part.size) for part in find_source(name).parts)
 
 
-def _stories(name: str) -> Iterator[str]:
-    from core.text.generated import generated_pieces
+def _check_written(name: re.Match[str]) -> None:
+    """Refuse what no config would ask for.
 
-    return gathered(generated_pieces(name))
+    Raises:
+        ConfigError: there is no such text.
+    """
+    if name[1]:
+        TextConfig(corpus=name[1], markov_order=int(name[2]), markov_alphabet=int(name[3]))
+    elif name[4]:
+        TextConfig(corpus=name[4], task_size=int(name[5]), tokenizer="char")
+
+
+def _written(name: str) -> Iterator[str]:
+    from core.text.generated import generated_pieces, is_generated
+    from core.text.markov import is_markov, markov_pieces
+    from core.text.tasks import task_pieces
+
+    if is_generated(name):
+        return gathered(generated_pieces(name))
+    return gathered(markov_pieces(name) if is_markov(name) else task_pieces(name))
 
 
 def _python_docs() -> Source:

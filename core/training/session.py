@@ -13,6 +13,7 @@ from dataclasses import replace
 from core.errors import StoreError
 from core.events import (
     AlertRaised,
+    BaselinesCounted,
     CheckpointDue,
     CheckpointFailed,
     CheckpointSaved,
@@ -23,6 +24,7 @@ from core.events import (
     RunStarted,
     TrainEvent,
     TrainResult,
+    ValidationCompleted,
 )
 from core.model.transformer import Transformer
 from core.store.checkpoint import (
@@ -32,9 +34,10 @@ from core.store.checkpoint import (
     save_checkpoint,
 )
 from core.store.files import sweep
-from core.store.metrics import MetricsWriter
+from core.store.metrics import MetricsWriter, read_metrics
 from core.store.run import Run
 from core.training.alarm import Alarm, Trouble
+from core.training.passing import Passing
 from core.training.progress import progress_from, state_of
 from core.training.trainer import Trainer, first_not_finite
 
@@ -45,9 +48,18 @@ MAX_RETURNS = 3
 class TrainingSession:
     """One run on disk and the trainer that works on it."""
 
-    def __init__(self, run: Run, model: Transformer, trainer: Trainer, started: RunStarted) -> None:
+    def __init__(
+        self,
+        run: Run,
+        model: Transformer,
+        trainer: Trainer,
+        started: RunStarted,
+        baselines: BaselinesCounted | None = None,
+    ) -> None:
         self._run, self._model, self._trainer = run, model, trainer
         self._started = started
+        self._baselines = baselines
+        self._passing = Passing(baselines, trainer.progress.best_loss)
         self._saved_step: int | None = started.step if started.step else None
         self._failed: CheckpointFailed | None = None
         self._is_going_back = False
@@ -82,6 +94,7 @@ class TrainingSession:
                 )
             metrics.write(self._started)
             yield from self._tell(self._started)
+            yield from self._tell_baselines(metrics)
             try:
                 yield from self._pull(metrics)
             except GeneratorExit:
@@ -113,6 +126,7 @@ class TrainingSession:
             val_perplexity=validation.get("perplexity"),
             bits_per_byte=validation.get("bits_per_byte"),
             floor_loss=self._started.floor_loss,
+            accuracy=validation.get("accuracy"),
             agreement=None,
         )
 
@@ -135,22 +149,35 @@ class TrainingSession:
                 self._is_going_back = back is not None
                 if isinstance(event, CheckpointDue):
                     event = self._try_to_save(event.step)
-                told = self._with_alerts(event, alerts)
+                told = self._with_news(event, alerts)
                 for one in told:
                     if not isinstance(one, Paused):
                         metrics.write(one)
-                for one in told:
-                    yield from self._tell(one)
+                with self._trainer.clock.during("idle"):
+                    yield from told
                 if trouble is not None and back is not None:
                     for one in self._go_back(trouble, back, metrics):
                         yield from self._tell(one)
                     return True
         return False
 
-    def _with_alerts(self, event: TrainEvent, alerts: list[AlertRaised]) -> list[TrainEvent]:
-        """An event and what is said of it; the end of a run comes last, unless it is none."""
+    def _tell_baselines(self, metrics: MetricsWriter) -> Generator[TrainEvent, None, None]:
+        """To whoever listens each time, to the metrics once."""
+        counted = self._baselines
+        if counted is None:
+            return
+        if not any(e["event"] == type(counted).__name__ for e in read_metrics(self._run.path)):
+            metrics.write(counted)
+        yield from self._tell(counted)
+
+    def _with_news(self, event: TrainEvent, alerts: list[AlertRaised]) -> list[TrainEvent]:
+        """An event, the baselines that it passed and what alarms, kept together: whoever leaves in
+        between would not hear of them again. The end of a run comes last, unless it is none."""
         if not isinstance(event, Diverged):
-            return [event, *alerts]
+            passed = []
+            if isinstance(event, ValidationCompleted):
+                passed = list(self._passing.passed_by(event))
+            return [event, *passed, *alerts]
         end = replace(event, checkpoint_step=self._saved_step)
         return [*alerts] if self._is_going_back else [*alerts, end]
 
@@ -185,6 +212,7 @@ class TrainingSession:
             trainer.go_back(progress)
         self._alarm.load(state.get("alarm"))
         self._is_going_back = False
+        self._passing.best_loss = progress.best_loss
         self._saved_step = to_step  # whether or not it can be written that we returned to it
         saved = self._try_to_save(to_step)
         drop_checkpoints_after(run, to_step)

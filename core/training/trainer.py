@@ -213,6 +213,7 @@ class Trainer:
             "loss": found.loss,
             "perplexity": found.perplexity,
             "bits_per_byte": found.bits_per_byte,
+            **({} if found.accuracy is None else {"accuracy": found.accuracy}),
         }
         return ValidationCompleted(
             step=progress.step,
@@ -223,6 +224,7 @@ class Trainer:
             train_s=self.clock.seconds("train"),
             eval_s=self.clock.seconds("eval") - before,
             is_best=is_best,
+            accuracy=found.accuracy,
         )
 
     def sample_now(self) -> Generator[SampleCompleted, None, None]:

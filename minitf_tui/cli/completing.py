@@ -18,7 +18,7 @@ from minitf_tui.cli.exit_codes import SUCCESS
 from minitf_tui.cli.main import COMMANDS
 
 FILES = ":files"
-TEXTS = ("python-docs", "python-source", "generated")
+TEXTS = ("python-docs", "python-source", "generated", "markov")
 """Names that a corpus may have; offered as far as the flag's own help knows them."""
 
 

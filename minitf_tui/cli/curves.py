@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.events import Baseline
+from core.store.metrics import baselines_in
 from minitf_tui.figure import Mark
 from minitf_tui.history import Average
 from minitf_tui.marks import marks_of
@@ -36,6 +38,8 @@ class Curves:
     """The least loss that the text allows, where its source is known."""
     marks: tuple[Mark, ...] = ()
     """Where the run was controlled."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the run is held against."""
 
 
 def curves_of(
@@ -56,6 +60,7 @@ def curves_of(
         validation=_column(scored, "loss"),
         floor=floors[-1] if floors else None,
         marks=_marks(steps, marks_of(events), x),
+        baselines=baselines_in(events),
     )
 
 

@@ -20,8 +20,9 @@ from minitf_tui import plotting
 from minitf_tui.cli import figures, reports
 from minitf_tui.cli.curves import AXES, Curves
 from minitf_tui.cli.screen import TRUE_COLOUR, Screen
-from minitf_tui.figure import RGB, Curve, Figure, Palette
+from minitf_tui.figure import RGB, Curve, Figure, Level, Palette
 from minitf_tui.problems import escape
+from minitf_tui.standing import baseline
 from minitf_tui.widgets.bars import Bar, drawn
 
 ASCII = str.maketrans(
@@ -75,6 +76,7 @@ def _loss_figure(runs: Sequence[Curves], screen: Screen, *, x: str, log_y: bool)
         log_y=log_y,
         dots="braille" if screen.has_braille else "*",
         marks=runs[0].marks if is_alone else (),
+        levels=_levels(runs[0]) if is_alone else (),
     )
 
 
@@ -113,6 +115,12 @@ def _floors(runs: Sequence[Curves]) -> Iterable[Curve]:
         yield Curve(
             "floor", np.array([first, last]), np.full(2, floor), "ghost", value=fmt.loss(floor)
         )
+
+
+def _levels(run: Curves) -> tuple[Level, ...]:
+    """Baselines of a run, the best one first."""
+    ordered = sorted(run.baselines, key=lambda one: one.loss)
+    return tuple(Level(baseline(one), one.loss) for one in ordered)
 
 
 def _palette(n: int) -> Palette:

@@ -7,12 +7,14 @@ SVG stays text, so that it can be searched and set in the reader's own font.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minitf_tui import format as fmt
 from minitf_tui.cli.curves import AXES, Curves
+from minitf_tui.standing import baseline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +58,8 @@ def loss(runs: Sequence[Curves], *, x: str = "step", log_y: bool = False) -> Fig
     _one_run(top, below, runs[0]) if len(runs) == 1 else _several_runs(top, below, runs)
     for floor in sorted({run.floor for run in runs if run.floor is not None}):
         top.axhline(floor, color=GREEN, linestyle="--", linewidth=1.2, label=f"floor {floor:.3f}")
+    if len(runs) == 1:
+        _baselines(top, runs[0])
     _dress(top, title=", ".join(run.run for run in runs), ylabel="loss (nats per token)")
     if log_y:
         top.set_yscale("log")
@@ -124,6 +128,25 @@ def _one_run(top: Axes, below: Axes, run: Curves) -> None:
             fontsize="x-small",
             parse_math=False,
         )
+
+
+def _baselines(top: Axes, run: Curves) -> None:
+    """Those between the greatest and the least loss, named at the right edge."""
+    reached = [loss for loss in (*run.loss, *run.validation) if math.isfinite(loss)]
+    for one in run.baselines:
+        if reached and min(reached) <= one.loss <= max(reached):
+            top.axhline(one.loss, color=GREY, linestyle=":", linewidth=0.9)
+            top.annotate(
+                baseline(one),
+                (1, one.loss),
+                xytext=(-2, 1),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize="x-small",
+                color=GREY,
+            )
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:

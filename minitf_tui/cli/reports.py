@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from core.events import (
     Agreement,
+    Baseline,
     Evaluation,
     EvaluationCompleted,
     Generation,
@@ -16,11 +17,12 @@ from core.events import (
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape, quoted, shortened
 from minitf_tui.sanitize import clean
+from minitf_tui.standing import standing
 
 Row = tuple[str, str]
 
 
-def training(result: TrainResult) -> str:
+def training(result: TrainResult, baselines: Sequence[Baseline] = ()) -> str:
     """How far a run came, how well it does, what it cost and where it is."""
     speed = result.tokens / result.train_s if result.train_s > 0 else None
     spent = (
@@ -35,6 +37,8 @@ def training(result: TrainResult) -> str:
         ("perplexity", fmt.perplexity(result.val_perplexity)),
         ("bits per byte", fmt.loss(result.bits_per_byte)),
         *_floor(result.val_loss, result.floor_loss),
+        *_standing(result.val_loss, baselines),
+        *_solved(result.accuracy),
     ]
     rows = [
         *(scores if result.val_loss is not None else [("validation", "none yet")]),
@@ -109,6 +113,8 @@ def evaluation(event: EvaluationCompleted) -> str:
         ("perplexity", fmt.perplexity(result.perplexity)),
         ("bits per byte", fmt.loss(result.bits_per_byte)),
         *_floor(result.loss, result.floor_loss),
+        *_standing(result.loss, result.baselines),
+        *_solved(result.accuracy, result.problems),
         ("first choice", fmt.percent(result.top1)),
         ("in best five", fmt.percent(result.top5)),
         ("scored", f"{fmt.whole(result.tokens)} tokens, {fmt.whole(result.bytes)} bytes"),
@@ -132,6 +138,18 @@ def _floor(loss: float | None, floor: float | None) -> list[Row]:
     if floor is None:
         return []
     return [("floor", f"{fmt.loss(floor)} nats per token: loss {fmt.difference(loss, floor)}")]
+
+
+def _standing(loss: float | None, baselines: Sequence[Baseline]) -> list[Row]:
+    """Which baselines the model has passed, and which comes next."""
+    where = standing(loss, baselines)
+    return [("baselines", where)] if where else []
+
+
+def _solved(accuracy: float | None, problems: int = 0) -> list[Row]:
+    """The share of a task's held-out problems that the model solves."""
+    of = f" of {fmt.plural(problems, 'problem')}" if problems else ""
+    return [] if accuracy is None else [("solved", f"{fmt.percent(accuracy)}{of}")]
 
 
 def generation(result: Generation | GenerationBatch) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from core.config import RunConfig, read_toml
 from core.events import (
     AlertRaised,
+    BaselinePassed,
+    BaselinesCounted,
     CheckpointFailed,
     CheckpointSaved,
     Controlled,
@@ -217,14 +219,21 @@ class TrainListener:
         self.diverged: Diverged | None = None
         self.finished: RunFinished | None = None
         self._val_loss: float | None = None
+        self._accuracy: float | None = None
+        self._counted: BaselinesCounted | None = None
+        self._passed: list[BaselinePassed] = []
 
     def __call__(self, event: Event) -> None:
         """Take note of `event`."""
+        if self._passed and not isinstance(event, BaselinePassed):
+            self.line.note(told.passed(self._passed))
+            self._passed = []
         match event:
             case StepCompleted():
                 self.line.show(self._step(event))
             case ValidationCompleted():
                 self._val_loss = event.loss
+                self._accuracy = event.accuracy
                 if not self.line.is_live:
                     self.line.note(told.validation(event, self.started))
             case SetupProgressed():
@@ -234,6 +243,11 @@ class TrainListener:
                 self.line.note(told.start(event))
                 if event.floor_loss is not None:
                     self.line.note(told.floor(event))
+            case BaselinesCounted():
+                self._counted = event
+                self.line.note(told.baselines(event, self.started))
+            case BaselinePassed():
+                self._passed.append(event)
             case SampleCompleted():
                 self.sample = event
             case CheckpointSaved():
@@ -262,7 +276,7 @@ class TrainListener:
         assert self.finished is not None
         result = self.finished.result
         name = escape(_name_to_type(result))
-        parts = [reports.training(result)]
+        parts = [reports.training(result, self._counted.baselines if self._counted else ())]
         if result.agreement is not None:
             parts.insert(0, reports.agreement(result.agreement))
         if self.finished.reason == "finished already":
@@ -283,6 +297,8 @@ class TrainListener:
             parts.append(f"val {fmt.loss(self._val_loss)}")
             if self.started is not None and self.started.floor_loss is not None:
                 parts.append(f"floor {fmt.difference(self._val_loss, self.started.floor_loss)}")
+        if self._accuracy is not None:
+            parts.append(f"{fmt.percent(self._accuracy)} solved")
         parts.append(f"{fmt.count(event.tokens_per_s)} tok/s")
         if left is not None:
             parts.append(f"{fmt.seconds(left)} left")

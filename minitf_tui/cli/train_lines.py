@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from core.events import (
     AlertRaised,
+    BaselinePassed,
+    BaselinesCounted,
     Controlled,
     ReturnedToCheckpoint,
     RunStarted,
     ValidationCompleted,
 )
 from minitf_tui import format as fmt
+from minitf_tui import standing
 from minitf_tui.problems import escape
 
 
@@ -38,6 +42,19 @@ def floor(event: RunStarted) -> str:
     )
 
 
+def baselines(event: BaselinesCounted, started: RunStarted | None) -> str:
+    """What the validation loss will be held against, and of what it was counted if not of all."""
+    is_part = started is not None and event.counted_tokens < started.train_tokens
+    of = f" (counted in the last {fmt.count(event.counted_tokens)} tokens)" if is_part else ""
+    losses = ", ".join(standing.baseline(one) for one in event.by_loss)
+    return f"Baselines{of}, in nats per token: {losses}"
+
+
+def passed(events: Sequence[BaselinePassed]) -> str:
+    """The validation loss is below these from now on."""
+    return f"step {events[0].step}: passed {standing.passed(events)}"
+
+
 def way_back(event: ReturnedToCheckpoint) -> str:
     """A run has diverged and goes on from before."""
     return (
@@ -57,11 +74,12 @@ def command(event: Controlled) -> str:
 
 
 def validation(event: ValidationCompleted, started: RunStarted | None) -> str:
-    """A validation, and how far it is above the floor."""
+    """A validation, how far it is above the floor, and how much of a task is solved."""
     floor = started.floor_loss if started else None
     gap = "" if floor is None else f"floor {fmt.difference(event.loss, floor)}, "
+    solved = "" if event.accuracy is None else f"{fmt.percent(event.accuracy)} solved, "
     return (
-        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}"
+        f"step {event.step}: validation loss {fmt.loss(event.loss)}, {gap}{solved}"
         f"perplexity {fmt.perplexity(event.perplexity)}, "
         f"{fmt.seconds(event.train_s)} of training"
     )

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container
 
-from core.errors import MinitfError, StoreError
+from core.errors import StoreError
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
@@ -25,7 +25,7 @@ from core.events import (
 from core.presets import QUICK
 from minitf_tui import course, readings
 from minitf_tui.course import Plan
-from minitf_tui.job import Device
+from minitf_tui.job import Device, RunGoingOnError
 from minitf_tui.problems import unsaved
 from minitf_tui.widgets.controlling import CONTROLS, ControllingPane
 from minitf_tui.widgets.curves import next_level
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from core.recipes import Session
     from minitf_tui.settings import Settings
     from minitf_tui.watch import Watch
-
-
-class RunGoingOnError(MinitfError):
-    """The pane holds one run at a time, paused or not."""
 
 
 class TrainPane(ControllingPane):
@@ -61,6 +57,7 @@ class TrainPane(ControllingPane):
         *CONTROLS,
         Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
+        Binding("b", "baselines", show=False, tooltip="baselines as levels of the loss, or not"),
         Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
         Binding(
             "h", "health", show=False, tooltip="how the layers fare, and all alerts; or the curves"
@@ -114,7 +111,7 @@ class TrainPane(ControllingPane):
                 return not self.is_training
             case "forecast":
                 return not self.is_active
-            case "log" | "smooth" | "largest" | "health":
+            case "log" | "smooth" | "baselines" | "largest" | "health":
                 return self.watched is not None and not self.is_planning
             case "back":
                 view = self.run_view
@@ -193,6 +190,10 @@ class TrainPane(ControllingPane):
         self.run_view.show_health(not self.run_view.shows_health)
         self.call_after_refresh(self.look_again)
         self.app.refresh_bindings()
+
+    def do_baselines(self) -> None:
+        """Baselines in the plot of the loss, or not."""
+        self._like(baselines=not self.settings.baselines)
 
     def do_largest(self) -> None:
         """The next plot as large as it gets; after the last one, all of them."""

@@ -5,14 +5,14 @@ They are told when to draw; how, is here: scale, smoothing, what lines are made 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from core.events import RunStarted
+from core.events import Baseline, RunStarted
 from minitf_tui import course, readings
 from minitf_tui.figure import Figure, Mark
 from minitf_tui.widgets.plot import Plot
@@ -53,6 +53,7 @@ class Curves(Container):
         super().__init__(id="plots")
         self.log_y = False
         self.smoothing = 0.9
+        self.has_baselines = True
         self.dots = "braille"
         self.largest = ""
         """Which plot has all the room; empty when they share it."""
@@ -72,7 +73,7 @@ class Curves(Container):
     def be_like(self, settings: Settings) -> None:
         """Draw from now on as somebody likes it."""
         self.log_y, self.smoothing = settings.log_y, settings.smoothing
-        self.dots = settings.dots
+        self.has_baselines, self.dots = settings.baselines, settings.dots
         self.again()
 
     def enlarge(self, name: str) -> None:
@@ -93,15 +94,18 @@ class Curves(Container):
         """Draw at the next occasion even if nothing is new."""
         self._drawn = ()
 
-    def draw(self, history: History, started: RunStarted | None) -> None:
+    def draw(
+        self, history: History, started: RunStarted | None, baselines: Sequence[Baseline] = ()
+    ) -> None:
         """Draw what is new and seen."""
         floor = started.floor_loss if started else None
         lengths = len(history.steps), len(history.validations)
-        state = (*lengths, self.size, self.plan, self.marks, id(history), floor)
+        state = (*lengths, self.size, self.plan, self.marks, id(history), floor, baselines)
         if not len(history.steps) or state == self._drawn:
             return
         self._drawn = state
-        for name, make in self._figures(history, started).items():
+        shown = baselines if self.has_baselines else ()
+        for name, make in self._figures(history, started, shown).items():
             if self._is_seen(name):
                 # One after another: a key in between need not wait for all of them.
                 self.call_later(self._draw_one, name, make)
@@ -115,19 +119,13 @@ class Curves(Container):
             name == "loss" and plot.display
         )
 
-    def _loss_figure(self, history: History, started: RunStarted | None) -> Figure:
-        figure = readings.loss_figure(
-            history, log_y=self.log_y, dots=self.dots, smoothing=self.smoothing
-        )
-        return readings.with_floor(figure, started.floor_loss if started else None)
-
     def _figures(
-        self, history: History, started: RunStarted | None
+        self, history: History, started: RunStarted | None, baselines: Sequence[Baseline]
     ) -> dict[str, Callable[[], Figure]]:
         dots = self.dots
         steps, seconds = (started.steps, started.seconds) if started else (0, 0.0)
         return {
-            "loss": lambda: replace(self._loss_figure(history, started), marks=self.marks),
+            "loss": lambda: self._loss_figure(history, started, baselines),
             "lr": lambda: course.course_figure(history, self.plan, steps, seconds, dots=dots),
             "grad": lambda: readings.step_figure(
                 history, "grad_norm", "gradient norm (log)", "secondary", dots=dots, log_y=True
@@ -136,3 +134,13 @@ class Curves(Container):
                 history, "tokens_per_s", "tokens/s", "secondary", dots=dots
             ),
         }
+
+    def _loss_figure(
+        self, history: History, started: RunStarted | None, baselines: Sequence[Baseline]
+    ) -> Figure:
+        plain = readings.loss_figure(
+            history, log_y=self.log_y, dots=self.dots, smoothing=self.smoothing
+        )
+        with_levels = readings.with_baselines(plain, baselines, history.best_loss)
+        marked = replace(with_levels, marks=self.marks)
+        return readings.with_floor(marked, started.floor_loss if started else None)

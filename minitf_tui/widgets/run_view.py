@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from core.events import (
+    BaselinePassed,
     CheckpointSaved,
     Controlled,
     Event,
@@ -17,7 +18,7 @@ from core.events import (
     RunStarted,
     SampleCompleted,
 )
-from minitf_tui import readings
+from minitf_tui import readings, standing
 from minitf_tui.course import Plan
 from minitf_tui.sanitize import clean_line
 from minitf_tui.widgets.curves import Curves
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NOTE_S = 4.0
 """How long a word about a key stays."""
+PASSED_S = 15.0
+"""How long it is told which baseline was passed."""
 RETURN_S = 60.0
 """How long a return to a checkpoint is told: nobody waits for it."""
 TALL = 30
@@ -95,6 +98,8 @@ class RunView(Container):
                 self._say(readings.command_line(event))
             case SampleCompleted():
                 self._sample.show(event)
+            case BaselinePassed():
+                self._say(f"passed the {standing.baseline(event)} at step {event.step:,}", PASSED_S)
             case CheckpointSaved() if self._is_saving:
                 self._is_saving = False
                 self._say(f"saved at step {event.step:,}")
@@ -147,7 +152,7 @@ class RunView(Container):
             trained = run.history.steps.last("train_s")
             self._health.show(run.vitals, 0.0 if math.isnan(trained) else trained)
         else:
-            self.curves.draw(run.history, run.started)
+            self.curves.draw(run.history, run.started, run.baselines)
 
     def _say(self, note: str, seconds: float = NOTE_S) -> None:
         self._note, self._note_until = note, time.monotonic() + seconds

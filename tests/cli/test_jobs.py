@@ -50,7 +50,16 @@ def test_eval_json(minitf, recipes, make):
     result = json.loads(outcome.out)
     shape = (
         *("loss", "loss_ci95", "perplexity", "bits_per_byte", "top1", "top5"),
-        *("tokens", "bytes", "stride", "context", "floor_loss"),
+        *(
+            "tokens",
+            "bytes",
+            "stride",
+            "context",
+            "floor_loss",
+            "baselines",
+            "accuracy",
+            "problems",
+        ),
         *("cache", "cache_cost", "cache_cost_ci95"),
     )
     assert tuple(result) == shape

@@ -68,12 +68,12 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         (
             "TrainResult",
             "run path steps tokens params context train_s eval_s sample_s save_s setup_s wall_s"
-            " val_loss val_perplexity bits_per_byte floor_loss agreement",
+            " val_loss val_perplexity bits_per_byte floor_loss accuracy agreement",
         ),
         (
             "Evaluation",
             "loss loss_ci95 perplexity bits_per_byte top1 top5 tokens bytes stride context"
-            " floor_loss cache cache_cost cache_cost_ci95",
+            " floor_loss baselines accuracy problems cache cache_cost cache_cost_ci95",
         ),
         ("Generation", "text prompt_tokens tokens ttft_ms tokens_per_s stop stop_string"),
         ("GenerationBatch", "continuations prompt_tokens ttft_ms tokens_per_s"),

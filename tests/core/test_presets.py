@@ -8,7 +8,7 @@ import pytest
 
 from core import recipes
 from core.config import RunConfig
-from core.events import StepCompleted
+from core.events import RunStarted, StepCompleted
 from core.presets import ABOUT, LLAMA, PRESETS, preset
 
 PUBLISHED = {"gpt2": 124_439_808, "stories260k": 260_032, "stories15m": 15_191_712}
@@ -73,3 +73,11 @@ def test_quick_is_as_small_as_it_promises_on_characters() -> None:
     config = preset("quick").with_changes(tokenizer="char")
     assert recipes.estimate(config).n_params < 1_000_000
     assert config.train.context <= 128
+
+
+def test_grokking_learns_the_answers_of_less_than_half_of_all_sums() -> None:
+    config = preset("grokking")
+    assert config.train.answers_only
+    events = recipes.training(config.with_changes(steps=2, threads=1)).run()
+    (started,) = (event for event in events if isinstance(event, RunStarted))
+    assert started.train_tokens == pytest.approx(0.4 * 53**2 * len("a+b=c\n"), abs=6)

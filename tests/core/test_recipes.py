@@ -24,6 +24,8 @@ from core.errors import (
     TokenizerError,
 )
 from core.events import (
+    BaselinePassed,
+    BaselinesCounted,
     BenchmarkCompleted,
     CellSettled,
     CheckpointSaved,
@@ -74,12 +76,14 @@ def test_a_run_tells_its_story_and_keeps_it(config: RunConfig) -> None:
         "loading PyTorch",
         f"reading {config.text.corpus}",
         f"tokenising {config.text.corpus}",
+        "counting baselines",
         "building the model",
     ]
     events = [e for e in told if not isinstance(e, SetupProgressed)]
     assert events == told[-len(events) :]
-    assert [type(e) for e in events] == [
+    assert [type(e) for e in events if not isinstance(e, BaselinePassed)] == [
         RunStarted,
+        BaselinesCounted,
         CheckpointSaved,
         StepCompleted,
         StepCompleted,
@@ -779,7 +783,7 @@ def test_a_file_that_goes_while_we_look_does_not_break_the_list(
 def test_what_this_machine_cannot_hold_is_refused_before_there_is_a_run(
     config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.launch.memory_bytes", lambda: (3 << 30, None))
+    monkeypatch.setattr("core.measure.machine.memory_bytes", lambda: (3 << 30, None))
     large = config.with_changes(batch_size=2_000_000)
     assert refused(recipes.training(large, name="large"), DeviceError) == (
         "Training would take about 129 GiB of memory; the machine has 3.",

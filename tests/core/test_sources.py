@@ -13,12 +13,12 @@ import pytest
 
 from core import paths
 from core.config import TextConfig
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.events import SetupProgressed
 from core.store.tokens import tokenize_corpus
 from core.testing import result_of
 from core.text.corpus import load_corpus
-from core.text.sources import full_name, is_stream, run_stem
+from core.text.sources import find_source, full_name, is_stream, run_stem, size_of
 
 
 def text_of(name: str) -> str:
@@ -339,3 +339,26 @@ def test_reading_tells_how_far_it_is(folder: Path) -> None:
         assert shares[stage] == sorted(shares[stage])
         assert shares[stage][-1] == pytest.approx(1)
         assert len(shares[stage]) > 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "markov:9:27:100:0",
+            "markov_order=9 of markov_alphabet=27 makes more than 65536 contexts.",
+        ),
+        ("markov:1:99:100:0", "markov_alphabet=99 is not between 2 and 27."),
+        ("task:modular:97:100:0", "task_size=97 is not one that task:modular has."),
+    ],
+)
+def test_texts_that_nobody_could_write_are_refused_by_name(name: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_source(name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["task:copy:3:100:0", "markov:2:4:100:1"])
+def test_a_text_that_minitf_writes_is_there_under_its_whole_name(name: str) -> None:
+    assert full_name(name) == name
+    assert size_of(name) == 100

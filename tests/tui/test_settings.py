@@ -35,7 +35,14 @@ def test_without_a_file_there_are_defaults_and_no_problem() -> None:
 
 
 def test_what_is_saved_is_loaded() -> None:
-    mine = Settings(theme="nord", smoothing=0.5, log_y=True, markers="ascii", low_bandwidth=True)
+    mine = Settings(
+        theme="nord",
+        smoothing=0.5,
+        log_y=True,
+        baselines=False,
+        markers="ascii",
+        low_bandwidth=True,
+    )
     save_settings(mine)
     assert load_settings() == (mine, None)
 
@@ -44,7 +51,7 @@ def test_every_key_in_the_file_is_explained() -> None:
     save_settings(Settings())
     lines = settings_file().read_text().splitlines()
     keys = [n for n, line in enumerate(lines) if " = " in line]
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert all(lines[n - 1].startswith("# ") for n in keys)
 
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from core import paths
-from core.config.text import GENERATED
 from core.errors import DataError, RunError
 from core.interop.capsule import archive
 from core.interop.capsule.archive import Packed
@@ -86,7 +85,7 @@ def open_capsule(
 
 def missing_text(run: Run) -> tuple[str, ...]:
     """What to know about a restored run whose text was not put in: a sentence, or none."""
-    if run.text_path.is_file() or run.config.text.corpus == GENERATED:
+    if run.text_path.is_file() or run.config.text.is_written:
         return ()
     return (f"Its text was not put in; to train it on, copy the text to {str(run.text_path)!r}.",)
 
@@ -113,7 +112,7 @@ def _files(run: Run) -> Iterator[Packed]:
 
 def _text(run: Run, is_stopping: IsStopping) -> Telling[tuple[list[Packed], tuple[str, ...]]]:
     """The text as one file, if it can be had and is short enough; else what there is to say."""
-    if run.config.text.corpus == GENERATED:
+    if run.config.text.is_written:
         return [], ()
     try:
         if not run.text_path.is_file() and _is_long(run):
