@@ -68,7 +68,7 @@ def train(
     session = recipes.training(
         base.with_changes(**changes), name=name, init_from=init_from, given=tuple(changes)
     )
-    return _finish(session, on_event)
+    return drive(session, on_event)
 
 
 def forecast(
@@ -107,7 +107,7 @@ def resume(
     Raises:
         MinitfError: there is no such run, it is in use, or it diverged.
     """
-    return _finish(recipes.resuming(run, steps=steps, seconds=seconds, tokens=tokens), on_event)
+    return drive(recipes.resuming(run, steps=steps, seconds=seconds, tokens=tokens), on_event)
 
 
 def replay(
@@ -123,7 +123,7 @@ def replay(
     Raises:
         MinitfError: there is no such run, it has no steps, or its text has changed.
     """
-    return _finish(recipes.replaying(run, name=name), on_event)
+    return drive(recipes.replaying(run, name=name), on_event)
 
 
 def evaluate(
@@ -278,8 +278,9 @@ def import_model(
     return _last(recipes.importing(source, name=name, **how), on_event, ImportCompleted).result
 
 
-def _finish(session: recipes.Session, on_event: OnEvent) -> TrainResult:
-    last = _last(session, on_event, RunFinished, Diverged)
+def drive(session: recipes.Session, on_event: OnEvent | None = None) -> TrainResult:
+    """Train to the end of a session; a MinitfError if the run diverges."""
+    last = _last(session, on_event or _ignore, RunFinished, Diverged)
     if isinstance(last, Diverged):
         raise MinitfError(
             f"Training ended at step {last.step}: {last.what}.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Generic, Protocol, TypeVar
 
+from core.config import Command
 from core.events import Event, TrainEvent
 from core.training.wishes import Wishes
 
@@ -36,6 +37,20 @@ class Session(Protocol):
         """
         ...
 
+    def control(self, command: Command) -> bool:
+        """Have a command obeyed at the next step boundary; `core.config.ACTIONS` are known.
+
+        Returns:
+            Whether this job takes commands; it tells `Controlled` when it obeys one, and
+            `Paused` when nothing is left to do before another. Safe like `stop`.
+        """
+        ...
+
+    def has_news(self) -> bool:
+        """Whether a paused job, if somebody pulled, would do something: it was commanded to,
+        perhaps by another process. From the thread that pulls."""
+        ...
+
 
 class Job(Generic[E]):
     """A session made of a generator function, which is given a way to see the wish to stop."""
@@ -56,9 +71,19 @@ class Job(Generic[E]):
         """Nothing to save: what it finds is kept when it is complete."""
         return False
 
+    def control(self, command: Command) -> bool:
+        """It takes no commands, but to stop."""
+        if command.action == "stop":
+            self.stop()
+        return command.action == "stop"
+
+    def has_news(self) -> bool:
+        """See `Session.has_news`."""
+        return False
+
 
 class TrainingJob(Job[TrainEvent]):
-    """A session that can save on the way."""
+    """A session that can be controlled on the way."""
 
     def __init__(self, work: Callable[[Wishes], Generator[TrainEvent, None, None]]) -> None:
         self._wishes = Wishes()
@@ -72,6 +97,15 @@ class TrainingJob(Job[TrainEvent]):
         """See `Session.save`."""
         self._wishes.save()
         return True
+
+    def control(self, command: Command) -> bool:
+        """See `Session.control`."""
+        self._wishes.ask(command)
+        return True
+
+    def has_news(self) -> bool:
+        """See `Session.has_news`."""
+        return self._wishes.has_news()
 
 
 def until(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -14,21 +13,20 @@ from core.config import RunConfig
 from core.device import Device, choose_device, environment
 from core.errors import CheckpointError, DeviceError, RunError
 from core.events import RunStarted, SetupProgressed, TrainEvent
-from core.measure.agreement import judged
 from core.measure.machine import memory_bytes
 from core.model.arithmetic import training_bytes
 from core.model.transformer import Transformer
 from core.probes import make_probes
-from core.starts import begin, begin_again, find_start, settings_for
-from core.store.checkpoint import load_moments, load_weights
+from core.starts import begin, find_start, settings_for
+from core.store.checkpoint import forget_moved_budget, load_moments, load_weights
+from core.store.controls import Recorded, controls_to_repeat
 from core.store.find import find_run, split_spec
 from core.store.floor import FLOOR_FACTS, floor_facts
+from core.store.inbox import clear, take
 from core.store.packed_weights import checked_not_quantized
 from core.store.rates import (
     forget_given_rates,
-    given_rates,
-    keep_for_replay,
-    rates_of_steps,
+    given_controls,
     rates_still_given,
     rates_to_repeat,
 )
@@ -36,6 +34,7 @@ from core.store.run import Run, change_budget, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
 from core.text.batches import RandomBatches
 from core.training.clock import Clock
+from core.training.control import Control
 from core.training.optimizer import AdamW
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
@@ -44,7 +43,18 @@ from core.training.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Retaken:
+    """What of a run is taken again as it was."""
+
+    rates: Mapping[int, float] = field(default_factory=dict)
+    """By step."""
+    controls: Collection[Recorded] = ()
+    told_only: Collection[int] = ()
+    """See `core.training.control.Control`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
     """What a run is made of, beside its folder."""
 
     text: TokenizedText
@@ -76,16 +86,16 @@ def launch_new(
     text = yield from tokenize_corpus(config.text, wishes.is_stopping, tokenizer)
     if text is None:
         return
-    config = _settled(config, text)
+    config = settled(config, text)
     yield SetupProgressed(stage="building the model")
-    parts = _build(config, text, device, wishes)
+    parts = build(config, text, device, wishes)
     if wishes.is_stopping():
         return
     begun = begin(start, parts.model)
-    provenance = _provenance(parts, config) | begun.provenance
+    provenance = provenance_of(parts, config) | begun.provenance
     run = create_run(name, config, provenance, text.tokenizer.to_json(), begun.fill)
     with run.lock():
-        yield from _session(run, parts, clock, None, wishes, {}).run()
+        yield from session_of(run, parts, clock, None, wishes).run()
 
 
 def launch_resumed(
@@ -99,69 +109,45 @@ def launch_resumed(
     Raises:
         MinitfError: there is no such run, it is in use, or its text has changed.
     """
-    run = _whole_run(spec, "goes on from its newest checkpoint")
+    run = whole_run(spec, "goes on from its newest checkpoint")
     with run.lock():
+        clear(run.path)
         if budget:
+            forget_moved_budget(run)
             run = change_budget(run, budget)
             forget_given_rates(run)
         yield from _go_on(run, wishes, keeps_budget=not budget)
 
 
-def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[TrainEvent, None, None]:
-    """A new run that takes the steps of another one again, from its seed, with the rates that
-    were recorded; on the same machine it ends with the same weights, bit for bit.
-
-    Raises:
-        MinitfError: there is no such run, it has no steps, its text has changed, or the name
-            cannot be used; nothing was written.
-    """
-    source = _whole_run(spec, "is replayed from its seed")
-    rates = rates_of_steps(source)
-    clock, device = Clock(), _device_of(source)
-    yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
-    text = yield from tokenized_text_of(source, wishes.is_stopping)
-    if text is None:
-        return
-    config = source.config.with_changes(steps=len(rates))
-    yield SetupProgressed(stage="building the model")
-    parts = _build(config, text, device, wishes)
-    if wishes.is_stopping():
-        return
-    begun = begin_again(source, parts.model)
-    provenance = _provenance(parts, config) | begun.provenance | {"replay_of": source.name}
-
-    def fill(folder: Path) -> None:
-        keep_for_replay(source, rates, folder)
-        begun.fill(folder)
-
-    run = create_run(name, config, provenance, text.tokenizer.to_json(), fill)
-    with run.lock():
-        session = _session(run, parts, clock, None, wishes, given_rates(run))
-        yield from judged(session.run(), source, run)
-
-
 def _go_on(run: Run, wishes: Wishes, *, keeps_budget: bool) -> Generator[TrainEvent, None, None]:
-    device = _device_of(run)
+    device = device_of(run)
     clock, progress = _resume_point(run)
-    rates = _rates_to_resume(run, progress or Progress()) if keeps_budget else {}
+    again = _to_take_again(run, progress or Progress(), keeps_budget=keeps_budget)
     yield SetupProgressed(stage=f"reading {run.config.text.corpus}")
     text = yield from tokenized_text_of(run, wishes.is_stopping)
     if text is None:
         return
-    parts = _build(run.config, text, device, wishes)
-    yield from _session(run, parts, clock, progress, wishes, rates).run()
+    parts = build(run.config, text, device, wishes)
+    yield from session_of(run, parts, clock, progress, wishes, again).run()
 
 
-def _rates_to_resume(run: Run, progress: Progress) -> dict[int, float]:
-    """Of steps still to come, where the rate is not a function of the step alone."""
+def _to_take_again(run: Run, progress: Progress, *, keeps_budget: bool) -> Retaken:
+    """Of steps still to come: their rates, where those are not functions of the step alone, and
+    the commands that were obeyed after them."""
+    known, given = set(progress.controls), given_controls(run)
+    controls = {c.n: c for c in (*given, *controls_to_repeat(run.path, known))}
+    still = [c for n, c in controls.items() if n not in known]
+    if not keeps_budget:
+        return Retaken(controls=[c for c in still if c.command.action != "budget"])
     if run.config.train.seconds:
-        found = rates_to_repeat(run.path)
+        rates = rates_to_repeat(run.path)
     else:
-        found = rates_still_given(run, progress.returns)
-    return {step: rate for step, rate in found.items() if step > progress.step}
+        rates = rates_still_given(run, progress.returns)
+    to_come = {step: rate for step, rate in rates.items() if step > progress.step}
+    return Retaken(to_come, still, frozenset(c.n for c in given))
 
 
-def _device_of(run: Run) -> Device:
+def device_of(run: Run) -> Device:
     """Device, dtype and threads that a run was made with."""
     made_with = run.provenance
     return choose_device(
@@ -172,19 +158,26 @@ def _device_of(run: Run) -> Device:
 def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
     """Time and progress of the newest checkpoint; a run without one starts again."""
     saved = run.checkpoint_steps()
-    if not saved:
-        return Clock(), None
-    state = run.checkpoint_state(saved[-1])
+    return point_at(run, saved[-1]) if saved else (Clock(), None)
+
+
+def point_at(run: Run, step: int) -> tuple[Clock, Progress]:
+    """Time and progress of a checkpoint.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    state = run.checkpoint_state(step)
     try:
         return Clock(state["spent_s"]), progress_from(state)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"The checkpoint at step {saved[-1]} of {run.name} is damaged: state.json: {error}.",
-            hint=f"Delete {run.checkpoint_path(saved[-1])} to go on from the one before.",
+            f"The checkpoint at step {step} of {run.name} is damaged: state.json: {error}.",
+            hint=f"Delete {run.checkpoint_path(step)} to go on from the one before.",
         ) from error
 
 
-def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
+def settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     """What only the text decides: its full name, the number of token ids, and of steps in
     an epoch. Budgets in epochs and tokens become one in steps."""
     model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
@@ -197,7 +190,7 @@ def _settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     return replace(config, model=model, text=named, train=train)
 
 
-def _whole_run(spec: str, what: str) -> Run:
+def whole_run(spec: str, what: str) -> Run:
     """A run may be younger than its first checkpoint: then it starts again from its seed."""
     _, step = split_spec(spec)
     if step:
@@ -220,9 +213,10 @@ def _check_memory(config: RunConfig, device: Device) -> None:
         )
 
 
-def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> _Parts:
+def build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> Parts:
+    """The model and what it is trained with; a DeviceError if they would not fit into memory."""
     _check_memory(config, device)
-    return _Parts(
+    return Parts(
         text=text,
         device=device,
         model=Transformer(config.model, seed=config.train.seed).to(device.type),
@@ -236,14 +230,20 @@ def _build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishe
     )
 
 
-def _session(
+def session_of(
     run: Run,
-    parts: _Parts,
+    parts: Parts,
     clock: Clock,
     progress: Progress | None,
     wishes: Wishes,
-    rates: Mapping[int, float],
+    again: Retaken | None = None,
 ) -> TrainingSession:
+    """What trains the run from `progress` on; whoever pulls it holds the run's lock.
+
+    Raises:
+        CheckpointError: that of the step at which `progress` is cannot be loaded.
+    """
+    again = again or Retaken()
     optimizer = AdamW(parts.model, run.config.train)
     if progress is not None:
         load_weights(run, progress.step, parts.model)
@@ -258,21 +258,21 @@ def _session(
         device=parts.device,
         clock=clock,
         progress=progress,
-        is_stopping=wishes.is_stopping,
-        wants_save=wishes.take_save,
-        rates=rates,
+        control=Control(wishes, run.config.train, again.controls, told_only=again.told_only),
+        rates=again.rates,
     )
-    return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer.progress.step))
+    wishes.listen(lambda: take(run.path))
+    return TrainingSession(run, parts.model, trainer, _started(run, parts, trainer))
 
 
-def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
+def _started(run: Run, parts: Parts, trainer: Trainer) -> RunStarted:
     train, text, device = run.config.train, parts.text, parts.device
     return RunStarted(
         run=run.name,
         path=str(run.path),
-        step=step,
-        steps=train.steps,
-        seconds=train.seconds,
+        step=trainer.progress.step,
+        steps=trainer.budget.steps,
+        seconds=trainer.budget.seconds,
         n_params=_count(parts.model),
         vocab_size=run.config.model.vocab_size,
         train_tokens=len(text.train_ids),
@@ -287,7 +287,8 @@ def _started(run: Run, parts: _Parts, step: int) -> RunStarted:
     )
 
 
-def _provenance(parts: _Parts, config: RunConfig) -> dict[str, Any]:
+def provenance_of(parts: Parts, config: RunConfig) -> dict[str, Any]:
+    """What run.toml says of where a run comes from."""
     return {
         "corpus_sha256": parts.text.corpus_sha256,
         "n_params": _count(parts.model),

@@ -37,7 +37,7 @@ from core.kept_run import KeptRun
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
-from core.training_sessions import forecasting, replaying, resuming, training
+from core.training_sessions import forecasting, forking, replaying, resuming, training
 from core.transfers import exporting, importing, quantizing
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ __all__ = [
     "examination",
     "exporting",
     "forecasting",
+    "forking",
     "generation",
     "importing",
     "planned_lr",

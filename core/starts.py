@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from core.config import ModelConfig, RunConfig
+from core.config import EvalConfig, ModelConfig, RunConfig, TrainConfig
 from core.errors import CheckpointError, ConfigError
 from core.store.checkpoint import read_weights, take_weights
 from core.store.find import RunRef, find_run
@@ -20,8 +20,10 @@ from core.text.tokenizer import Tokenizer
 
 FIND_TRIES = 5
 OF_THE_MODEL = ("architecture", "tokenizer", "end_ids")
-INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH)
+INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH, "fork_of", "fork_step")
 """Of a run's provenance: what a replay has in common with it beside what it measures itself."""
+OF_THE_MACHINE = ("device", "dtype", "threads")
+"""Settings of training by which the same step has other figures."""
 _OF_THE_TEXT = ("tokenizer", "vocab_size", "fixed_vocab")
 
 
@@ -88,6 +90,31 @@ def settings_for(config: RunConfig, source: Run, given: Collection[str]) -> RunC
         train=replace(config.train, context=context),
         eval=replace(config.eval, stride=min(config.eval.stride, context)),
     )
+
+
+def settings_for_fork(source: Run, step: int, changes: Mapping[str, Any]) -> RunConfig:
+    """The settings of `source` with changes: those of training and of what is measured, and
+    dropout. Weights, moments and tokens stay what they are.
+
+    Raises:
+        ConfigError: something else was to change, or there is no such setting.
+    """
+    config = source.config.with_changes(**changes)
+    free = {f.name for f in (*fields(TrainConfig), *fields(EvalConfig))} | {"dropout"}
+    for name in changes:
+        if name in OF_THE_MACHINE or name not in free:
+            raise ConfigError(
+                f"{name} cannot change in a fork: {source.name} goes on with its own.",
+                hint="A new run may begin with the same weights, and other text and settings:"
+                f" minitf train --init-from {source.name}@{step}",
+            )
+    return config
+
+
+def facts_for_fork(source: Run, step: int) -> dict[str, Any]:
+    """What the provenance of a fork says of where it comes from."""
+    whence = {"fork_of": f"{source.name}@{step}", "fork_step": step}
+    return _kept_of(source, OF_THE_MODEL) | whence
 
 
 def begin(start: Start | None, model: nn.Module) -> Beginning:

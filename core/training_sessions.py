@@ -6,7 +6,7 @@ Importing this module imports neither torch nor numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import paths
 from core.config import RunConfig
@@ -100,11 +100,35 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
         check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
         tame_openmp()
-        from core.launch import launch_replay
+        from core.retaking import launch_replay
 
         spec = yield from _restored(run, wishes)
         if spec is not None:
             yield from launch_replay(spec, name, wishes)
+
+    return TrainingJob(work)
+
+
+def forking(run: str = "last", *, name: str | None = None, **changes: Any) -> TrainingJob:
+    """Go on from a checkpoint of a run, as a new run with other settings: its weights, moments
+    and steps until then are the same. The run itself stays as it is.
+
+    Args:
+        run: `NAME@STEP` for a checkpoint that is not the newest.
+        name: of the new run; by default that of the run with -fork behind it.
+        changes: settings of training, of what is measured, or dropout, named as on the command
+            line: `lr`, `steps`, `schedule`, `seed`, …
+    """
+
+    def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
+        from core.store.run import check_place
+
+        check_place(name)
+        yield SetupProgressed(stage="loading PyTorch")
+        tame_openmp()
+        from core.retaking import launch_forked
+
+        yield from launch_forked(run, name, changes, wishes)
 
     return TrainingJob(work)
 

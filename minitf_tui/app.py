@@ -181,6 +181,13 @@ class MinitfApp(MovingApp):
         event.stop()
         await self.resume_run(event.name)
 
+    @on(RunsPane.Forked)
+    async def _run_forked(self, event: RunsPane.Forked) -> None:
+        event.stop()
+        await self.action_show(TrainPane.NAME)
+        if isinstance(self.pane, TrainPane):
+            self.pane.fork(event.run, event.changes)
+
     @on(RunsPane.Exported)
     def _run_exported(self, event: RunsPane.Exported) -> None:
         self.export_run(event.name)

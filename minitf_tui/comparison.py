@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minitf_tui import format as fmt
-from minitf_tui.figure import Curve, Figure
+from minitf_tui.figure import Curve, Figure, Mark
 from minitf_tui.history import Average
+from minitf_tui.marks import marks_of
 
 if TYPE_CHECKING:
     from core.config import RunConfig
@@ -39,6 +40,8 @@ class RunCurve:
     bytes_per_token: float
     """NaN where the run does not say."""
     vocab_size: int
+    marks: tuple[Mark, ...] = ()
+    """Where it was controlled, by step."""
 
 
 def curve_of(name: str, events: Sequence[Mapping[str, Any]], smoothing: float) -> RunCurve:
@@ -59,6 +62,7 @@ def curve_of(name: str, events: Sequence[Mapping[str, Any]], smoothing: float) -
         validations,
         bytes_per_token=_number(first.get("bytes_per_token")),
         vocab_size=int(vocab_size) if math.isfinite(vocab_size) else 0,
+        marks=marks_of(events),
     )
 
 
@@ -88,7 +92,8 @@ def comparison_figure(
 ) -> Figure:
     """The mean loss of each run as a line, its validations as marks of the same colour.
 
-    Nats per token; bits per byte where the runs count different tokens (`is_per_byte`).
+    Nats per token; bits per byte where the runs count different tokens (`is_per_byte`). Of a run
+    that is alone it is marked where it was controlled.
     """
     per_byte = is_per_byte(curves)
     drawn: list[Curve] = []
@@ -106,7 +111,16 @@ def comparison_figure(
         x_label=X_LABELS[x_axis],
         log_y=log_y,
         dots=dots,
+        marks=_marks(curves[0], x_axis) if len(curves) == 1 else (),
     )
+
+
+def _marks(curve: RunCurve, x_axis: str) -> tuple[Mark, ...]:
+    """Where they are along an axis: at what the run had seen or spent by that step."""
+    steps, along = curve.steps["step"], curve.steps[x_axis]
+    if not len(steps):
+        return ()
+    return tuple(replace(m, x=float(np.interp(m.x, steps, along))) for m in curve.marks)
 
 
 def _colours(n: int) -> list[str]:

@@ -37,6 +37,16 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A place on the x axis where something happened."""
+
+    x: float
+    word: str
+    """A few letters; left out where there is no room."""
+    colour: str = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """Curves on common axes."""
 
@@ -47,6 +57,7 @@ class Figure:
     y_from_zero: bool = False
     dots: str = "braille"
     """What lines are made of: "braille", or one character for fonts that lack it."""
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The one device, and the jobs that take turns on it.
 
 A job pulls a session's generator in a thread of its own. To pause it stops pulling, at an
-event boundary, and hands the device on; the generator is kept. Only the worker takes and
-leaves the device, so no job begins while a step of another is still being computed.
+event boundary, and hands the device on; the generator is kept. A session that takes commands is
+told so, and pulled until it says that nothing is left to do (`Paused`); then it is asked now and
+then whether another process wants something of it. Only the worker takes and leaves the device,
+so no job begins while a step of another is still being computed.
 
-Threads: the screen calls `start pause resume step save stop`; the callbacks `on_event` and
-`on_end` are called in the worker and must not block.
+Threads: the screen calls `start pause resume step save stop control`; the callbacks `on_event`
+and `on_end` are called in the worker and must not block.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from core.config import Command
 from core.errors import MinitfError
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
+    Controlled,
     EvaluationProgressed,
     Event,
+    Paused,
     RepetitionCompleted,
+    RunStarted,
     SetupProgressed,
     StepCompleted,
     TokenGenerated,
@@ -40,6 +46,8 @@ Ending = Callable[["Job", BaseException | None], None]
 
 STEPS = (StepCompleted, EvaluationProgressed, TokenGenerated, RepetitionCompleted)
 """The event that ends a step, of each kind of job."""
+LOOK_S = 0.25
+"""Between two looks at what other processes want of a paused job."""
 
 
 class DeviceBusyError(MinitfError):
@@ -132,6 +140,9 @@ class Job:
         self._may_run = True
         self._owes_step = False
         self._owes_save = False
+        self._has_commands = False
+        """Whether a session that takes them has not obeyed all that it was told."""
+        self._has_begun = False
         self._stopping = False
         self._holds_device = False
 
@@ -161,17 +172,19 @@ class Job:
     def pause(self) -> None:
         """Leave the device after the step that is being computed."""
         self._may_run = False
+        self.control(Command(action="pause"))
 
     def resume(self) -> None:
         """Go on as soon as the device is free."""
+        self.control(Command(action="resume"))  # before it is pulled, which waits for a command
         with self._change:
             self._may_run = True
             self._change.notify()
 
     def step(self) -> None:
         """Take one step, as soon as the device is free, and pause again; if it is paused."""
-        with self._change:
-            if self.state == "paused":
+        if self.state == "paused" and not self.control(Command(action="step")):
+            with self._change:
                 self._owes_step = True
                 self._change.notify()
 
@@ -186,7 +199,18 @@ class Job:
         """End soon; a paused job too. Training saves a checkpoint first."""
         self._stopping = True
         self._session.stop()
-        self.resume()
+        with self._change:
+            self._may_run = True
+            self._change.notify()
+
+    def control(self, command: Command) -> bool:
+        """Have the session obey before another step is taken; whether it takes commands, which
+        none does before it has begun."""
+        with self._change:
+            is_taken = self._has_begun and self._session.control(command)
+            self._has_commands |= is_taken
+            self._change.notify()
+        return is_taken
 
     def _work(self) -> None:
         error: BaseException | None = None
@@ -217,9 +241,15 @@ class Job:
                 self._owes_step = False
             if isinstance(event, CheckpointSaved | CheckpointFailed):
                 self._owes_save = False
+            self._has_begun |= isinstance(event, RunStarted)
+            if isinstance(event, Controlled) and event.action in ("pause", "resume", "step"):
+                self._may_run = self._stopping or event.action == "resume"
+                self._has_commands = True
+            if isinstance(event, Paused):  # which a command that came meanwhile is not
+                self._has_commands = self._session.has_news()
 
     def _may_move(self) -> bool:
-        return self._may_run or self._owes_step or self._owes_save
+        return self._may_run or self._owes_step or self._owes_save or self._has_commands
 
     def _sit_out(self) -> None:
         self._leave_device()
@@ -228,12 +258,19 @@ class Job:
     def _take_device(self) -> None:
         """Hold it, with leave to move: that may be withdrawn while others hold it."""
         while not self._holds_device:
-            with self._change:
-                self._change.wait_for(self._may_move)
+            while not self._is_wanted():
+                has_news = self._has_begun and self._session.has_news()
+                with self._change:
+                    self._has_commands |= has_news
             self._device.take(self)
             self._holds_device = True
             if not self._may_move():
                 self._leave_device()
+
+    def _is_wanted(self) -> bool:
+        """Wait until it may move; False after a moment in which that did not come."""
+        with self._change:
+            return self._change.wait_for(self._may_move, LOOK_S)
 
     def _leave_device(self) -> None:
         self._holds_device = False

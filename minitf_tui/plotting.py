@@ -23,6 +23,7 @@ from textual.strip import Strip
 
 from minitf_tui.bands import extent, shade
 from minitf_tui.figure import RGB, Curve, Figure, Palette
+from minitf_tui.marks import draw_marks
 
 # plotext's kernel is called some 4,000 times a frame. Letting go of the interpreter's lock at
 # each call makes a frame take 40 times as long beside a busy thread.
@@ -59,6 +60,7 @@ def draw(figure: Figure, width: int, height: int, palette: Palette, base: Style)
         seen = _limits(figure, [curve for curve, _ in drawn])
         ansi = _plotext(figure, drawn, seen, width, height - 1, palette)
         rows = [_strip(line, width, base) for line in ansi.split("\n")[: height - 1]]
+        rows = draw_marks(rows, figure.marks, seen[0], palette, base)
         strips += shade(rows, figure.curves, seen, palette, base, log_y=figure.log_y)
     return strips + [Strip.blank(width, base)] * (height - len(strips))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.events import (
     BenchmarkCompleted,
+    Controlled,
     EvaluationCompleted,
     Forecast,
     ReturnedToCheckpoint,
@@ -146,6 +147,18 @@ def time_left(left: float, ends_at: float | None) -> str:
 def return_line(event: ReturnedToCheckpoint) -> str:
     """What a run did about a number that was not finite."""
     return f"{event.what}: back to step {event.to_step:,}, lr × {event.lr_factor:g}"
+
+
+def command_line(event: Controlled) -> str:
+    """What somebody commanded, and what that comes to."""
+    if event.action == "lr":
+        return f"lr × {event.lr_factor:g} of the schedule from here"
+    if event.action == "budget":
+        limits = [fmt.plural(event.steps, "step")] if event.steps else []
+        limits += [fmt.seconds(event.seconds)] if event.seconds else []
+        return f"ends after {' or '.join(limits)} now"
+    words = {"sample": "writing a sample", "save": "saving", "step": "one step"}
+    return words.get(event.action, "")
 
 
 def finish_line(event: RunFinished) -> str:

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from core.config import RunConfig
 from core.errors import MinitfError
 from core.events import (
     CheckpointSaved,
+    Controlled,
     Diverged,
     Event,
     ReturnedToCheckpoint,
@@ -24,7 +26,9 @@ from core.events import (
 from core.store.metrics import read_metrics
 from core.store.run import open_run
 from minitf_tui import readings
+from minitf_tui.figure import Mark
 from minitf_tui.history import History
+from minitf_tui.marks import mark_of, marks_of
 
 
 class Watch:
@@ -36,7 +40,9 @@ class Watch:
         self.started: RunStarted | None = None
         self.saved_step: int | None = None
         self.lr_factor = 1.0
-        """On the planned learning rate, because of returns to a checkpoint."""
+        """On the planned learning rate, because of returns to a checkpoint and of commands."""
+        self.marks: tuple[Mark, ...] = ()
+        """Where it was controlled, for its plots."""
         self.sample: SampleCompleted | None = None
         self.problem: MinitfError | None = None
         """What somebody should do something about."""
@@ -66,6 +72,13 @@ class Watch:
                 self.saved_step = event.step
             case ReturnedToCheckpoint():  # those after it are dropped
                 self.saved_step, self.lr_factor = event.to_step, event.lr_factor
+                self._mark(event)
+            case Controlled():
+                self.lr_factor = event.lr_factor
+                if self.started is not None:
+                    steps, seconds = event.steps, event.seconds
+                    self.started = replace(self.started, steps=steps, seconds=seconds)
+                self._mark(event)
             case SampleCompleted():
                 self.sample = event
             case Diverged():
@@ -90,6 +103,11 @@ class Watch:
             return None
         return self.history.seconds_left(self.started.steps, self.started.seconds)
 
+    def _mark(self, event: Event) -> None:
+        mark = mark_of(event)
+        if mark is not None:
+            self.marks = (*self.marks, mark)
+
     def _recall(self, folder: str) -> None:
         # By now the store has marked from where the run goes on, be it from step 0, so that the
         # steps which were lost with an earlier process are not among these.
@@ -98,9 +116,10 @@ class Watch:
             self.config = open_run(path).config
         with suppress(OSError, KeyError, TypeError, ValueError):  # a line that is not ours
             past = read_metrics(path)
-            returns = [event for event in past if event["event"] == "ReturnedToCheckpoint"]
-            if returns:
-                self.lr_factor = float(returns[-1]["lr_factor"])
+            kinds = ("ReturnedToCheckpoint", "Controlled")
+            factors = [event["lr_factor"] for event in past if event["event"] in kinds]
+            self.lr_factor = float((factors or [1.0])[-1])
+            self.marks = marks_of(past)
             self.history.add_past(past)
             samples = [event for event in past if event["event"] == "SampleCompleted"]
             if samples:

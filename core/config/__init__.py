@@ -5,6 +5,7 @@ file: each field carries its help, its unit and its choices. Values are checked 
 config is made, so a config that exists can be used.
 """
 
+from core.config.control import ACTIONS, LASTING, UNITS, Command, read_command
 from core.config.jobs import BenchConfig, CacheConfig, SamplingConfig
 from core.config.model import ModelConfig
 from core.config.quantize import QuantizeConfig
@@ -13,9 +14,13 @@ from core.config.text import TextConfig
 from core.config.train import BUDGETS, EvalConfig, TrainConfig
 
 __all__ = [
+    "ACTIONS",
     "BUDGETS",
+    "LASTING",
+    "UNITS",
     "BenchConfig",
     "CacheConfig",
+    "Command",
     "EvalConfig",
     "ModelConfig",
     "QuantizeConfig",
@@ -23,6 +28,7 @@ __all__ = [
     "SamplingConfig",
     "TextConfig",
     "TrainConfig",
+    "read_command",
     "read_toml",
     "write_toml",
 ]

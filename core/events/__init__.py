@@ -20,6 +20,7 @@ from core.events.benchmarking import (
     Variant,
     Verdict,
 )
+from core.events.control import Controlled, Paused
 from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
     Evaluation,
@@ -78,6 +79,8 @@ TrainEvent = (
     | CheckpointFailed
     | Diverged
     | ReturnedToCheckpoint
+    | Controlled
+    | Paused
     | RunFinished
 )
 EvaluationEvent = SetupProgressed | EvaluationProgressed | EvaluationCompleted | ReportFailed
@@ -123,6 +126,7 @@ __all__ = [
     "CheckpointFailed",
     "CheckpointSaved",
     "Circumstance",
+    "Controlled",
     "DecodeSpeed",
     "Difference",
     "Diverged",
@@ -152,6 +156,7 @@ __all__ = [
     "MachineEvent",
     "MachineExamined",
     "MatrixQuantized",
+    "Paused",
     "PromptRead",
     "Proof",
     "ProvingEvent",

@@ -18,6 +18,7 @@ from core.events import (
     RunFinished,
     TrainEvent,
 )
+from core.store.forks import begun_at
 from core.store.metrics import read_metrics
 from core.store.run import Run
 
@@ -44,8 +45,10 @@ Key = tuple[int, str]
 
 
 def agreement_of(before: Run, now: Run) -> Agreement:
-    """How far two runs agree. Steps and validations that only one of them has are left out."""
-    old, new = _figures(before), _figures(now)
+    """How far two runs agree. Steps and validations that only one of them has are left out, and
+    those that a fork has from its run."""
+    since = begun_at(before) or 0
+    old, new = _figures(before, since), _figures(now, since)
     is_step = [step for step, kind in new if kind == "StepCompleted" and (step, kind) in old]
     differences = (_difference(key, old[key], new[key]) for key in sorted(new) if key in old)
     first = next(filter(None, differences), None)
@@ -70,12 +73,12 @@ def judged(
             yield event
 
 
-def _figures(run: Run) -> dict[Key, dict[str, Any]]:
-    """By step and event; of several, the last one told."""
+def _figures(run: Run, since: int) -> dict[Key, dict[str, Any]]:
+    """After a step, by step and event; of several, the last one told."""
     return {
         (event["step"], event["event"]): event
         for event in read_metrics(run.path)
-        if event["event"] in FIGURES
+        if event["event"] in FIGURES and event["step"] > since
     }
 
 

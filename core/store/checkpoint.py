@@ -83,6 +83,20 @@ def _write(path: Path, model: nn.Module, optimizer: Optimizer, text: str) -> Non
         write_synced(folder / "state.json", text.encode())
 
 
+def forget_moved_budget(run: Run) -> None:
+    """A budget that is given anew takes the place of what commands have made of the one before.
+
+    Raises:
+        CheckpointError: the newest checkpoint is damaged.
+        OSError: it cannot be written.
+    """
+    for step in run.checkpoint_steps()[-1:]:
+        state = run.checkpoint_state(step)
+        if state.get("budget") is not None:
+            text = json.dumps(state | {"budget": None}, indent=1)
+            write_atomically(run.checkpoint_path(step) / "state.json", text.encode())
+
+
 def load_weights(run: Run, step: int, model: Transformer) -> None:
     """Fill `model` with a checkpoint's weights, and give it the packed ones beside.
 

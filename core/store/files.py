@@ -142,6 +142,18 @@ def new_place(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def link(path: Path, other: Path) -> None:
+    """One file under two names, where the disk can do that.
+
+    Raises:
+        OSError: there is no room for a copy.
+    """
+    try:
+        os.link(path, other)
+    except OSError:  # a disk that knows no links
+        shutil.copyfile(path, other)
+
+
 def remove_folder(path: Path) -> None:
     """Take it away at once, then delete what it held."""
     doomed = _partial(path)

@@ -4,14 +4,15 @@ Invariant: a line is written whole, so only the last one can be torn, by a kill;
 when reading and cut off before appending. What a full disk refuses is kept in memory and
 written, in its place, with the next line for which there is room. A resumed run appends a
 `Resumed` line; what had been written after that step was lost with the process and is left
-out. So are the steps that a `ReturnedToCheckpoint` undid.
+out. So are the steps that a `ReturnedToCheckpoint` undid. A command is true as long as a state
+knows of it, by its number.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ _TAIL_BYTES = 1 << 16
 _COUNTS = {
     "StepCompleted": ("step",),
     "Resumed": ("step",),
+    "Controlled": ("step", "n"),
     "ReturnedToCheckpoint": ("to_step", "returns"),
 }
 """What no event of that name can be without."""
@@ -47,15 +49,32 @@ class MetricsWriter:
         """Append a dataclass, under its class name."""
         self._append({"event": type(event).__name__} | asdict(event))
 
-    def resumed(self, step: int, *, returns: int = 0, rates_to: int | None = None) -> None:
+    def copy(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Append events that were read."""
+        for event in events:
+            self._append(event)
+
+    def resumed(
+        self,
+        step: int,
+        *,
+        returns: int = 0,
+        rates_to: int | None = None,
+        controls: Sequence[int] = (),
+        repeats: Sequence[int] = (),
+    ) -> None:
         """Mark that training goes on from `step`.
 
         Args:
             returns: to checkpoints, that this state knows of; later ones were lost.
             rates_to: the last step that will be taken again with its recorded rate.
+            controls: numbers of the commands that this state knows of.
+            repeats: numbers of those that will be obeyed again.
         """
         last = step if rates_to is None else rates_to
-        self._append({"event": "Resumed", "step": step, "returns": returns, "rates_to": last})
+        known = {"controls": list(controls), "repeats": list(repeats)}
+        about = {"step": step, "returns": returns, "rates_to": last, **known}
+        self._append({"event": "Resumed", **about})
 
     def _append(self, line: Mapping[str, Any]) -> None:
         text = json.dumps(finite(line), ensure_ascii=False, allow_nan=False)
@@ -91,6 +110,14 @@ def read_metrics(run_path: Path) -> list[dict[str, Any]]:
     return _events(data)
 
 
+def events_at(
+    run_path: Path, step: int, *, returns: int, controls: Collection[int]
+) -> list[dict[str, Any]]:
+    """Those that are true of the run as it was after `step`, having returned so often and
+    obeyed commands of those numbers."""
+    return [e for e in read_metrics(run_path) if _outlives(e, step, returns, controls)]
+
+
 def read_last_metrics(run_path: Path) -> list[dict[str, Any]]:
     """The newest events, enough to tell how a run stands; cheap for a long run."""
     try:
@@ -113,12 +140,18 @@ def read_lines(run_path: Path) -> Iterator[dict[str, Any]]:
         return
 
 
+def numbers_in(event: Mapping[str, Any], name: str) -> list[int]:
+    """Those in a list of an event; none where there is no such list."""
+    found = event.get(name)
+    return [n for n in found if isinstance(n, int)] if isinstance(found, list) else []
+
+
 def _events(data: bytes) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for event in _lines(data):
         if event["event"] == "Resumed":
-            returns = event.get("returns", 0)
-            kept = [e for e in kept if _outlives(e, event["step"], returns)]
+            returns, controls = event.get("returns", 0), numbers_in(event, "controls")
+            kept = [e for e in kept if _outlives(e, event["step"], returns, controls)]
         elif event["event"] == "ReturnedToCheckpoint":
             kept = [e for e in kept if _outlives(e, event["to_step"], event["returns"])]
         kept.append(event)
@@ -143,10 +176,18 @@ def _is_whole(event: dict[str, Any]) -> bool:
     return "event" in event and is_counted and isinstance(event.get("step", 0), int)
 
 
-def _outlives(event: dict[str, Any], step: int, returns: int) -> bool:
-    """Whether an event is still true when a run goes on from `step` after that many returns."""
+def _outlives(
+    event: dict[str, Any], step: int, returns: int, controls: Collection[int] | None = None
+) -> bool:
+    """Whether an event is still true when a run goes on from `step` after that many returns.
+
+    Args:
+        controls: numbers of the commands that are known there; None is all of them.
+    """
     if event["event"] in ("RunFinished", "Diverged"):
         return False
+    if event["event"] == "Controlled" and event["n"]:
+        return controls is None or event["n"] in controls
     if event["event"] == "ReturnedToCheckpoint":
         return int(event["returns"]) <= returns
     return int(event.get("step", 0)) <= step

@@ -2,9 +2,10 @@
 
 Under a budget in seconds the rate follows the clock, which does not repeat itself; each step's
 rate stands in metrics.jsonl instead. A replay keeps those of the run it repeats in a file of
-its own, until it gets a budget of its own:
+its own, with the commands that it is to obey again, until it gets a budget of its own:
 
-    rates.json   {"format": 1, "rates": [rate of step 1, of step 2, ...]}
+    rates.json   {"format": 1, "rates": [rate of step 1, of step 2, ...],
+                  "controls": [{"step": 40, "n": 1, "words": "lr 0.5"}, ...]}
 
 Never imports torch.
 """
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core.errors import RunError
+from core.store.controls import Recorded, controls_of, from_json, to_json
 from core.store.files import write_synced
 from core.store.metrics import read_lines, read_metrics
 from core.store.run import TEXT_NAME, Run
@@ -61,16 +63,16 @@ def rates_of_steps(run: Run) -> list[float]:
     return [event["lr"] for event in steps]
 
 
-def keep_rates(rates: Sequence[float], folder: Path) -> None:
+def keep_rates(rates: Sequence[float], folder: Path, controls: Iterable[Recorded] = ()) -> None:
     """Write rates.json into a run's folder."""
-    data = json.dumps({"format": FORMAT, "rates": list(rates)}).encode()
-    write_synced(folder / FILE_NAME, data)
+    about = {"format": FORMAT, "rates": list(rates), "controls": to_json(controls)}
+    write_synced(folder / FILE_NAME, json.dumps(about).encode())
 
 
 def keep_for_replay(source: Run, rates: Sequence[float], folder: Path) -> None:
-    """Write what the replay of `source` cannot do without into its folder: the rates, and the
-    text if that is in no other place than the folder of `source`."""
-    keep_rates(rates, folder)
+    """Write what the replay of `source` cannot do without into its folder: rates and commands,
+    and the text if that is in no other place than the folder of `source`."""
+    keep_rates(rates, folder, controls_of(source.path))
     if source.text_path.is_file():
         shutil.copyfile(source.text_path, folder / TEXT_NAME)
 
@@ -81,13 +83,27 @@ def given_rates(run: Run) -> dict[int, float]:
     Raises:
         RunError: the file is damaged.
     """
+    return _given(run)[0]
+
+
+def given_controls(run: Run) -> list[Recorded]:
+    """The commands that a replay was given; nothing for any other run.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    return _given(run)[1]
+
+
+def _given(run: Run) -> tuple[dict[int, float], list[Recorded]]:
     try:
         found = json.loads((run.path / FILE_NAME).read_bytes())
         if found["format"] != FORMAT:
             raise ValueError("made by another version of minitf")
-        return {step: float(rate) for step, rate in enumerate(found["rates"], 1)}
+        rates = {step: float(rate) for step, rate in enumerate(found["rates"], 1)}
+        return rates, from_json(found.get("controls", ()))
     except FileNotFoundError:
-        return {}
+        return {}, []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"The rates of the replay {run.name} cannot be read: {error}.",

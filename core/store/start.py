@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from core.errors import RunError
 from core.store.checkpoint import save_tensors
-from core.store.files import write_synced
+from core.store.files import link, write_synced
 from core.store.run import Run, checkpoint_folder
 from core.store.run_toml import FORMAT
 
@@ -107,15 +105,3 @@ def read_start(run: Run) -> dict[str, Tensor] | None:
             hint=f"Restore its {FILE_NAME}.",
         ) from error
     return weights
-
-
-def link(path: Path, other: Path) -> None:
-    """One file under two names, where the disk can do that.
-
-    Raises:
-        OSError: there is no room for a copy.
-    """
-    try:
-        os.link(path, other)
-    except OSError:  # a disk that knows no links
-        shutil.copyfile(path, other)

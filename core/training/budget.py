@@ -1,23 +1,63 @@
 """When a run is over: by steps, by training time, whichever is nearer.
 
 Epochs and tokens are counted in steps once the text is known (`core/launch.py`). A run without
-any limit is one that nobody wants to train: it is over before its first step.
+any limit is one that nobody wants to train: it is over before its first step. A limit can be
+moved while the run is under way; run.toml keeps what was asked for in the beginning.
 """
 
 from __future__ import annotations
 
-from core.config import TrainConfig
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.config import Command, TrainConfig
+
+LEAST_S = 1e-9
+"""Of a limit that ends a run at once: 0 would be none."""
 
 
+@dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of a run's limits is spent."""
+    """The limits of a run; 0 is no limit."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self._steps, self._seconds = config.steps, config.seconds
+    steps: int
+    seconds: float
+
+    @classmethod
+    def of(cls, config: TrainConfig, moved: Mapping[str, Any] | None = None) -> Budget:
+        """Those of the config, or what commands have made of them: `asdict` of a budget."""
+        return cls(config.steps, config.seconds) if moved is None else cls(**moved)
 
     def share(self, step: int, train_s: float) -> float:
         """Spent after `step` steps and `train_s` seconds of training, in [0, 1]."""
-        by_steps = step / self._steps if self._steps else 0.0
-        by_time = train_s / self._seconds if self._seconds else 0.0
-        has_end = bool(self._steps or self._seconds)
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = train_s / self.seconds if self.seconds else 0.0
+        has_end = bool(self.steps or self.seconds)
         return min(1.0, max(by_steps, by_time)) if has_end else 1.0
+
+    def changed(self, command: Command, step: int, train_s: float, step_tokens: int) -> Budget:
+        """After a command "budget", given after `step` steps and `train_s` seconds.
+
+        What is set with `=` takes the place of all limits. So does what is added where there
+        is no limit of that kind: then it counts from here. Nothing ends before here.
+
+        Args:
+            step_tokens: trained on in one step.
+        """
+        value, is_time = command.value, command.unit == "seconds"
+        if command.unit == "tokens":
+            value /= step_tokens
+        limit, here = (self.seconds, train_s) if is_time else (self.steps, step)
+        is_whole = command.sign == "=" or not limit
+        if command.sign == "-" and not limit:
+            return self
+        if command.sign == "+":
+            value += limit or here
+        elif command.sign == "-":
+            value = limit - value
+        value = max(value, here)
+        if is_time:
+            return Budget(0 if is_whole else self.steps, max(value, LEAST_S))
+        return Budget(max(1, math.ceil(value)), 0.0 if is_whole else self.seconds)

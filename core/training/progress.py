@@ -21,7 +21,15 @@ class Progress:
     returns: int = 0
     """To a checkpoint, because the run had diverged."""
     lr_factor: float = 1.0
-    """On the schedule's learning rate, because of those returns."""
+    """On the schedule's learning rate, because of those returns and of commands."""
+    controls: tuple[int, ...] = ()
+    """Numbers of the commands whose effect is in here."""
+    budget: dict[str, Any] | None = None
+    """Limits that commands have moved, see `core.training.budget`; None if none did."""
+
+    def keep_wishes_of(self, later: Progress) -> None:
+        """What was commanded holds, though the steps until then are undone."""
+        self.controls, self.budget = later.controls, later.budget
 
 
 def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
@@ -35,6 +43,8 @@ def state_of(progress: Progress, clock: Clock) -> dict[str, Any]:
         "spent_s": clock.spent(),
         "returns": progress.returns,
         "lr_factor": progress.lr_factor,
+        "controls": list(progress.controls),
+        "budget": progress.budget,
     }
 
 
@@ -48,4 +58,6 @@ def progress_from(state: dict[str, Any]) -> Progress:
         validation=state["last_validation"],
         returns=state.get("returns", 0),
         lr_factor=state.get("lr_factor", 1.0),
+        controls=tuple(state.get("controls", ())),
+        budget=state.get("budget"),
     )

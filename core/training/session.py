@@ -16,6 +16,7 @@ from core.events import (
     CheckpointFailed,
     CheckpointSaved,
     Diverged,
+    Paused,
     ReturnedToCheckpoint,
     RunFinished,
     RunStarted,
@@ -68,6 +69,8 @@ class TrainingSession:
                     trainer.progress.step,
                     returns=trainer.progress.returns,
                     rates_to=trainer.repeats_to,
+                    controls=trainer.progress.controls,
+                    repeats=trainer.control.repeats,
                 )
             metrics.write(self._started)
             yield from self._tell(self._started)
@@ -123,7 +126,8 @@ class TrainingSession:
                     event = replace(event, checkpoint_step=self._saved_step)
                 if isinstance(event, CheckpointDue):
                     event = self._try_to_save(event.step)
-                metrics.write(event)
+                if not isinstance(event, Paused):
+                    metrics.write(event)
                 yield from self._tell(event)
         return False
 
@@ -145,6 +149,7 @@ class TrainingSession:
             progress = progress_from(run.checkpoint_state(to_step))
             progress.returns = trainer.progress.returns + 1
             progress.lr_factor = trainer.progress.lr_factor * run.config.train.return_lr
+            progress.keep_wishes_of(trainer.progress)
             told = ReturnedToCheckpoint(
                 step=event.step,
                 what=event.what,

@@ -1,20 +1,21 @@
 """The training loop, as a generator of events.
 
 The loop owns the order of things and nothing else: it does not print, draw, log or save.
-To pause a run, stop pulling. To end it, let `is_stopping` say so and pull what is left, or
-close the generator from the thread that pulls.
+To pause a run, stop pulling, or ask for it: `control` is obeyed between the steps. To end it,
+ask for that and pull what is left, or close the generator from the thread that pulls.
 
 Invariant: step k depends on the weights and moments after step k-1, on the config and on k
 alone. Batches and dropout are drawn from (seed, k), so a resumed run takes the same steps.
 Under a budget in seconds the schedule also depends on the training time so far; steps whose
-rates were recorded are taken again with those rates.
+rates were recorded are taken again with those rates, and commands that were recorded are obeyed
+again after the steps after which they were.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
@@ -32,10 +33,12 @@ from core.events import (
 )
 from core.training.budget import Budget
 from core.training.clock import Clock
+from core.training.control import Control
 from core.training.optimizer import AdamW
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
 from core.training.step import Batches, compute_gradients
+from core.training.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,10 @@ class Trainer:
         device: Device,
         clock: Clock | None = None,
         progress: Progress | None = None,
-        is_stopping: Callable[[], bool] = lambda: False,
-        wants_save: Callable[[], bool] = lambda: False,
+        control: Control | None = None,
         rates: Mapping[int, float] | None = None,
     ) -> None:
-        """`wants_save` is true once for each wish: what is asked for is then saved. `rates` are
-        recorded ones, by step; those steps are taken whatever the clock says."""
+        """`rates` are recorded ones, by step; those steps are taken whatever the clock says."""
         self.model, self.optimizer = model, optimizer
         self.progress = progress or Progress()
         self.clock = clock or Clock()
@@ -76,8 +77,9 @@ class Trainer:
         self._batches, self._probes = batches, probes
         self._config, self._eval_config = config, eval_config
         self._device = device
-        self._budget = Budget(config)
-        self._is_stopping, self._wants_save = is_stopping, wants_save
+        self.budget = Budget.of(config, self.progress.budget)
+        self.control = control or Control(Wishes(), config)
+        self._is_stopping = self.control.is_stopping
         self._rates = dict(rates or {})
         self.is_finished = self._is_over()
         """Whether the budget is spent."""
@@ -92,14 +94,18 @@ class Trainer:
         with self.clock.during("train"):
             if self.owes_validation:
                 yield from self._after_step()
-            yield from self._wanted_checkpoint()
+            yield from self.control.obey(self)
             while not (self.is_finished or self.has_diverged or self._is_stopping()):
                 yield self._take_step()
                 # Before what is due, which may take long, and after it: nobody knows how long
                 # the listener kept the last event, nor what was wished meanwhile.
-                yield from self._wanted_checkpoint()
+                yield from self.control.obey(self)
                 yield from self._after_step()
-                yield from self._wanted_checkpoint()
+                yield from self.control.obey(self)
+            if self.owes_validation and not (self.has_diverged or self._is_stopping()):
+                yield from self._after_step()  # of what somebody has made the last one
+            if self._is_stopping():  # the wish is in the story, too
+                yield from self.control.obey(self)
             if self._offered_step != self.progress.step and not self.has_diverged:
                 yield from self._checkpoint(None)
 
@@ -108,6 +114,7 @@ class Trainer:
         Batches are those of the undone steps, being functions of seed and step; so it is the
         rate, by `progress.lr_factor`, that must differ."""
         self.progress = progress
+        self.budget = Budget.of(self._config, progress.budget)
         self.has_diverged = False
         self._rates = {step: rate for step, rate in self._rates.items() if step <= progress.step}
         self.is_finished = self._is_over()
@@ -160,7 +167,9 @@ class Trainer:
         if broken := first_not_finite(self.model):
             yield self._diverge(step, f"{broken} holds a number that is not finite")
             return
-        if _is_due(step, every.eval_interval, is_last) and not self._is_stopping():
+        is_validated = (self.progress.validation or {}).get("step") == step
+        wants_validation = _is_due(step, every.eval_interval, is_last) and not is_validated
+        if wants_validation and not self._is_stopping():
             validation = self._validate()
             if validation is not None:
                 yield validation
@@ -168,7 +177,7 @@ class Trainer:
                     yield self._diverge(step, f"the validation loss is {validation.loss}")
                     return
         if _is_due(step, every.sample_interval, is_last) and not self._is_stopping():
-            yield from self._sample()
+            yield from self.sample_now()
         is_best = validation is not None and validation.is_best
         is_due = _is_due(step, self._config.checkpoint_interval, is_last)
         # One that a person asked for at this step does not know of the validation yet.
@@ -202,15 +211,22 @@ class Trainer:
             is_best=is_best,
         )
 
-    def _sample(self) -> Generator[SampleCompleted, None, None]:
+    def sample_now(self) -> Generator[SampleCompleted, None, None]:
+        """See `Controllable.sample_now`."""
         with self.clock.during("sample"):
             found = self._probes.sample(self.model)
         if found is not None:
             yield SampleCompleted(step=self.progress.step, prompt=found[0], text=found[1])
 
-    def _wanted_checkpoint(self) -> Generator[CheckpointDue | Diverged, None, None]:
-        if not self.has_diverged and self._wants_save():
-            yield from self._checkpoint(None)
+    def save_now(self) -> Generator[CheckpointDue | Diverged, None, None]:
+        """See `Controllable.save_now`."""
+        yield from self._checkpoint(None)
+
+    def move_budget(self, budget: Budget) -> None:
+        """See `Controllable.move_budget`."""
+        self.budget, self.progress.budget = budget, asdict(budget)
+        self._offered_step = None  # what was saved does not know of it
+        self.is_finished = self._is_over()
 
     def _checkpoint(
         self, validation: ValidationCompleted | None
@@ -240,7 +256,7 @@ class Trainer:
 
     def _spent(self) -> float:
         """Share of the budget."""
-        return self._budget.share(self.progress.step, self.clock.seconds("train"))
+        return self.budget.share(self.progress.step, self.clock.seconds("train"))
 
 
 def _is_due(step: int, interval: int, is_last: bool) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
+    "ctl": ("minitf_tui.cli.ctl", "control a run while it trains"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from core.config import RunConfig, read_toml
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
+    Controlled,
     Diverged,
     Event,
     ReturnedToCheckpoint,
@@ -69,6 +71,12 @@ COMMAND = Command(
             metavar="RUN",
         ),
         Flag("replay", str, "take a run's recorded steps again, as a new run", metavar="RUN"),
+        Flag(
+            "fork",
+            str,
+            "go on from a checkpoint of a run, as a new run with other settings",
+            metavar="RUN",
+        ),
         Flag(
             "init-from",
             str,
@@ -141,6 +149,16 @@ def _session(arguments: Arguments) -> Session:
         hint = "A replay takes the same steps again; for other settings start a new run."
         _refuse_others(arguments, _BESIDE_REPLAY, "replayed", hint)
         return recipes.replaying(arguments.values["replay"], name=arguments.get("name"))
+    if "fork" in arguments.values:
+        for key in ("preset", "config", "init_from"):
+            if key in arguments.values:
+                raise UsageError(
+                    f"--{COMMAND.flag(key).name} does not go with --fork.",
+                    hint="A fork has the settings of its run; change some by their flags.",
+                )
+        changes = arguments.among(field_names(preset(DEFAULT_PRESET)))
+        name = arguments.get("name")
+        return recipes.forking(arguments.values["fork"], name=name, **changes)
     return recipes.training(
         config_of(arguments),
         name=arguments.get("name"),
@@ -221,12 +239,20 @@ class TrainListener:
                 pass
             case ReturnedToCheckpoint():
                 self.line.note(told.way_back(event))
+            case Controlled():
+                self._follow(event)
             case CheckpointFailed():
                 self.line.note(" ".join(explain(unsaved(event)).split("\n")))
             case Diverged():
                 self.diverged = event
             case RunFinished():
                 self.finished = event
+
+    def _follow(self, event: Controlled) -> None:
+        """Say what somebody commanded, and count to the budget that holds now."""
+        self.line.note(told.command(event))
+        if self.started is not None and event.action == "budget":
+            self.started = replace(self.started, steps=event.steps, seconds=event.seconds)
 
     def report(self) -> str:
         """The closing words of a run that ended well."""

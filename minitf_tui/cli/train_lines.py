@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.events import ReturnedToCheckpoint, RunStarted, ValidationCompleted
+from core.events import Controlled, ReturnedToCheckpoint, RunStarted, ValidationCompleted
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape
 
@@ -38,6 +38,11 @@ def way_back(event: ReturnedToCheckpoint) -> str:
         f"step {event.step}: {event.what}; back to step {event.to_step}, "
         f"learning rate x {event.lr_factor:g} from there"
     )
+
+
+def command(event: Controlled) -> str:
+    """Somebody controls the run."""
+    return f"step {event.step}: {escape(event.words)}"
 
 
 def validation(event: ValidationCompleted, started: RunStarted | None) -> str:

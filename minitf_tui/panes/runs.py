@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import ComposeResult
@@ -23,6 +23,7 @@ from textual.widgets import Static
 from core.errors import MinitfError, RunError
 from minitf_tui import run_readings as readings
 from minitf_tui.figure import Figure
+from minitf_tui.forking import fork_box
 from minitf_tui.job import Device
 from minitf_tui.run_list import RunReader, Seen, delete
 from minitf_tui.widgets.confirm import Confirm
@@ -49,6 +50,7 @@ class RunsPane(TableKeys, Pane):
     KEYS = (
         Binding("o,enter", "use", "use", tooltip="make it the run that all panes work with"),
         Binding("u", "resume", "resume", tooltip="go on with it in the Train pane"),
+        Binding("f", "fork", show=False, tooltip="go on from a checkpoint with other settings"),
         Binding("space", "mark", "compare", tooltip="keep its curve in the plot; again: take out"),
         Binding("e", "export", "export", tooltip="write it for transformers, llama.cpp, Ollama"),
         Binding("i", "import", "import", tooltip="make a run of a model from elsewhere"),
@@ -70,6 +72,13 @@ class RunsPane(TableKeys, Pane):
         """The Train pane is to go on with a run."""
 
         name: str
+
+    @dataclass
+    class Forked(Message):
+        """The Train pane is to go on from a checkpoint of a run, in another way."""
+
+        run: str
+        changes: dict[str, Any]
 
     @dataclass
     class Exported(Message):
@@ -153,6 +162,11 @@ class RunsPane(TableKeys, Pane):
         """Go on with the highlighted run in the Train pane."""
         if (run := self._table.run) and not self._refuses(run, "is being trained already"):
             self.post_message(self.Resumed(run.name))
+
+    def do_fork(self) -> None:
+        """Ask from which step and with which settings, then train in the Train pane."""
+        if (run := self._table.run) and (about := self._seen.details.get(run.name)):
+            self.app.push_screen(fork_box(about, lambda *of: self.post_message(self.Forked(*of))))
 
     def do_export(self) -> None:
         """Write the highlighted run for other programs."""

@@ -17,6 +17,7 @@ from core.errors import MinitfError, StoreError
 from core.events import (
     CheckpointFailed,
     CheckpointSaved,
+    Controlled,
     Event,
     ReturnedToCheckpoint,
     RunStarted,
@@ -26,10 +27,10 @@ from minitf_tui import course, readings
 from minitf_tui.course import Plan
 from minitf_tui.job import Device
 from minitf_tui.problems import unsaved
+from minitf_tui.widgets.controlling import CONTROLS, ControllingPane
 from minitf_tui.widgets.curves import next_level
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Recipes
-from minitf_tui.widgets.planning import PlanningPane
 from minitf_tui.widgets.readout import Readout
 from minitf_tui.widgets.run_view import RunView
 
@@ -43,7 +44,7 @@ class RunGoingOnError(MinitfError):
     """The pane holds one run at a time, paused or not."""
 
 
-class TrainPane(PlanningPane):
+class TrainPane(ControllingPane):
     """Train a model and watch it learn."""
 
     NAME = "train"
@@ -57,10 +58,7 @@ class TrainPane(PlanningPane):
             key_display="f",
             tooltip="train for 3 seconds, to tell how long a run takes",
         ),
-        Binding("p", "pause", "pause", tooltip="pause and save, or go on; the device is free"),
-        Binding("n", "step", "step", tooltip="take one step and pause again"),
-        Binding("w", "save", "save", tooltip="save a checkpoint now"),
-        Binding("s", "stop", "stop", tooltip="save and stop"),
+        *CONTROLS,
         Binding("y", "log", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
         Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
@@ -105,18 +103,14 @@ class TrainPane(PlanningPane):
 
     def can(self, action: str) -> bool:
         """See `Pane.can`."""
+        has_begun = self.limits is not None
+        if (can := self.can_control(action, has_begun=has_begun)) is not None:
+            return can
         match action:
             case "train":
                 return not self.is_training
             case "forecast":
                 return not self.is_active
-            case "step":
-                return self.is_training and self.state == "paused"
-            case "save":
-                has_begun = self.watched is not None and self.watched.started is not None
-                return self.is_training and has_begun and self.state != "stopping"
-            case "pause":
-                return self.is_training and self.state != "stopping"
             case "log" | "smooth" | "largest":
                 return self.watched is not None and not self.is_planning
             case "back":
@@ -139,6 +133,10 @@ class TrainPane(PlanningPane):
     def resume(self, run: str) -> None:
         """Go on with a run, under the curves of its past."""
         self._begin(lambda: self.recipes().resuming(run))
+
+    def fork(self, run: str, changes: dict[str, Any]) -> None:
+        """Go on from a checkpoint of a run, as a new run with other settings."""
+        self._begin(lambda: self.recipes().forking(run, **changes))
 
     def _begin(self, make: Callable[[], Session]) -> None:
         from minitf_tui.watch import Watch
@@ -169,28 +167,14 @@ class TrainPane(PlanningPane):
         self.set_class(self.watched is not None, "-started")
         self.look_again()
 
-    def do_pause(self) -> None:
-        """Leave the device after this step, or take it again."""
-        if self.job is None:
-            return
-        if self.state in ("paused", "pausing"):
-            self.job.resume()
-        else:
-            self.job.pause()
-            self.job.save()  # the other panes work with the model as it is now
-        self.look_again()
+    @property
+    def limits(self) -> RunStarted | None:
+        """See `ControllingPane.limits`."""
+        return self.watched.started if self.watched else None
 
-    def do_step(self) -> None:
-        """Take one step, and pause again."""
-        if self.job:
-            self.job.step()
-
-    def do_save(self) -> None:
-        """Keep a checkpoint before another step is taken."""
-        if self.job:
-            self.run_view.saving()
-            self.job.save()
-            self.look_again()
+    def saving(self) -> None:
+        """See `ControllingPane.saving`."""
+        self.run_view.saving()
 
     def do_log(self) -> None:
         """Logarithmic loss, or not."""
@@ -242,7 +226,7 @@ class TrainPane(PlanningPane):
     def _hear_of_run(self, event: Event, run: Watch) -> None:
         run.hear(event)
         plan: Plan = ()
-        if isinstance(event, RunStarted | ReturnedToCheckpoint):
+        if isinstance(event, RunStarted | ReturnedToCheckpoint | Controlled):
             steps = run.started.steps if run.started else 0
             plan = course.lowered(self.planned(run.config, steps), run.lr_factor)
         if isinstance(event, RunStarted):

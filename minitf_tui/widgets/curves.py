@@ -6,6 +6,7 @@ They are told when to draw; how, is here: scale, smoothing, what lines are made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,7 +14,7 @@ from textual.containers import Container
 
 from core.events import RunStarted
 from minitf_tui import course, readings
-from minitf_tui.figure import Figure
+from minitf_tui.figure import Figure, Mark
 from minitf_tui.widgets.plot import Plot
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Curves(Container):
         self.largest = ""
         """Which plot has all the room; empty when they share it."""
         self.plan: course.Plan = ()
+        self.marks: tuple[Mark, ...] = ()
+        """On the plot of the loss."""
         titles = ("loss", "lr", "grad norm", "speed")
         self._plots = {n: Plot(Figure(t), id=n) for n, t in zip(NAMES, titles, strict=True)}
         self._drawn: tuple[object, ...] = ()
@@ -94,7 +97,7 @@ class Curves(Container):
         """Draw what is new and seen."""
         floor = started.floor_loss if started else None
         lengths = len(history.steps), len(history.validations)
-        state = (*lengths, self.size, self.plan, id(history), floor)
+        state = (*lengths, self.size, self.plan, self.marks, id(history), floor)
         if not len(history.steps) or state == self._drawn:
             return
         self._drawn = state
@@ -112,18 +115,19 @@ class Curves(Container):
             name == "loss" and plot.display
         )
 
+    def _loss_figure(self, history: History, started: RunStarted | None) -> Figure:
+        figure = readings.loss_figure(
+            history, log_y=self.log_y, dots=self.dots, smoothing=self.smoothing
+        )
+        return readings.with_floor(figure, started.floor_loss if started else None)
+
     def _figures(
         self, history: History, started: RunStarted | None
     ) -> dict[str, Callable[[], Figure]]:
         dots = self.dots
         steps, seconds = (started.steps, started.seconds) if started else (0, 0.0)
         return {
-            "loss": lambda: readings.with_floor(
-                readings.loss_figure(
-                    history, log_y=self.log_y, dots=dots, smoothing=self.smoothing
-                ),
-                started.floor_loss if started else None,
-            ),
+            "loss": lambda: replace(self._loss_figure(history, started), marks=self.marks),
             "lr": lambda: course.course_figure(history, self.plan, steps, seconds, dots=dots),
             "grad": lambda: readings.step_figure(
                 history, "grad_norm", "gradient norm (log)", "secondary", dots=dots, log_y=True

@@ -45,6 +45,9 @@ class Recipes(Protocol):
     def resuming(self, run: str = "last") -> Session:
         """See `core.recipes.resuming`."""
 
+    def forking(self, run: str = "last", *, name: str | None = None, **changes: Any) -> Session:
+        """See `core.recipes.forking`."""
+
     def forecasting(self, config: RunConfig) -> Session:
         """See `core.recipes.forecasting`."""
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from core.events import CheckpointSaved, Event, ReturnedToCheckpoint, RunStarted, SampleCompleted
+from core.events import (
+    CheckpointSaved,
+    Controlled,
+    Event,
+    ReturnedToCheckpoint,
+    RunStarted,
+    SampleCompleted,
+)
 from minitf_tui import readings
 from minitf_tui.course import Plan
 from minitf_tui.sanitize import clean_line
@@ -57,11 +64,13 @@ class RunView(Container):
     def begin(self, run: Watch) -> None:
         """Another run from now on."""
         self.curves.plan, self._note, self._is_saving = (), "", False
+        self.curves.marks = ()
         self.curves.again()
         self._sample.await_first(run.config.eval.sample_interval)
 
     def hear(self, event: Event, run: Watch, plan: Plan) -> None:
         """Rare news; `plan` is the learning rate of the whole run."""
+        self.curves.marks = run.marks
         match event:
             case RunStarted():
                 self.curves.plan = plan
@@ -70,6 +79,9 @@ class RunView(Container):
             case ReturnedToCheckpoint():
                 self.curves.plan = plan
                 self._say(readings.return_line(event), RETURN_S)
+            case Controlled():
+                self.curves.plan = plan
+                self._say(readings.command_line(event))
             case SampleCompleted():
                 self._sample.show(event)
             case CheckpointSaved() if self._is_saving:

@@ -70,6 +70,12 @@ class ScriptedSession:
         self.saves += 1
         return True
 
+    def control(self, command) -> bool:
+        return False
+
+    def has_news(self) -> bool:
+        return False
+
     def run(self):
         try:
             for item in self.script:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from core.config import EvalConfig, TrainConfig
 from core.events import (
     CheckpointDue,
+    Controlled,
     Diverged,
     Evaluation,
     SampleCompleted,
@@ -27,6 +28,7 @@ from core.events import (
 from core.testing import CPU, tiny_model
 from core.text.batches import RandomBatches
 from core.training.clock import ACTIVITIES, Clock
+from core.training.control import Control
 from core.training.optimizer import AdamW, clip_gradients
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
@@ -69,16 +71,19 @@ def probes(losses: Iterator[float] | None = None) -> Probes:
     )
 
 
-EXTRAS = ("clock", "is_stopping", "wants_save", "probes", "rates")
+EXTRAS = ("clock", "control", "probes", "rates", "progress")
 
 
 def make_trainer(model: nn.Module | None = None, **changes: Any) -> Trainer:
     every = {"eval_interval": 3, "sample_interval": 4}
     every |= {k: changes.pop(k) for k in list(changes) if k in every}
     extras = {k: changes.pop(k) for k in list(changes) if k in EXTRAS}
+    wishes, recorded = changes.pop("wishes", None), changes.pop("recorded", ())
     fields = {"context": 8, "batch_size": 4, "steps": 8, "checkpoint_interval": 5, "lr": 1e-2}
     config = TrainConfig(**(fields | changes))
     model = model or tiny_model()
+    if wishes or recorded:
+        extras["control"] = Control(wishes or Wishes(), config, recorded)
     return Trainer(
         model,
         AdamW(model, config),
@@ -234,13 +239,14 @@ def test_the_loss_falls_on_a_text_that_can_be_learned_by_heart() -> None:
 
 
 def test_stopping_ends_after_the_step_at_hand_with_a_checkpoint() -> None:
-    stop = [False]
-    trainer = make_trainer(is_stopping=lambda: stop[0])
+    wishes = Wishes()
+    trainer = make_trainer(wishes=wishes)
     events = []
     for event in trainer.run():
         events.append(event)
-        stop[0] |= isinstance(event, StepCompleted) and event.step == 2
-    assert [type(e) for e in events[-2:]] == [StepCompleted, CheckpointDue]
+        if isinstance(event, StepCompleted) and event.step == 2:
+            wishes.stop()
+    assert [type(e) for e in events[-3:]] == [StepCompleted, Controlled, CheckpointDue]
     assert trainer.progress.step == events[-1].step == 2
     assert not trainer.is_finished
 
@@ -251,7 +257,7 @@ def test_a_wish_to_save_is_granted_before_another_step_is_taken() -> None:
     for k in range(len(unasked)):
         wishes = Wishes()
         events = []
-        for event in make_trainer(wants_save=wishes.take_save).run():
+        for event in make_trainer(wishes=wishes).run():
             events.append(event)
             if len(events) == k + 1:
                 wishes.save()
@@ -283,7 +289,7 @@ def test_what_was_saved_before_a_validation_learns_of_it() -> None:
         checkpoint_interval=0,
         sample_interval=0,
         probes=probes(iter([3.0, 4.0, 5.0, 6.0])),
-        wants_save=wishes.take_save,
+        wishes=wishes,
     )
     events = []
     for event in trainer.run():
@@ -291,14 +297,14 @@ def test_what_was_saved_before_a_validation_learns_of_it() -> None:
         if isinstance(event, StepCompleted) and event.step == 4:
             wishes.save()
     found = [(type(e), e.step) for e in events if e.step == 4]
-    kinds = (StepCompleted, CheckpointDue, ValidationCompleted, CheckpointDue)
+    kinds = (StepCompleted, Controlled, CheckpointDue, ValidationCompleted, CheckpointDue)
     assert found == [(kind, 4) for kind in kinds]
 
 
 def test_a_wish_to_save_does_not_offer_broken_weights() -> None:
     model, wishes = tiny_model(), Wishes()
     events = []
-    for event in make_trainer(model, wants_save=wishes.take_save).run():
+    for event in make_trainer(model, wishes=wishes).run():
         events.append(event)
         if isinstance(event, StepCompleted) and event.step == 2:
             poison(model)

@@ -9,7 +9,7 @@ import pytest
 
 from core import recipes
 from core.config import RunConfig
-from core.events import CheckpointSaved, RunFinished, SetupProgressed, StepCompleted
+from core.events import CheckpointSaved, Controlled, RunFinished, SetupProgressed, StepCompleted
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run
@@ -54,6 +54,7 @@ def test_a_run_that_nobody_pulls_saves_as_soon_as_somebody_does(config: RunConfi
     while not isinstance(next(events), StepCompleted):
         pass
     session.save()
+    assert isinstance(next(events), Controlled)
     saved = next(events)
     assert isinstance(saved, CheckpointSaved)
     assert find_run("tiny").run.checkpoint_steps() == [0, 1]

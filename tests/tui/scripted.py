@@ -10,7 +10,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from core.config import BenchConfig, RunConfig, SamplingConfig
+from core.config import BenchConfig, Command, RunConfig, SamplingConfig
 from core.events import (
     BenchCell,
     Benchmark,
@@ -91,6 +91,12 @@ class Script:
     def save(self) -> bool:
         return False
 
+    def control(self, command: Command) -> bool:
+        return False
+
+    def has_news(self) -> bool:
+        return False
+
 
 class Endless(Script):
     """Steps until it is stopped, saves when asked; says so with a last checkpoint and its end."""
@@ -166,6 +172,10 @@ class Recipes:
     def resuming(self, run: str = "last", **_budget: Any) -> Script:
         self.asked.append(("resuming", run))
         return self._next("resuming")
+
+    def forking(self, run: str = "last", **changes: Any) -> Script:
+        self.asked.append(("forking", run, changes))
+        return self._next("forking")
 
     def exporting(self, run: str = "last", **how: Any) -> Script:
         self.asked.append(("exporting", run, how))

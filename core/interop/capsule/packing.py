@@ -19,12 +19,11 @@ from core.interop.capsule import archive
 from core.interop.capsule.archive import Packed
 from core.interop.capsule.check import check_run, check_sizes, read_settings
 from core.interop.foreign import Written
-from core.store.files import PARTIAL_PREFIX, make_folder
+from core.store.files import PARTIAL_PREFIX, link, make_folder
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.run import TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Telling, telling
 from core.store.start import FILE_NAME as START_NAME
-from core.store.start import link
 from core.store.tokens import corpus_of
 from core.text.sources import size_of
 

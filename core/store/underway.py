@@ -1,0 +1,123 @@
+"""How a run stands that another process may be training. Never imports torch."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import RunError
+from core.store.metrics import read_metrics
+from core.store.run import Run
+from core.store.summary import summarise
+
+RECENT = 50
+"""Steps whose median speed is the one that goes on."""
+_PAUSES = ("pause", "resume", "step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """A moment of a run. Same fields as `minitf ctl RUN status --json`."""
+
+    run: str
+    path: str
+    state: str
+    """As in `RunSummary`, or "paused"."""
+    step: int
+    steps: int
+    """Budget now; 0 is no limit."""
+    seconds: float
+    """Budget of training time now; 0 is no limit."""
+    loss: float | None
+    """Of the newest batch, nats per token."""
+    val_loss: float | None
+    """Of the newest validation."""
+    lr: float | None
+    """With which the newest step was taken."""
+    lr_factor: float
+    """On the schedule, by commands and returns to a checkpoint."""
+    tokens_per_s: float | None
+    train_s: float
+    left_s: float | None
+    """Training time to the end of the budget at the recent speed; None if that is not known."""
+
+
+def is_trained(run: Run) -> bool:
+    """Whether some process trains it at the moment.
+
+    Raises:
+        OSError: its lock cannot be looked at.
+    """
+    try:
+        with run.lock():
+            return False
+    except RunError:
+        return True
+
+
+def status_of(run: Run) -> RunStatus:
+    """Where the run stands now."""
+    events = read_metrics(run.path)
+    steps = [e for e in events if e["event"] == "StepCompleted"]
+    limits = [e for e in events if e["event"] == "RunStarted" or _moves_budget(e)]
+    factors = [e for e in events if e["event"] in ("Controlled", "ReturnedToCheckpoint")]
+    last, validation = _newest(steps), _newest(_of(events, "ValidationCompleted"))
+    train = run.config.train
+    limit = _newest(limits) or {"steps": train.steps, "seconds": train.seconds}
+    done, train_s = int(last.get("step", 0)), float(last.get("train_s", 0.0))
+    tokens, pace = last.get("tokens"), _pace(steps)
+    return RunStatus(
+        run=run.name,
+        path=str(run.path),
+        state=_state(run, events),
+        step=done,
+        steps=int(limit["steps"]),
+        seconds=float(limit["seconds"]),
+        loss=last.get("loss"),
+        val_loss=validation.get("loss"),
+        lr=last.get("lr"),
+        lr_factor=float(_newest(factors).get("lr_factor", 1.0)),
+        tokens_per_s=tokens / done / pace if tokens and pace else None,
+        train_s=train_s,
+        left_s=_left(done, train_s, int(limit["steps"]), float(limit["seconds"]), pace),
+    )
+
+
+def _state(run: Run, events: Sequence[dict[str, Any]]) -> str:
+    state = summarise(run).state
+    pauses = [e for e in events if e["event"] == "Controlled" and e["action"] in _PAUSES]
+    begun = max((i for i, e in enumerate(events) if e["event"] == "RunStarted"), default=0)
+    is_paused = bool(pauses) and pauses[-1]["action"] != "resume"
+    is_new = is_paused and events.index(pauses[-1]) > begun  # who resumes a run unpauses it
+    return "paused" if state == "running" and is_new else state
+
+
+def _moves_budget(event: dict[str, Any]) -> bool:
+    return event["event"] == "Controlled" and event["action"] == "budget"
+
+
+def _of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == kind]
+
+
+def _newest(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return events[-1] if events else {}
+
+
+def _pace(steps: Sequence[dict[str, Any]]) -> float | None:
+    """Training seconds a step, the median of the newest ones."""
+    times = [float(event["train_s"]) for event in steps[-RECENT:]]
+    each = [b - a for a, b in itertools.pairwise(times) if b > a]
+    return statistics.median(each) if each else None
+
+
+def _left(
+    step: int, train_s: float, steps: int, seconds: float, pace: float | None
+) -> float | None:
+    left = [seconds - train_s] if seconds else []
+    if steps and pace is not None:
+        left.append((steps - step) * pace)
+    return max(0.0, min(left)) if left else None
