@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from core.config import RunConfig, SamplingConfig
@@ -17,12 +19,20 @@ from core.training.trainer import Probes
 
 PROMPT_TOKENS = 12
 TEMPERATURE = 0.7
+Keep = Callable[[NDArray[np.float64]], object]
 
 
 def make_probes(
-    config: RunConfig, text: TokenizedText, device: Device, is_stopping: Callable[[], bool]
+    config: RunConfig,
+    text: TokenizedText,
+    device: Device,
+    is_stopping: Callable[[], bool],
+    keep: Keep | None = None,
 ) -> Probes:
     """Whole-split validation and a text sample, both cut short when the run is to stop.
+
+    Args:
+        keep: is given the loss of each token of a validation.
 
     Raises:
         TokenizerError: the tokenizer has no token for part of `sample_prompt`.
@@ -35,7 +45,7 @@ def make_probes(
 
     def score(model: nn.Module) -> Evaluation | None:
         assert isinstance(model, Transformer)
-        return _score(model, config, text, device, is_stopping)
+        return _score(model, config, text, device, is_stopping, keep)
 
     def sample(model: nn.Module) -> tuple[str, str] | None:
         assert isinstance(model, Transformer)
@@ -61,6 +71,7 @@ def _score(
     text: TokenizedText,
     device: Device,
     is_stopping: Callable[[], bool],
+    keep: Keep | None,
 ) -> Evaluation | None:
     context = config.train.context
     scoring = evaluate(
@@ -70,6 +81,7 @@ def _score(
         context=context,
         stride=config.eval.stride or context,
         device=device,
+        keep=keep,
     )
     while not is_stopping():
         try:

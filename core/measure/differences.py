@@ -13,8 +13,8 @@ wider of two is told:
 * the means of five batches of neighbouring steps as independent samples (Schmeiser 1982, "Batch
   Size Effects in the Analysis of Simulation Output"), which needs no model of the correlation.
 
-On autoregressive noise of correlation 0, 0.5 and 0.9 it held the truth in 98, 98 and 91 % of windows
-of 100 steps, and in 98, 99 and 97 % of 400; of 0.97 in 81 and 92 %.
+On autoregressive noise of correlation 0, 0.5 and 0.9 it held the truth in 98, 98 and 91 % of
+windows of 100 steps, and in 98, 99 and 97 % of 400; of 0.97 in 81 and 92 %.
 
 A difference changes as training goes on, so the mean is that of the newest quarter of the steps.
 """
