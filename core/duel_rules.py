@@ -65,21 +65,20 @@ def checked_seeds(seeds: int) -> int:
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(
-            f"seeds={seeds} is not between 1 and {MOST_SEEDS}.", hint="Three tell a little, five more."
+            f"seeds={seeds} is not between 1 and {MOST_SEEDS}.",
+            hint="Try seeds=3.",
         )
     return seeds
 
 
 def better(ci95: Interval | None) -> str:
-    """"a" or "b"; "" while the interval of B - A holds 0, or there is none."""
+    """ "a" or "b"; "" while the interval of B - A holds 0, or there is none."""
     if ci95 is None or ci95[0] <= 0 <= ci95[1]:
         return ""
     return "b" if ci95[1] < 0 else "a"
 
 
-def sentence(
-    rounds: Sequence[DuelRound], difference: float | None, ci95: Interval | None
-) -> str:
+def sentence(rounds: Sequence[DuelRound], difference: float | None, ci95: Interval | None) -> str:
     """What came of a duel, for a person."""
     ended = next((r.ended for r in rounds if r.ended), "")
     start = f"{ended[0].upper()}{ended[1:]}. " if ended else ""

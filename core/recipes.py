@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config import BenchConfig, CacheConfig, SamplingConfig, TextConfig
+from core.contests import dueling
 from core.conversing import Conversation
 from core.errors import ConfigError, StoreError
 from core.events import (
@@ -53,6 +54,7 @@ __all__ = [
     "TrainingJob",
     "benchmarking",
     "conversing",
+    "dueling",
     "estimate",
     "evaluation",
     "examination",

@@ -8,15 +8,17 @@ wider of two is told:
 
 * an effective sample size: the long-run variance is summed over autocovariances as far as the
   initial positive, decreasing sequence of their pairs goes (Geyer 1992, "Practical Markov Chain
-  Monte Carlo", §3.3), corrected for the mean having been estimated, with Student's t on as many
+  Monte Carlo", §3.3), corrected for the line that was taken out, with Student's t on as many
   degrees of freedom as there are effective steps;
 * the means of five batches of neighbouring steps as independent samples (Schmeiser 1982, "Batch
   Size Effects in the Analysis of Simulation Output"), which needs no model of the correlation.
 
-On autoregressive noise of correlation 0, 0.5 and 0.9 it held the truth in 98, 98 and 91 % of
-windows of 100 steps, and in 98, 99 and 97 % of 400; of 0.97 in 81 and 92 %.
+A difference changes as training goes on. So the mean is that of the newest quarter of the steps,
+and a straight line, fitted by least squares, is taken out before the spread is looked at: that one
+side pulls ahead steadily is no noise.
 
-A difference changes as training goes on, so the mean is that of the newest quarter of the steps.
+On autoregressive noise of correlation 0, 0.5 and 0.9 it held the truth in 98, 98 and 92 % of
+windows of 100 steps, and in 99, 97 and 97 % of 400; of 0.97 in 78 and 92 %.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from core.measure.statistics import interval, t_quantile
+from core.measure.statistics import t_quantile
 
 Interval = tuple[float, float]
 Floats = NDArray[np.float64]
@@ -35,7 +37,7 @@ LEAST_STEPS = 16
 """Below this many there is no interval."""
 LEAST_WINDOW, WINDOW_SHARE = 100, 0.25
 BATCHES = 5
-CORRECTIONS = 3
+CORRECTIONS = 4
 
 
 class Differences:
@@ -75,28 +77,39 @@ def interval_of_steps(values: Floats) -> Interval | None:
     mean = float(values.mean())
     if float(np.ptp(values)) == 0.0:
         return (mean, mean)
-    half = max(_half_by_autocovariance(values), _half_by_batches(values))
+    around = _without_line(values)
+    half = max(_half_by_autocovariance(around), _half_by_batches(around))
     return (mean - half, mean + half)
 
 
-def _half_by_batches(values: Floats) -> float:
-    size = len(values) // BATCHES
-    means = values[len(values) - size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
-    low, high = interval(means.tolist()) or (-math.inf, math.inf)
-    return (high - low) / 2
+def _without_line(values: Floats) -> Floats:
+    times = np.arange(len(values)) - (len(values) - 1) / 2
+    centred = values - values.mean()
+    around: Floats = centred - times * (times @ centred) / (times @ times)
+    return around
 
 
-def _half_by_autocovariance(values: Floats) -> float:
-    n = len(values)
-    spectrum = np.fft.rfft(values - values.mean(), 2 * n)
+def _half_by_batches(around: Floats) -> float:
+    size = len(around) // BATCHES
+    means = around[len(around) - size * BATCHES :].reshape(BATCHES, size).mean(axis=1)
+    degrees = BATCHES - 2  # mean and slope are known
+    return t_quantile(degrees) * math.sqrt(float((means**2).sum()) / degrees / BATCHES)
+
+
+def _half_by_autocovariance(around: Floats) -> float:
+    n = len(around)
+    spectrum = np.fft.rfft(around, 2 * n)
     seen = np.fft.irfft(spectrum * spectrum.conj())[:n] / n
+    fading = 1 - np.arange(n) / n
     long_run = 0.0
-    for _ in range(CORRECTIONS):  # each autocovariance lacks about the variance of the mean
-        covariances = seen + long_run / n * (1 - np.arange(n) / n)
+    for _ in range(CORRECTIONS):  # each autocovariance lacks the variances of mean and slope
+        covariances = seen + 2 * long_run / n * fading
         pairs = covariances[: n // 6 * 2].reshape(-1, 2).sum(axis=1)
         ends = np.flatnonzero(pairs <= 0)
         positive = pairs[: ends[0]] if len(ends) else pairs
         total = float(np.minimum.accumulate(positive).sum()) if len(positive) else 0.0
         long_run = max(2 * total - float(covariances[0]), float(covariances[0]))
-    effective = int(max(2.0, n * float(covariances[0]) / long_run))
-    return t_quantile(effective - 1) * math.sqrt(long_run / n)
+    if long_run <= 0:
+        return 0.0
+    effective = int(max(3.0, n * float(covariances[0]) / long_run))
+    return t_quantile(effective - 2) * math.sqrt(long_run / n)
