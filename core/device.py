@@ -31,6 +31,8 @@ class Device:
     dtype: str
     """"float32" or "bfloat16": of matrix products. Weights are float32."""
     threads: int
+    has_fixed_threads: bool = False
+    """Somebody asked for so many, and whatever could do with fewer takes them all."""
 
     def tensor(self, ids: NDArray[np.int64]) -> Tensor:
         """Token ids on this device, int64."""
@@ -67,10 +69,11 @@ def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -
         raise DeviceError(
             f"threads={threads} is above {MAX_THREADS}.", hint="0 takes one thread a core."
         )
+    has_fixed_threads = threads > 0
     threads = threads or _default_threads()
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    return Device(device, dtype, threads)
+    return Device(device, dtype, threads, has_fixed_threads)
 
 
 def environment(device: Device) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def default(config: Any, name: str) -> Any:
     return next(f.default for f in dataclasses.fields(config) if f.name == name)
 
 
+def _shown(value: Any) -> str:
+    """As it is typed: a list with commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def check_types(config: Any) -> None:
     """Refuse wrong types; widen int to float where a float is meant, and take the list that
     TOML has for a tuple."""
@@ -94,7 +99,7 @@ def at_least(config: Any, least: int, *names: str) -> None:
             shown = f"{value:g}" if isinstance(value, float) else value
             raise ConfigError(
                 f"{name}={shown} is below {least}, the least that makes sense.",
-                hint=f"The default is {default(config, name)}.",
+                hint=f"The default is {_shown(default(config, name))}.",
             )
 
 

@@ -6,9 +6,12 @@ module imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from core.config import SamplingConfig
+from core.events import GenerationEvent, SetupProgressed
+from core.openmp import tame_openmp
 
 if TYPE_CHECKING:
     from core.infer.decoder import Decoder
@@ -64,3 +67,41 @@ class KeptRun:
     def put_back(self, decoder: Decoder) -> None:
         """Keep a decoder with what it has read."""
         self._decoder = decoder
+
+
+def written_with(
+    kept: KeptRun,
+    load: Callable[[], tuple[OpenRun, str]],
+    sampling: SamplingConfig,
+    prompt_tokens: int,
+    is_stopping: Callable[[], bool],
+) -> Generator[GenerationEvent, None, None]:
+    """Open the run, and write with what the generation before has left.
+
+    Args:
+        prompt_tokens: of held-out text, where there is no prompt.
+    """
+    yield SetupProgressed(stage="loading the run")
+    tame_openmp()
+    from core.infer.engines.choose import engine_stage
+    from core.infer.generate import generate
+    from core.open_run import prompt_ids
+
+    found, note = load()
+    prompt = yield from prompt_ids(found, sampling.prompt, prompt_tokens, is_stopping)
+    if prompt is None:
+        return
+    if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
+        yield SetupProgressed(stage=stage)
+    decoder = kept.take_decoder(sampling)
+    yield from generate(
+        found.model,
+        found.tokenizer,
+        prompt,
+        sampling,
+        found.device,
+        note=note,
+        decoder=decoder,
+        is_stopping=is_stopping,
+    )
+    kept.put_back(decoder)

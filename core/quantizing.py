@@ -37,8 +37,8 @@ from core.measure.quality import compare
 from core.model.transformer import Transformer
 from core.open_run import OpenRun, open_for_use
 from core.store.checkpoint import weights_of
-from core.store.packed_weights import FACT, to_tensors
-from core.store.run import TEXT_NAME, Run, create_run
+from core.store.packed_weights import to_tensors
+from core.store.run import FACT, TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Stopped, Telling, telling
 from core.store.start import HASH, write_weights
 

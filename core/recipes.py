@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ from core.events import (
     TokenizationEvent,
 )
 from core.jobs import Job, Session, TrainingJob, until
-from core.kept_run import KeptRun
+from core.kept_run import KeptRun, written_with
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
@@ -112,10 +113,7 @@ def evaluation(
         )
         result = yield from until(is_stopping, scoring)
         if result is not None:
-            done = _evaluated(found, text, result)
-            if through.cache == "none":
-                yield from _kept(found.run, "evaluation", done)
-            yield done
+            yield from _evaluated(found, text, result, is_kept=through.cache == "none")
 
     return Job(work)
 
@@ -135,35 +133,10 @@ def generation(
         kept: what the generation before left, and this one leaves to the next.
     """
     sampling, kept = sampling or SamplingConfig(), kept or KeptRun()
-
-    def work(is_stopping: Callable[[], bool]) -> Generator[GenerationEvent, None, None]:
-        yield _LOADING
-        tame_openmp()
-        from core.infer.engines.choose import engine_stage
-        from core.infer.generate import generate
-        from core.open_run import prompt_ids
-
-        bits = sampling.weight_bits
-        found, note = kept.open(run, bits, device=device, dtype=dtype, threads=threads)
-        prompt = yield from prompt_ids(found, sampling.prompt, PROMPT_TOKENS, is_stopping)
-        if prompt is None:
-            return
-        if stage := engine_stage(found.model, found.device, sampling.engine, sampling.cache):
-            yield SetupProgressed(stage=stage)
-        decoder = kept.take_decoder(sampling)
-        yield from generate(
-            found.model,
-            found.tokenizer,
-            prompt,
-            sampling,
-            found.device,
-            note=note,
-            decoder=decoder,
-            is_stopping=is_stopping,
-        )
-        kept.put_back(decoder)
-
-    return Job(work)
+    load = partial(
+        kept.open, run, sampling.weight_bits, device=device, dtype=dtype, threads=threads
+    )
+    return Job(partial(written_with, kept, load, sampling, PROMPT_TOKENS))
 
 
 def tokenizing(
@@ -280,12 +253,17 @@ def _open(run: str, device: str, dtype: str, threads: int) -> OpenRun:
     return open_for_use(run, device=device, dtype=dtype, threads=threads)
 
 
-def _evaluated(found: OpenRun, text: str | Path | None, result: Evaluation) -> EvaluationCompleted:
+def _evaluated(
+    found: OpenRun, text: str | Path | None, result: Evaluation, *, is_kept: bool
+) -> Generator[EvaluationEvent, None, None]:
     """Only the held-out text has the floor that is kept with the run."""
     source = VALIDATION_SPLIT if text is None else str(text)
     if text is None:
         result = replace(result, floor_loss=found.run.provenance.get("floor_loss"))
-    return EvaluationCompleted(run=found.run.name, step=found.step, text=source, result=result)
+    done = EvaluationCompleted(run=found.run.name, step=found.step, text=source, result=result)
+    if is_kept:
+        yield from _kept(found.run, "evaluation", done)
+    yield done
 
 
 def _checked_stride(stride: int, context: int) -> int:

@@ -60,7 +60,8 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
         step, progress = begun_at(run), None
         if step is not None:
             clock, progress = launch.point_at(run, step)
-        session = launch.session_of(run, parts, clock, progress, wishes, _given(run))
+            progress.budget = None  # there are as many steps as there are rates
+        session = launch.session_of(run, parts, clock, progress, wishes, _given(run, progress))
         yield from judged(session.run(), source, run)
 
 
@@ -118,7 +119,8 @@ def _told(
     )
 
 
-def _given(run: Run) -> Retaken:
-    """What a replay was given to take again."""
-    controls = given_controls(run)
+def _given(run: Run, progress: Progress | None) -> Retaken:
+    """What a replay was given to take again, from where it begins."""
+    known = progress.controls if progress else ()
+    controls = [control for control in given_controls(run) if control.n not in known]
     return Retaken(given_rates(run), controls, frozenset(c.n for c in controls))

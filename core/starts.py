@@ -22,8 +22,9 @@ FIND_TRIES = 5
 OF_THE_MODEL = ("architecture", "tokenizer", "end_ids")
 INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH, "fork_of", "fork_step")
 """Of a run's provenance: what a replay has in common with it beside what it measures itself."""
-OF_THE_MACHINE = ("device", "dtype", "threads")
-"""Settings of training by which the same step has other figures."""
+_BOUND = ("device", "dtype", "threads", "optimizer")
+"""Settings of training that a fork keeps: by the first the same step has other figures, and
+moments are those of their optimiser."""
 _OF_THE_TEXT = ("tokenizer", "vocab_size", "fixed_vocab")
 
 
@@ -102,7 +103,7 @@ def settings_for_fork(source: Run, step: int, changes: Mapping[str, Any]) -> Run
     config = source.config.with_changes(**changes)
     free = {f.name for f in (*fields(TrainConfig), *fields(EvalConfig))} | {"dropout"}
     for name in changes:
-        if name in OF_THE_MACHINE or name not in free:
+        if name in _BOUND or name not in free:
             raise ConfigError(
                 f"{name} cannot change in a fork: {source.name} goes on with its own.",
                 hint="A new run may begin with the same weights, and other text and settings:"

@@ -82,7 +82,8 @@ def _numbers(track: Track, scale: float, precision: float) -> tuple[Cell, ...]:
     style = "bold $success" if is_narrow else "" if track.decode else "$warning"
     warm = len(track.warm_ups)
     verdict = track.decode.verdict if track.decode else None
-    bound = f"{fmt.percent(verdict.fraction)} {clean_line(verdict.bound)}" if verdict else fmt.NONE
+    share = fmt.share_of_limit(verdict.fraction) if verdict else ""
+    bound = f"{share} {clean_line(verdict.bound)}" if verdict else fmt.NONE
     return (
         Cell(fmt.mean_sd(track.mean_ms * scale, track.sd_ms * scale), "bold"),
         Cell(f"{100 * half:.1f} %" if half is not None else fmt.NONE, style),
@@ -149,7 +150,7 @@ def _proof_row(track: Track) -> Row:
         Cell(str(proof.near_ties), "$quiet"),
         Cell(f"{proof.max_logit_diff:.1e}"),
         Cell(f"{proof.mean_kld:.1e}"),
-        Cell(f"{proof.loss_difference:+.4f}"),
+        Cell(fmt.loss_change(proof.loss_difference)),
         Cell(fmt.whole(proof.held_out_tokens), "$quiet"),
         Cell(clean_line(proof.plain), "$quiet"),
     )
@@ -178,8 +179,8 @@ def limits_sheet(board: Board) -> Sheet:
         rows.append(
             (
                 Cell(track.label),
-                Gauge(verdict.fraction, style=f"${colour_of(place)}"),
-                Cell(fmt.percent(verdict.fraction), "bold"),
+                Gauge(min(1.0, verdict.fraction), style=f"${colour_of(place)}"),
+                Cell(fmt.share_of_limit(verdict.fraction), "bold"),
                 Cell(clean_line(verdict.bound)),
                 Cell(fmt.count(verdict.limit_tokens_per_s)),
                 speed,
@@ -195,10 +196,15 @@ def _limit_notes(board: Board) -> tuple[Content, ...]:
     limits = board.limits
     words = (
         f"this machine: {limits.dispatch_us:.1f} µs a dispatch,"
-        f" {fmt.size_bytes(limits.bytes_per_s)}/s from memory,"
+        f" {fmt.size_bytes(limits.bytes_per_s)}/s read,"
         f" {fmt.count(limits.flops_per_s)}FLOP/s"
     )
-    return (Content.styled(words, "$quiet"),)
+    notes = [Content.styled(words, "$quiet")]
+    verdicts = [track.decode.verdict for track in board.tracks if track.decode]
+    if any(verdict and verdict.fraction > 1 for verdict in verdicts):
+        words = ">100 %: the machine had other work when its limit was measured"
+        notes.append(Content.styled(words, "$warning"))
+    return tuple(notes)
 
 
 def bits_sheet(board: Board) -> Sheet:
@@ -233,7 +239,7 @@ def bits_sheet(board: Board) -> Sheet:
                 cost,
                 Cell(f"{proof.mean_kld:.1e}" if proof else fmt.NONE),
                 Cell(fmt.percent(_same(proof)) if proof else fmt.NONE),
-                Cell(f"{proof.loss_difference:+.4f}" if proof else fmt.NONE, "$quiet"),
+                Cell(fmt.loss_change(proof.loss_difference) if proof else fmt.NONE, "$quiet"),
             )
         )
     return Sheet(columns, tuple(rows), _bits_notes(board))

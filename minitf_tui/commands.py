@@ -17,9 +17,11 @@ from textual.content import Content
 from textual.style import Style
 
 from core import paths
+from core.config import Command as RunCommand
 from core.presets import ABOUT
 from minitf_tui.pacing import SHARE
 from minitf_tui.settings import Settings
+from minitf_tui.widgets.controlling import ControllingPane
 from minitf_tui.widgets.form import shown
 from minitf_tui.widgets.help import key_name
 from minitf_tui.widgets.run_form import RunForm
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 ELSEWHERE = ("import",)
 """Keys of panes that are offered from every pane, by another name."""
 NAME_WIDTH, KEY_WIDTH = 24, 6
+FACTORS = (0.1, 0.3, 0.5, 2.0, 3.0, 10.0)
+SHARES = (("+", 0.1), ("+", 0.5), ("+", 1.0), ("-", 0.1), ("-", 0.5))
 STEPS = {"smoothing": (0.0, 0.5, 0.9, 0.97, 0.99), "plot_share": (0.01, SHARE, 0.05, 0.1, 0.25)}
 """Offered for the settings that are numbers."""
 
@@ -86,6 +90,7 @@ class Commands(Provider):
 
     def _commands(self) -> Iterator[Command]:
         yield from pane_commands(self._app)
+        yield from control_commands(self._app)
         yield from preset_commands(self._app)
         yield from run_commands(self._app, self._runs)
         yield from setting_commands(self._app)
@@ -98,8 +103,8 @@ def pane_commands(app: MinitfApp) -> Iterator[Command]:
         if pane.can(key.action) and key.group is None and key.action not in ELSEWHERE:
             do = partial(app.action_pane, pane.NAME, key.action)
             name = key_name(key.key.split(",")[0])
-            words = key.description or key.tooltip.split(",")[0]
-            yield Command(f"{title}: {words}", key.tooltip, do, name)
+            if words := key.description or key.tooltip.split(",")[0]:
+                yield Command(f"{title}: {words}", key.tooltip, do, name)
     if pane.HAS_FORM:
         yield Command(f"{title}: settings", "into the settings of the pane", app.action_edit, "i")
     for n, other in enumerate(app.PANES, 1):
@@ -108,6 +113,20 @@ def pane_commands(app: MinitfApp) -> Iterator[Command]:
             yield Command(f"Go to {other.NAME.capitalize()}", "another pane", go, str(n))
     yield Command("Help", "the keys that do something here", app.action_help, "?")
     yield Command("Quit", "a running job is saved first", app.action_leave, "q")
+
+
+def control_commands(app: MinitfApp) -> Iterator[Command]:
+    """Change a run that is under way by more, or by less, than a key does."""
+    pane = app.pane
+    if not isinstance(pane, ControllingPane) or not pane.can("halve"):
+        return
+    for factor in FACTORS:
+        do = partial(pane.control, RunCommand(action="lr", value=factor))
+        yield Command(f"Train: lr × {factor:g}", "from the next step on", do)
+    for sign, share in SHARES:
+        words = f"Train: budget {sign}{share:.0%}"
+        do = partial(pane.move_budget, sign, share)
+        yield Command(words, "a longer run, or a shorter one", do)
 
 
 def preset_commands(app: MinitfApp) -> Iterator[Command]:

@@ -62,6 +62,16 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.1f} %" if _known(share) else NONE
 
 
+def loss_change(value: float) -> str:
+    """Nats more or fewer than the plain model; what rounds to nothing has no minus."""
+    return f"{round(value, 4) + 0.0:+.4f}"
+
+
+def share_of_limit(share: float) -> str:
+    """As `percent`; nothing is faster than its limit, which then was measured beside other work."""
+    return percent(share) if share <= 1 else ">100 %"
+
+
 def loss(value: float | None) -> str:
     """Nats, or bits: three decimals, which is about what a validation can tell apart."""
     return f"{value:.3f}" if _known(value) else NONE

@@ -23,7 +23,7 @@ from textual.strip import Strip
 
 from minitf_tui.bands import extent, shade
 from minitf_tui.figure import RGB, Curve, Figure, Palette
-from minitf_tui.marks import draw_marks
+from minitf_tui.mark_lines import draw_marks
 
 # plotext's kernel is called some 4,000 times a frame. Letting go of the interpreter's lock at
 # each call makes a frame take 40 times as long beside a busy thread.

@@ -64,7 +64,7 @@ LIGHT = Theme(
     error="#b5302b",
     foreground="#22272e",
     background="#faf9f6",
-    surface="#eeebe4",
+    surface="#edebe8",  # in 256 colours a grey; a warmer one becomes pink there
     panel="#d8d4ca",
     variables=_variables(
         accent="#0c7a69", back="#faf9f6", line="#d8d4ca", quiet="#6d7480", ghost="#c6cacb"

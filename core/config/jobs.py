@@ -16,7 +16,7 @@ WINDOW, SINKS = 256, 4
 CACHE_HELP = "keys and values kept; window, sinks and int8 are approximate"
 WINDOW_HELP = "newest positions that cache window or sinks keeps"
 SINKS_HELP = "first positions that cache sinks keeps too"
-ENGINES = ("auto", "torch", "fast")
+ENGINES = ("auto", "torch", "fast", "graph")
 STORED = "stored"
 WEIGHT_BITS = (STORED, "8", "4")
 
@@ -140,7 +140,10 @@ class BenchConfig:
     )
     seconds: float = setting(60.0, "time after which no more than reps are made", unit="s")
     engines: tuple[str, ...] = setting(
-        ENGINES[1:], "what decodes; torch is the reference", choices=ENGINES[1:], items=str
+        ("torch", "fast"),
+        "what decodes; torch is the reference, graph is for CUDA",
+        choices=ENGINES[1:],
+        items=str,
     )
     caches: tuple[str, ...] = setting(
         ("none", "static"), "how keys and values are kept", choices=CACHES, items=str

@@ -15,7 +15,7 @@ class Variant:
     """One way to decode the same weights: a point of the grid."""
 
     engine: str
-    """"torch", the reference, or "fast"; of a rival its name."""
+    """"torch", the reference, "fast" or "graph"; of a rival its name."""
     cache: str
     """"none", "static", or one of the others that keep keys and values."""
     dtype: str

@@ -13,7 +13,7 @@ class GenerationProved:
     model, on the prompt of a generation."""
 
     engine: str
-    """That decoded: "torch" or "fast"."""
+    """That decoded: "torch", "fast" or "graph"."""
     proof: Proof
     note: str = ""
     """Why it is not decoded as it was wished; empty if it is."""

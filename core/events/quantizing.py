@@ -62,7 +62,7 @@ class DecodeSpeed:
     """Median."""
     after_tokens_per_s: float
     before_engine: str
-    """"torch" or "fast"."""
+    """"torch", "fast" or "graph"."""
     after_engine: str
     tokens: int
     """Of one repetition."""

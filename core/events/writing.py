@@ -42,7 +42,7 @@ class PromptRead:
     note: str = ""
     """Why it is not decoded as it was wished; empty if it is."""
     engine: str = ""
-    """That decodes: "torch" or "fast"."""
+    """That decodes: "torch", "fast" or "graph"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from core.config import BenchConfig
 from core.device import Device, environment
@@ -38,6 +40,7 @@ LOOKS = 50
 """Rounds after which the intervals are no longer looked at after each one, which takes longer the
 more there are."""
 ORDER_SEED = 0
+MEASURING = "measuring what this machine can do"
 
 Told = SetupProgressed | BenchPlanned | RepetitionCompleted | CellSettled
 Telling = Generator[Told, None, None]
@@ -69,24 +72,16 @@ def benchmark(
     """
     gathering = Gathering(model, held_out, config, device)
     try:
-        yield from gathering.gather(tokenizer, is_stopping)
-        courses = [Course(contestant, device.type) for contestant in gathering.contestants]
-        variants = tuple(course.contestant.variant for course in courses)
-        yield BenchPlanned(variants=variants, skipped=gathering.skipped)
-        for course in courses:
-            if gathering.can_prove(course.contestant):
-                yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
-                course.proof = gathering.prove(course.contestant, is_stopping)
-        yield SetupProgressed(stage="measuring what this machine can do")
-        for course in courses:
-            if not is_stopping():
-                course.judge = gathering.judge(course.contestant)
+        courses = yield from _prepare(gathering, tokenizer, device, is_stopping)
         began = clock()
         warm_by, ends = (began + share * config.seconds for share in (WARMING_SHARE, 1.0))
         yield from _warm_up(courses, config, lambda: clock() >= warm_by, is_stopping)
         yield from _repeat(courses, config, lambda: clock() >= ends, is_stopping)
     finally:
         gathering.close()
+    if not is_stopping():
+        yield SetupProgressed(stage=MEASURING)
+        gathering.measure_again()
     done = [course for course in courses if course.counted]
     return Benchmark(
         cells=tuple(cell for course in done for cell in course.cells()),
@@ -94,22 +89,38 @@ def benchmark(
         limits=gathering.limits,
         speedup=_speedup(done),
         skipped=gathering.skipped,
-        environment=environment(device)
-        | {
-            "max_seq_len": model.config.max_seq_len,
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-            **_numba(),
-            **gathering.versions,
-        },
+        environment=environment(device) | _about(model) | gathering.versions,
     )
 
 
-def _numba() -> dict[str, str]:
-    """Its version, where it is installed."""
-    try:
-        return {"numba": version("numba")}
-    except PackageNotFoundError:
-        return {}
+def _prepare(
+    gathering: Gathering, tokenizer: Tokenizer, device: Device, is_stopping: IsStopping
+) -> Generator[Told, None, list[Course]]:
+    """All that can be timed, proved and with what would bound it."""
+    yield from gathering.gather(tokenizer, is_stopping)
+    courses = [Course(contestant, device.type) for contestant in gathering.contestants]
+    variants = tuple(course.contestant.variant for course in courses)
+    yield BenchPlanned(variants=variants, skipped=gathering.skipped)
+    for course in courses:
+        if gathering.can_prove(course.contestant):
+            yield SetupProgressed(stage=f"proving {course.contestant.variant.label}")
+            course.proof = gathering.prove(course.contestant, is_stopping)
+    yield SetupProgressed(stage=MEASURING)
+    for course in courses:
+        if not is_stopping():
+            course.judge = gathering.judge(course.contestant)
+    return courses
+
+
+def _about(model: Transformer) -> dict[str, Any]:
+    """What a reader has to know of the model and of the compiler, where there is one."""
+    found: dict[str, Any] = {
+        "max_seq_len": model.config.max_seq_len,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+    }
+    with suppress(PackageNotFoundError):
+        found["numba"] = version("numba")
+    return found
 
 
 def _warm_up(

@@ -13,7 +13,7 @@ from core.events import Limits, Proof, SetupProgressed, Variant, Verdict
 from core.infer.decoder import Decoder
 from core.infer.engines.choose import engine_stage, make_engine
 from core.infer.round_weights import round_weights
-from core.measure.grid import Refused, reason_against, variants_of, worth_telling
+from core.measure.grid import Refused, reason_against, variants_of, way_out, worth_telling
 from core.measure.limits import count_dispatches, measure_limits, verdict, weights_read
 from core.measure.opponents import Opponents, start_opponents
 from core.measure.proof import Plain, prove
@@ -37,8 +37,8 @@ class Gathering:
         """By the bits of their weights."""
         self._decoders: dict[int, Decoder] = {}
         self._proofs: dict[Variant, Proof] = {}
-        self.limits: Limits | None = None
-        """Of the first variant."""
+        self._limits: dict[tuple[Device, int], Limits] = {}
+        """By the device and the bytes that a token reads, that of the first variant first."""
         self.remarks: list[str] = []
         self.versions: dict[str, str] = {}
         """Of other programs, by their names."""
@@ -69,7 +69,8 @@ class Gathering:
                 refused.append(Refused(variant, reason, is_by_nature=False))
         if not self.contestants:
             raise ConfigError(
-                f"No variant can be timed: {refused[0].reason}", hint="Choose others."
+                f"No variant can be timed: {refused[0].reason}",
+                hint=way_out(refused[0].variant, self._config, self._models[0].config),
             )
         told = worth_telling([c.variant for c in self.contestants], refused)
         opponents = Opponents(self.contestants, self.remarks, self.versions)
@@ -117,13 +118,13 @@ class Gathering:
         dispatches = count_dispatches(decoder.engine)
         decoder.rewind(0)
         read = weights_read(self._models[variant.bits])
-        limits = measure_limits(self._device_of(variant), read)
-        self.limits = self.limits or limits
+        key = self._device_of(variant), read
+        self._limits[key] = measure_limits(*key)
         depth = variant.depth + self._config.n // 2
 
         def judged(tokens_per_s: float) -> Verdict:
             return verdict(
-                limits,
+                self._limits[key],
                 self._models[0].config,
                 variant,
                 depth,
@@ -133,6 +134,15 @@ class Gathering:
             )
 
         return judged
+
+    def measure_again(self) -> None:
+        """Look once more at what the machine can do: it may have had other work before."""
+        self._limits = {key: measure_limits(*key) for key in self._limits}
+
+    @property
+    def limits(self) -> Limits | None:
+        """Of the first variant, once it was judged."""
+        return next(iter(self._limits.values()), None)
 
     def close(self) -> None:
         """End what they started."""
@@ -174,4 +184,5 @@ class Gathering:
         return variant.engine == "fast" and bool(self._models[variant.bits].packed)
 
     def _device_of(self, variant: Variant) -> Device:
-        return Device(self._device.type, variant.dtype, variant.threads)
+        is_fixed = variant.threads in self._config.threads
+        return Device(self._device.type, variant.dtype, variant.threads, is_fixed)

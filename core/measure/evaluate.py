@@ -93,6 +93,12 @@ def evaluate(
     if keep is not None:
         keep(tally.losses)
     n_bytes = tokenizer.count_bytes(ids[1:])
+    return _summed(tally, n_bytes, context=context, stride=stride, cache=cache)
+
+
+def _summed(
+    tally: _Tally, n_bytes: int, *, context: int, stride: int, cache: CacheConfig
+) -> Evaluation:
     return Evaluation(
         loss=tally.loss,
         loss_ci95=interval_of_blocks(tally.losses, context),
@@ -208,9 +214,10 @@ def _score(
 
 
 def _ranks(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """How many tokens were rated above the target; ties go by id, as argmax does."""
+    """How many tokens were rated above the target; ties go by id, as argmax does. A target whose
+    logit is no number is rated below all."""
     own_BT1 = logits_BTV.gather(2, targets_BT[..., None])
-    above_BT = (logits_BTV > own_BT1).sum(2)
+    above_BT = (~(logits_BTV <= own_BT1)).sum(2)
     ids_V = torch.arange(logits_BTV.size(2), device=logits_BTV.device)
     tied_BTV = (logits_BTV == own_BT1) & (ids_V < targets_BT[..., None])
     return above_BT + tied_BTV.sum(2)

@@ -65,15 +65,26 @@ def reason_against(variant: Variant, config: BenchConfig, model: ModelConfig) ->
             f"depth={depth} and n={n} need {depth + n} positions, and the model has"
             f" max_seq_len={model.max_seq_len}."
         )
-    if variant.engine == "torch" and variant.bits:
+    if variant.engine != "fast" and variant.bits:
         return (
-            f"The torch engine decodes {variant.bits}-bit weights as float32: no bytes are saved."
+            f"The {variant.engine} engine decodes {variant.bits}-bit weights as float32: no bytes"
+            " are saved."
         )
-    if variant.engine == "fast" and variant.cache != "static":
-        return f"The fast engine has the static cache only, not {variant.cache!r}."
+    if variant.engine != "torch" and variant.cache != "static":
+        return f"The {variant.engine} engine has the static cache only, not {variant.cache!r}."
     if variant.engine == "fast" and variant.dtype != "float32":
         return f"The fast engine computes in float32, not in {variant.dtype}."
     return ""
+
+
+def way_out(variant: Variant, config: BenchConfig, model: ModelConfig) -> str:
+    """What to try instead of a grid of which this variant is the first, and none is possible."""
+    room = model.max_seq_len - variant.depth
+    if 2 <= room < config.n and variant.depth in config.depths:
+        return f"Try n={room}."
+    if room < config.n and variant.depth in config.depths:
+        return "Try smaller depths, and a smaller n."
+    return "Choose others."
 
 
 def worth_telling(possible: Iterable[Variant], refused: Iterable[Refused]) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def prove(
     identical, near_ties = _generated(plain, fast, prompt, n, rounding, seen, is_stopping)
     text = held_out[: plain.held_out_tokens]
     loss_difference = _held_out(plain, fast, text, seen, is_stopping)
-    kld = max(0.0, seen.kld / max(1, seen.positions))
+    kld = max(seen.kld / max(1, seen.positions), 0.0)  # in this order a NaN stays one
     return Proof(
         identical_tokens=identical,
         of=n,

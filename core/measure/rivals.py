@@ -31,6 +31,7 @@ from core.interop.gguf.writer import write_gguf
 from core.interop.huggingface.writer import write_hf
 from core.model.transformer import Transformer
 from core.openmp import SPIN_COUNT
+from core.store.files import sweep
 from core.store.stages import IsStopping, Telling, never
 from core.text.tokenizer import Tokenizer
 
@@ -43,6 +44,8 @@ PACKAGES = {
 NUMBER_TYPES = {0: "f32", 8: "q8_0", 4: "q4_0"}
 """Of a GGUF file, by the bits of a weight."""
 END_S = 10.0
+PLACE, PLACE_AGE_S = "minitf-rival-", 2 * 86_400
+"""Of its files, and when one that is still there is nobody's any more."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -187,7 +190,9 @@ def start_rival(
             f"transformers is timed in float32 only, and bits={bits}.",
             hint="Compare llama.cpp, which has q8_0 and q4_0.",
         )
-    place = tempfile.TemporaryDirectory(prefix="minitf-", ignore_cleanup_errors=True)
+    # What a killed process left.
+    sweep(Path(tempfile.gettempdir()), f"{PLACE}*", untouched_s=PLACE_AGE_S)
+    place = tempfile.TemporaryDirectory(prefix=PLACE, ignore_cleanup_errors=True)
     try:
         path = Path(place.name) / "model"
         yield from _written(name, model, tokenizer, path, bits, is_stopping)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from core.config import ModelConfig
 from core.device import Device
@@ -69,15 +70,7 @@ class KVCache:
         Raises:
             ConfigError: there is no such kind, or no such window.
         """
-        if kind not in KINDS:
-            raise ConfigError(
-                f"cache={kind!r} is not one of {', '.join(KINDS)}.", hint=did_you_mean(kind, KINDS)
-            )
-        if kind in ("window", "sinks") and (window < 1 or sinks < 0):
-            raise ConfigError(
-                f"A cache with window={window} and sinks={sinks} holds nothing to look at.",
-                hint="Try window=256, sinks=4.",
-            )
+        _check(kind, window, sinks)
         shape = (batch_size, config.kv_heads, config.max_seq_len, config.head_dim)
 
         def layer() -> LayerCache:
@@ -88,12 +81,16 @@ class KVCache:
             kept = sinks if kind == "sinks" else 0
             return WindowedLayer(*shape, window=window, sinks=kept, device=device, dtype=dtype)
 
-        self.layers = [layer() for _ in range(config.n_layers)]
+        self.layers: Sequence[LayerCache] = [layer() for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:
         """Positions seen; the next token's position."""
         return self.layers[0].length
+
+    def positions(self, n_new: int) -> slice | Tensor:
+        """Of the next `n_new` tokens: where their rows lie in a table of all positions."""
+        return slice(self.length, self.length + n_new)
 
     def rewind(self, length: int) -> None:
         """Forget all positions from `length` on, in every layer. A windowed cache that has let go
@@ -119,3 +116,15 @@ class KVCache:
     def allocated_bytes(self) -> int:
         """Bytes of all places, over all layers: those of max_seq_len positions."""
         return sum(layer.allocated_bytes for layer in self.layers)
+
+
+def _check(kind: str, window: int, sinks: int) -> None:
+    if kind not in KINDS:
+        raise ConfigError(
+            f"cache={kind!r} is not one of {', '.join(KINDS)}.", hint=did_you_mean(kind, KINDS)
+        )
+    if kind in ("window", "sinks") and (window < 1 or sinks < 0):
+        raise ConfigError(
+            f"A cache with window={window} and sinks={sinks} holds nothing to look at.",
+            hint="Try window=256, sinks=4.",
+        )

@@ -66,6 +66,16 @@ class LayerCache(ABC):
         self._buffers = [buffer[list(rows)] for buffer in self._buffers]
 
     @property
+    def buffers(self) -> Sequence[Tensor]:
+        """What the places are in, each of shape (B, K, places, any)."""
+        return self._buffers
+
+    @property
+    def places(self) -> int:
+        """Positions that there is room for at a time."""
+        return self._buffers[0].size(2)
+
+    @property
     def device(self) -> torch.device:
         """Where it lives."""
         return self._buffers[0].device

@@ -102,18 +102,19 @@ class Transformer(nn.Module):
         Raises:
             ConfigError: the sequence is longer than max_seq_len.
         """
-        start = cache.length if cache is not None else 0
-        end = start + ids_BT.size(1)
+        n_new = ids_BT.size(1)
+        end = n_new if cache is None else cache.length + n_new
         if end > self.config.max_seq_len:
             raise ConfigError(
                 f"{end} tokens do not fit into max_seq_len={self.config.max_seq_len}.",
                 hint="Shorten the text, or train with a larger max_seq_len.",
             )
+        positions = slice(0, n_new) if cache is None else cache.positions(n_new)
         x_BTD = self.embedding(ids_BT)
         if self.position_table is not None:
-            x_BTD = x_BTD + self.position_table[start:end]
+            x_BTD = x_BTD + self.position_table[positions]
         x_BTD = self.dropout(x_BTD)
-        rotation = None if self.rope is None else self.rope.rows(start, end)
+        rotation = None if self.rope is None else self.rope.rows(positions)
         for i, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, rotation, None if cache is None else cache.layers[i])
         if last_only:
@@ -146,6 +147,6 @@ class RopeTable(nn.Module):
         self.register_buffer("cos_SR", cos_SR, persistent=False)
         self.register_buffer("sin_SR", sin_SR, persistent=False)
 
-    def rows(self, start: int, end: int) -> Rotation:
-        """Cosines and sines of positions `start` … `end - 1`."""
-        return self.cos_SR[start:end], self.sin_SR[start:end]
+    def rows(self, positions: slice | Tensor) -> Rotation:
+        """Cosines and sines of these positions."""
+        return self.cos_SR[positions], self.sin_SR[positions]

@@ -161,14 +161,17 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def sweep(folder: Path, *, untouched_s: float | None = None) -> None:
+def sweep(
+    folder: Path, pattern: str = f"{PARTIAL_PREFIX}*", *, untouched_s: float | None = None
+) -> None:
     """Delete what killed writers left half written or half deleted.
 
     Args:
+        pattern: of the names of what may go.
         untouched_s: only what has not changed for so many seconds; for a folder to which
             others may be writing.
     """
-    for path in folder.glob(f"{PARTIAL_PREFIX}*"):
+    for path in folder.glob(pattern):
         with suppress(OSError):
             if untouched_s is not None and time.time() - path.stat().st_mtime < untouched_s:
                 continue

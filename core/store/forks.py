@@ -8,7 +8,6 @@ metrics begin with those of the other run, so that the curve is whole. Never imp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from core.errors import CheckpointError
 from core.events import Controlled
 from core.store.files import link
 from core.store.metrics import MetricsWriter, events_at
-from core.store.run import Run, checkpoint_folder
+from core.store.run import Run, checkpoint_folder, read_state
 
 FOLDER = "fork"
 FILES = ("model.safetensors", "state.safetensors", "state.json")
@@ -60,12 +59,12 @@ def fork_again(source: Run, folder: Path) -> None:
 
 def _take(source: Run, checkpoint: Path, step: int, folder: Path) -> None:
     try:
-        state = json.loads((checkpoint / "state.json").read_bytes())
+        state = read_state(checkpoint, step)
+        files = [path for path in checkpoint.iterdir() if path.is_file()]
         for place in (folder / FOLDER, checkpoint_folder(folder, step)):
             place.mkdir(parents=True)
-            for name in FILES:
-                if (checkpoint / name).is_file():
-                    link(checkpoint / name, place / name)
+            for path in files:
+                link(path, place / path.name)
         past = list(_past(source, step, state))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

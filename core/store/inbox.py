@@ -69,12 +69,15 @@ def clear(run_path: Path) -> None:
 
 def take(run_path: Path) -> list[Command]:
     """What was asked since the last look, oldest first. Cheap where nothing was."""
+    folder = run_path / FOLDER
     try:
-        with os.scandir(run_path / FOLDER) as found:
+        if stat.S_ISLNK(folder.lstat().st_mode):  # what it leads to is not ours to take away
+            return []
+        with os.scandir(folder) as found:
             names = sorted(e.name for e in found if not e.name.startswith(PARTIAL_PREFIX))
     except OSError:  # nobody has asked anything yet
         return []
-    taken = (_take(run_path / FOLDER / name) for name in names[:MOST_AT_ONCE])
+    taken = (_take(folder / name) for name in names[:MOST_AT_ONCE])
     return [command for command in taken if command is not None]
 
 

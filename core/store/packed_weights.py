@@ -14,11 +14,9 @@ from torch import Tensor
 
 from core.errors import ConfigError, RunError
 from core.model.packed import LOWEST, PackedMatrix
-from core.store.run import Run
+from core.store.run import FACT, Run
 
 CODES, SCALES, ZEROS = ".codes", ".scales", ".zeros"
-FACT = "quantization"
-"""In the provenance of a quantised run: how it was made, and of which."""
 _BITS = {torch.int8: 8, torch.uint8: 4}
 
 
@@ -43,6 +41,8 @@ def from_tensors(
         ValueError: parts of a matrix are missing, or do not fit together.
     """
     names = [name.removesuffix(CODES) for name in tensors if name.endswith(CODES)]
+    if twice := next((name for name in names if name in tensors), None):
+        raise ValueError(f"{twice} is there twice, packed and as it is")
     packed = {name: _matrix(name, tensors) for name in names}
     parts = {name + part for name in names for part in (CODES, SCALES, ZEROS)}
     weights = {name: tensor for name, tensor in tensors.items() if name not in parts}
@@ -66,6 +66,9 @@ def _matrix(name: str, tensors: Mapping[str, Tensor]) -> PackedMatrix:
     zeros = tensors.get(name + ZEROS)
     if bits == 8 and zeros is not None:  # which the kernels would not see
         raise ValueError(f"{name}{ZEROS} are there, and 8 bits have none")
+    for part, numbers in ((SCALES, scales), (ZEROS, zeros)):
+        if numbers is not None and not bool(torch.isfinite(numbers).all()):
+            raise ValueError(f"{name}{part} hold a number that is not finite")
     try:
         return PackedMatrix(bits, group_size, (rows, cols), codes, scales, zeros)
     except ConfigError as error:

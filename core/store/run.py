@@ -45,6 +45,8 @@ from core.text.sources import run_stem
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
+FACT = "quantization"
+"""In the provenance of a quantised run: how it was made, and of which."""
 CACHES = ("tokens", "tokenizers", "texts")
 LEFT_ALONE_S = 86_400
 """What is half done for a day has nobody who goes on with it."""
@@ -91,17 +93,13 @@ class Run:
         Raises:
             CheckpointError: it is missing or damaged.
         """
-        path = self.checkpoint_path(step) / "state.json"
         try:
-            state: dict[str, Any] = json.loads(path.read_bytes())
-            if state["format"] != FORMAT or state["step"] != step:
-                raise ValueError("wrong format or step")
+            return read_state(self.checkpoint_path(step), step)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"The checkpoint at step {step} of {self.name} is damaged: {error}.",
                 hint=f"Use another one: {self.name}@STEP.",
             ) from error
-        return state
 
     def best_step(self) -> int | None:
         """Step of the checkpoint with the lowest validation loss."""
@@ -155,6 +153,18 @@ class Run:
 def checkpoint_folder(run_folder: Path, step: int) -> Path:
     """Where in a run's folder the checkpoint of that step is, or would be."""
     return run_folder / "checkpoints" / f"step-{step:08d}"
+
+
+def read_state(checkpoint: Path, step: int) -> dict[str, Any]:
+    """What the checkpoint in that folder says of itself.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it is missing or damaged.
+    """
+    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_bytes())
+    if state["format"] != FORMAT or state["step"] != step:
+        raise ValueError("wrong format or step")
+    return state
 
 
 def create_run(

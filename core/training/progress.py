@@ -58,6 +58,12 @@ def progress_from(state: dict[str, Any]) -> Progress:
         validation=state["last_validation"],
         returns=state.get("returns", 0),
         lr_factor=state.get("lr_factor", 1.0),
-        controls=tuple(state.get("controls", ())),
-        budget=state.get("budget"),
+        controls=tuple(int(n) for n in state.get("controls", ())),
+        budget=_limits(state.get("budget")),
     )
+
+
+def _limits(moved: Any) -> dict[str, Any] | None:
+    if moved is None:
+        return None
+    return {"steps": int(moved["steps"]), "seconds": float(moved["seconds"])}

@@ -59,7 +59,8 @@ class TrainingSession:
         """
         trainer = self._trainer
         has_begun = trainer.progress.step > 0 or bool(self._run.checkpoint_steps())
-        if has_begun and trainer.is_finished and not trainer.owes_validation:
+        owes = trainer.owes_validation or trainer.control.repeats
+        if has_begun and trainer.is_finished and not owes:
             yield RunFinished(reason="finished already", result=self.result())
             return
         with MetricsWriter(self._run.path) as metrics:

@@ -29,7 +29,7 @@ def table(result: Benchmark) -> str:
     proofs = _proof_rows(result)
     if proofs:
         parts.append(columns([_PROOF, *proofs], left=1))
-    parts += [titled("Measured", _facts(result)), *remarks([*_failed(result), *result.skipped])]
+    parts += [titled("Measured", _facts(result)), *remarks([*_warnings(result), *result.skipped])]
     return "\n\n".join(parts)
 
 
@@ -45,7 +45,7 @@ def markdown(result: Benchmark) -> str:
     if proofs := _proof_rows(result):
         parts.append(_markdown_table(_PROOF, proofs))
     parts.append("\n".join(f"* {name}: {value}" for name, value in _facts(result)))
-    parts += [f"* {sentence}" for sentence in (*_failed(result), *result.skipped)]
+    parts += [f"* {sentence}" for sentence in (*_warnings(result), *result.skipped)]
     return "\n\n".join(parts)
 
 
@@ -129,8 +129,10 @@ def _against(cell: BenchCell, first: BenchCell) -> str:
 
 def _bound(cell: BenchCell) -> str:
     verdict = cell.verdict
-    words = _BOUNDS.get(verdict.bound, verdict.bound) if verdict else ""
-    return f"{words} {100 * verdict.fraction:.0f} %" if verdict else fmt.NONE
+    if verdict is None:
+        return fmt.NONE
+    share = f"{100 * verdict.fraction:.0f} %" if verdict.fraction <= 1 else ">100 %"
+    return f"{_BOUNDS.get(verdict.bound, verdict.bound)} {share}"
 
 
 def _prefill_rows(cells: Sequence[BenchCell]) -> Rows:
@@ -164,7 +166,7 @@ def _proof_rows(result: Benchmark) -> Rows:
             str(proof.near_ties),
             f"{proof.max_logit_diff:.1e}",
             f"{proof.mean_kld:.1e}",
-            f"{round(proof.loss_difference, 4) + 0.0:+.4f}",
+            fmt.loss_change(proof.loss_difference),
             _judgement(proof),
         )
         for name, proof in reversed(proofs.items())
@@ -177,9 +179,25 @@ def _judgement(proof: Proof) -> str:
     return "passes" if proof.passes else "fails"
 
 
-def _failed(result: Benchmark) -> list[str]:
+def _warnings(result: Benchmark) -> list[str]:
     wrong = dict.fromkeys(_name(cell.variant) for cell in result.cells if not cell.is_ranked)
-    return [f"{name} does not write what the model says, so it is not ranked." for name in wrong]
+    told = [f"{name} does not write what the model says, so it is not ranked." for name in wrong]
+    told += _short_of_tokens(result)
+    if any(cell.verdict and cell.verdict.fraction > 1 for cell in result.cells):
+        told.append(">100 %: the machine had other work when its limit was measured.")
+    return told
+
+
+def _short_of_tokens(result: Benchmark) -> list[str]:
+    """Those that wrote fewer in a repetition, because as many as the others would take too long."""
+    decode = [cell for cell in result.cells if cell.phase == "decode"]
+    most = max((cell.tokens for cell in decode), default=0)
+    return [
+        f"{_name(cell.variant)} wrote only {cell.tokens} tokens: {most} would take too long;"
+        " compare the time of a token."
+        for cell in decode
+        if cell.tokens < most
+    ]
 
 
 def _facts(result: Benchmark) -> list[tuple[str, str]]:

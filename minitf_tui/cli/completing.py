@@ -138,6 +138,12 @@ def _operands(command: Command, operands: Sequence[str], current: str) -> Iterat
         yield from map(Answer, form.split("|"))
     elif form == "PRESET":
         yield from (Answer(name, about) for name, about in ABOUT.items())
+    elif form in ("COMMAND", "UNIT"):
+        from core.config import UNITS
+        from minitf_tui.cli import ctl
+
+        known = ctl.COMMANDS if form == "COMMAND" else dict.fromkeys(UNITS, "")
+        yield from (Answer(name, about) for name, about in known.items())
     elif form.startswith("RUN"):
         yield from _runs(current)
         if form.endswith("FILE"):

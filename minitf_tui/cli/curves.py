@@ -5,10 +5,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from minitf_tui.figure import Mark
 from minitf_tui.history import Average
+from minitf_tui.marks import marks_of
 
 AXES = {"step": "step", "tokens": "tokens trained on", "time": "training time (s)"}
 _FIELDS = {"step": "step", "tokens": "tokens", "time": "train_s"}
@@ -32,6 +34,8 @@ class Curves:
     validation: tuple[float, ...]
     floor: float | None
     """The least loss that the text allows, where its source is known."""
+    marks: tuple[Mark, ...] = ()
+    """Where the run was controlled."""
 
 
 def curves_of(
@@ -51,6 +55,7 @@ def curves_of(
         validation_x=_places(steps, scored, x),
         validation=_column(scored, "loss"),
         floor=floors[-1] if floors else None,
+        marks=_marks(steps, marks_of(events), x),
     )
 
 
@@ -70,6 +75,15 @@ def _places(steps: Sequence[Event], scored: Sequence[Event], x: str) -> tuple[fl
     numbers, tokens = _column(steps, "step"), _column(steps, "tokens")
     found = [bisect.bisect_right(numbers, e["step"]) - 1 for e in scored]
     return tuple(tokens[i] if i >= 0 else 0.0 for i in found)
+
+
+def _marks(steps: Sequence[Event], marks: Sequence[Mark], x: str) -> tuple[Mark, ...]:
+    """They know their step alone: along another axis they are where that step is."""
+    numbers, places = _column(steps, "step"), _column(steps, _FIELDS[x])
+    found = [bisect.bisect_right(numbers, mark.x) - 1 for mark in marks]
+    return tuple(
+        replace(mark, x=places[i] if i >= 0 else 0.0) for i, mark in zip(found, marks, strict=True)
+    )
 
 
 def _column(events: Sequence[Event], name: str) -> tuple[float, ...]:

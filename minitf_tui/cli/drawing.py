@@ -25,7 +25,9 @@ from minitf_tui.problems import escape
 from minitf_tui.widgets.bars import Bar, drawn
 
 ASCII = str.maketrans(
-    dict.fromkeys("┤├┬┴┼┌┐└┘", "+") | dict(zip("│─━●█▒×–·", "|--o#~x-.", strict=True)) | {"±": "+-"}
+    dict.fromkeys("┤├┬┴┼┌┐└┘", "+")
+    | dict(zip("│─━●█▒×–·┊", "|--o#~x-.:", strict=True))
+    | {"±": "+-"}
 )
 _BLOCKS = re.compile("[█▏▎▍▌▋▊▉▒]+")
 _DEPTHS = {
@@ -72,6 +74,7 @@ def _loss_figure(runs: Sequence[Curves], screen: Screen, *, x: str, log_y: bool)
         x_label=AXES[x],
         log_y=log_y,
         dots="braille" if screen.has_braille else "*",
+        marks=runs[0].marks if is_alone else (),
     )
 
 

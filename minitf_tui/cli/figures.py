@@ -111,6 +111,19 @@ def _one_run(top: Axes, below: Axes, run: Curves) -> None:
         place = (run.validation_x, run.validation)
         top.plot(*place, color=ORANGE, marker="o", markersize=4, label="validation")
     below.plot(run.x, run.lr, color=GREEN, linewidth=1.4)
+    for mark in run.marks:
+        top.axvline(mark.x, color=GREY, linestyle=":", linewidth=1.0)
+        top.annotate(
+            mark.word,
+            (mark.x, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -3),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            fontsize="x-small",
+            parse_math=False,
+        )
 
 
 def _several_runs(top: Axes, below: Axes, runs: Sequence[Curves]) -> None:

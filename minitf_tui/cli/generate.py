@@ -27,6 +27,7 @@ from minitf_tui.cli.arguments import (
 from minitf_tui.cli.evaluate import MACHINE, MACHINE_FLAGS
 from minitf_tui.cli.progress import ProgressLine
 from minitf_tui.cli.running import drive
+from minitf_tui.problems import escape
 
 NO_CACHE = Flag("no-cache", bool, "the same as --cache none")
 INTERACTIVE = Flag("interactive", bool, "write in turns: it continues each line that you type")
@@ -62,7 +63,7 @@ def execute(arguments: Arguments) -> int:
         if arguments.get("json"):
             output.say_json(writer.result)
         else:
-            output.tell(reports.generation(writer.result))
+            output.tell("\n".join([reports.generation(writer.result), *writer.notes]))
     return interruption.exit_code
 
 
@@ -89,6 +90,8 @@ class Writer:
     def __init__(self, line: ProgressLine, sampling: SamplingConfig, *, is_silent: bool) -> None:
         self.line = line
         self.result: Generation | GenerationBatch | None = None
+        self.notes: list[str] = []
+        """Why it is not decoded as it was wished."""
         self._count, self._seed = sampling.count, sampling.seed
         self._is_silent = is_silent
         self._prompt = ""
@@ -104,6 +107,7 @@ class Writer:
                     self.line.setup(event)
             case PromptRead():
                 self._prompt = event.prompt
+                self.notes += [escape(event.note)] if event.note else []
                 self._begin(0)
             case TokenGenerated(row=0):
                 if self._is_silent:

@@ -136,13 +136,24 @@ def _losses(runs: Sequence[Run], arguments: Arguments) -> list[Curves]:
     for run in runs:
         events: list[dict[str, Any]] = read_metrics(run.path)
         if not any(event.get("event") == "StepCompleted" for event in events):
-            raise RunError(
-                f"The run {run.name} has no steps to draw.",
-                hint=f"Go on with it: minitf train --resume {run.name}",
-            )
+            raise _stepless(run)
         x, keep = arguments.get("x", "step"), arguments.get("smooth")
         found.append(curves_of(run.name, events, x=x, keep=keep))
     return found
+
+
+def _stepless(run: Run) -> RunError:
+    from core.store.run import FACT
+
+    about = run.provenance.get(FACT)
+    if about is None:
+        hint = f"Go on with it: minitf train --resume {run.name}"
+        return RunError(f"The run {run.name} has no steps to draw.", hint=hint)
+    source = about.get("from_run", "RUN") if isinstance(about, dict) else "RUN"
+    return RunError(
+        f"The run {run.name} is quantised and has no steps of its own to draw.",
+        hint=f"Draw the run that it was made from: minitf plot {source}",
+    )
 
 
 def _newest_benchmark(run: Run) -> list[dict[str, Any]]:

@@ -15,22 +15,20 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 
 from core.errors import MinitfError, RunError
 from minitf_tui import run_readings as readings
-from minitf_tui.figure import Figure
 from minitf_tui.forking import fork_box
 from minitf_tui.job import Device
 from minitf_tui.run_list import RunReader, Seen, delete
 from minitf_tui.widgets.confirm import Confirm
 from minitf_tui.widgets.hint import Hint
 from minitf_tui.widgets.pane import Pane, Recipes
-from minitf_tui.widgets.plot import Plot
-from minitf_tui.widgets.readout import Readout
+from minitf_tui.widgets.run_curves import RunCurves
+from minitf_tui.widgets.run_side import RunSide
 from minitf_tui.widgets.run_table import RunTable, TableKeys
 
 if TYPE_CHECKING:
@@ -99,15 +97,11 @@ class RunsPane(TableKeys, Pane):
         """The run that a refusal was about; it is taken back once that run has ended."""
         self._wanted = ""
         """The run to highlight as soon as it is in the list."""
-        self._axis = "step"
-        self._drawn: object = None
         self._is_reading = False
         self._due = 0.0
         self._table = RunTable(id="table")
-        self._plot = Plot(Figure("loss"), id="curves")
-        self._details = Readout(id="details")
-        self._differences = Static("", id="differences", markup=False)
-        self._sample = Static("", id="sample", markup=False)
+        self._plot = RunCurves()
+        self._side = RunSide()
         self._hint = Hint(
             "There are no runs yet.",
             ("1", "go to Train, where r starts one"),
@@ -124,10 +118,7 @@ class RunsPane(TableKeys, Pane):
             with Container(id="left"):
                 yield self._list_box
                 yield self._plot
-            with VerticalScroll(id="side", can_focus=False):
-                yield self._differences
-                yield self._details
-                yield self._sample
+            yield self._side
 
     def on_mount(self) -> None:
         """What can be done only once it is on the screen."""
@@ -192,9 +183,7 @@ class RunsPane(TableKeys, Pane):
 
     def do_axis(self) -> None:
         """The next of step, tokens and time."""
-        from minitf_tui.comparison import X_AXES
-
-        self._axis = X_AXES[(X_AXES.index(self._axis) + 1) % len(X_AXES)]
+        self._plot.turn_axis()
         self._show()
 
     def do_log(self) -> None:
@@ -309,7 +298,7 @@ class RunsPane(TableKeys, Pane):
         return self._marked + [name for name in here if name not in self._marked]
 
     def _show(self) -> None:
-        from minitf_tui.comparison import COLOURS, comparison_figure
+        from minitf_tui.comparison import COLOURS
 
         known, here = self._seen.details, self._table.run
         drawn = [name for name in self._plotted() if name in known]
@@ -318,15 +307,6 @@ class RunsPane(TableKeys, Pane):
         self._list_box.border_subtitle = Content(
             readings.total_line(self._seen.runs, self._seen.unreadable, self.used)
         )
-        look = (self._axis, self.settings.dots, self.settings.log_y)
-        if (seen := (look, [known[name] for name in drawn])) != self._drawn:
-            self._drawn = seen
-            curves = [known[name].curve for name in drawn]
-            axis, dots, log_y = look
-            self._plot.show(comparison_figure(curves, x_axis=axis, dots=dots, log_y=log_y))
+        self._plot.draw([known[name] for name in drawn], self.settings)
         if here and here.name in known:
-            self._details.show(*readings.details_groups(here, known[here.name]))
-            width = self._details.size.width
-            self._differences.update(readings.differences(marks, known, width))
-            self._differences.display = len(marks) == 2
-            self._sample.update(readings.sample_lines(known[here.name].sample, width))
+            self._side.show(here, marks, known)

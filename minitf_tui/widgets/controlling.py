@@ -15,11 +15,16 @@ CONTROLS = (
     Binding("w", "save", "save", tooltip="save a checkpoint now"),
     Binding("s", "stop", "stop", tooltip="save and stop"),
     Binding("c", "command", show=False, tooltip="control the run in words: lr 0.3, budget +500"),
-    Binding("less_than_sign", "halve", show=False, tooltip="half the learning rate from here"),
-    Binding("greater_than_sign", "double", show=False, tooltip="twice the learning rate from here"),
-    Binding("plus", "extend", show=False, tooltip="a quarter more of the budget"),
-    Binding("minus", "cut", show=False, tooltip="a quarter less of the budget"),
-    Binding("x", "sample", show=False, tooltip="let the model write a sample now"),
+    Binding(
+        "less_than_sign",
+        "halve",
+        show=False,
+        tooltip="half the learning rate from here; > is twice",
+    ),
+    Binding("greater_than_sign", "double", show=False),
+    Binding("plus", "extend", show=False, tooltip="a quarter more of the budget; - is less"),
+    Binding("minus", "cut", show=False),
+    Binding("x", "sample", "sample", show=False, tooltip="let the model write a sample now"),
 )
 QUARTER = 0.25
 LIVE = ("save", "command", "halve", "double", "extend", "cut", "sample")
@@ -90,11 +95,11 @@ class ControllingPane(PlanningPane):
 
     def do_extend(self) -> None:
         """A longer run."""
-        self._move_budget("+")
+        self.move_budget("+")
 
     def do_cut(self) -> None:
         """A shorter run."""
-        self._move_budget("-")
+        self.move_budget("-")
 
     def do_sample(self) -> None:
         """A sample of what the model writes as it is now."""
@@ -113,10 +118,11 @@ class ControllingPane(PlanningPane):
         if self.job:
             self.job.control(command)
 
-    def _move_budget(self, sign: str) -> None:
+    def move_budget(self, sign: str, share: float = QUARTER) -> None:
+        """Extend or cut the run by a share of its budget."""
         limits = self.limits
         if limits is None:
             return
         unit, whole = ("steps", limits.steps) if limits.steps else ("seconds", limits.seconds)
-        value = max(1.0, round(QUARTER * whole))
+        value = max(1.0, round(share * whole))
         self.control(Command(action="budget", value=value, sign=sign, unit=unit))

@@ -22,6 +22,7 @@ from minitf_tui.widgets.sheet import Sheet
 
 KEY_WIDTH = 18
 _NAMES = {"up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn"}
+_NAMES |= {"plus": "+", "minus": "-"}
 
 
 @dataclass(frozen=True, slots=True)

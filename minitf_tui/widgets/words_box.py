@@ -26,7 +26,8 @@ class WordsBox(ModalScreen[None]):
             width: 72; max-width: 100%; height: auto; padding: 0 1;
             background: $surface; border: round $accent; border-title-color: $foreground;
         }
-        & Input { background: $background; height: 1; border: none; padding: 0; margin: 1 0; }
+        & Input { background: $background; margin: 1 0; }
+        & Input, & Input:focus { height: 1; border: none; padding: 0; }
         & Static { height: auto; color: $quiet; }
         & Static.-problem { color: $error; }
     }

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/engine_ways.py [small|medium|large] [threads]
 
-Prints for each way its median time a token and its ratio to plain PyTorch's.
+Prints for each way its median time a token and its ratio to plain PyTorch's, over the turns, and
+for what is compiled the seconds before its first token. `torch.compile` needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from collections.abc import Callable
 import torch
 
 from core.config import ModelConfig
-from core.device import choose_device
+from core.device import Device, choose_device
+from core.infer.engines.engine import Engine
 from core.infer.engines.fast import FastEngine
+from core.infer.engines.graph_engine import GraphEngine
 from core.infer.engines.torch_engine import TorchEngine
 from core.model.transformer import Transformer
 
@@ -46,10 +49,13 @@ def make_model(size: str) -> Transformer:
 def ways(model: Transformer, threads: int) -> dict[str, Callable[[], object]]:
     """Each writes N_TOKENS after the prompt."""
     device = choose_device("cpu", "float32", threads)
-    plain = TorchEngine(model, device)
-    engines = {f"fast, {n} threads": FastEngine(model, n_threads=n) for n in {1, threads}}
+    engines: dict[str, Engine] = {"torch, eager": TorchEngine(model, device)}
+    engines["torch, static shapes"] = GraphEngine(model, device)
+    engines |= compiled(model, device)
+    fast = FastEngine(model, n_threads=threads)
+    engines |= {f"fast, {n} threads": FastEngine(model, n_threads=n) for n in {1, threads}}
 
-    def write(engine: TorchEngine | FastEngine) -> Callable[[], object]:
+    def write(engine: Engine) -> Callable[[], object]:
         def run() -> object:
             engine.rewind(0)
             engine.feed(PROMPT)
@@ -58,15 +64,26 @@ def ways(model: Transformer, threads: int) -> dict[str, Callable[[], object]]:
         return run
 
     def feed() -> None:
-        engine = engines[f"fast, {threads} threads"]
-        engine.rewind(0)
-        logits = engine.feed(PROMPT)
+        fast.rewind(0)
+        logits = fast.feed(PROMPT)
         for _ in range(N_TOKENS):
-            logits = engine.feed([[int(logits.argmax())]])
+            logits = fast.feed([[int(logits.argmax())]])
 
-    found: dict[str, Callable[[], object]] = {"torch, eager": write(plain)}
-    found |= {name: write(engine) for name, engine in engines.items()}
+    found = {name: write(engine) for name, engine in engines.items()}
     found["fast, token by token"] = feed
+    return found
+
+
+def compiled(model: Transformer, device: Device) -> dict[str, Engine]:
+    """The step of static shapes by torch.compile, plain and called from C++."""
+    found: dict[str, Engine] = {}
+    for name, how in (("torch.compile", {}), ("torch.compile, C++", {"cpp_wrapper": True})):
+        engine = found[name] = GraphEngine(model, device)
+        engine._run = torch.compile(engine._step, dynamic=False, fullgraph=True, options=how)
+        began = time.perf_counter()
+        engine.write(0, 1)
+        print(f"{name:24} {time.perf_counter() - began:10.1f} s before its first token")
+        engine.rewind(0)
     return found
 
 
@@ -81,10 +98,14 @@ def main() -> None:
             run()
             if turn:
                 times[name].append((time.perf_counter() - began) / N_TOKENS)
-    base = statistics.median(times["torch, eager"])
     for name, samples in times.items():
         median = statistics.median(samples)
-        print(f"{name:24} {median * 1e6:10.1f} µs a token, with the prompt  {base / median:6.2f} ×")
+        pairs = zip(times["torch, eager"], samples, strict=True)
+        ratios = sorted(eager / sample for eager, sample in pairs)
+        print(
+            f"{name:24} {median * 1e6:10.1f} µs a token, with the prompt"
+            f"  {statistics.median(ratios):6.2f} × ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+        )
 
 
 if __name__ == "__main__":

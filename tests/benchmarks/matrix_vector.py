@@ -41,10 +41,10 @@ import torch  # noqa: E402
 from gguf.quants import GGMLQuantizationType, dequantize, quantize  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from core.infer.engines import rounding  # noqa: E402
 from core.infer.engines.kernels import gemv_f32  # noqa: E402
 from core.infer.engines.packed_kernels import gemv_q4, gemv_q8  # noqa: E402
 from core.infer.engines.packed_layout import BLOCK, activation_bytes, lay_out  # noqa: E402
-from core.infer.engines.rounding import round_to_int8, round_to_int16  # noqa: E402
 from core.model.packed import PackedMatrix, pack_nearest  # noqa: E402
 
 Q8_0, Q4_0 = GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q4_0
@@ -127,6 +127,9 @@ def looped(kernel: Any) -> Any:
 
 
 F32, Q8, Q4 = looped(gemv_f32), looped(gemv_q8), looped(gemv_q4)
+# As they are, only compiled functions can call them.
+round_to_int8 = numba.njit(rounding.round_to_int8.py_func)
+round_to_int16 = numba.njit(rounding.round_to_int16.py_func)
 
 
 def ours(weight: Tensor, x: Tensor) -> list[Kernel]:

@@ -59,6 +59,20 @@ def test_the_table_is_short_and_says_what_matters(minitf, recipes, make):
     assert "  speed-up     6.00× in decode" in lines
 
 
+def test_what_is_not_as_it_should_be_is_told(make):
+    result = make.benchmarked().result
+    beyond = Verdict(bound="bytes", limit_tokens_per_s=2000.0, fraction=1.2)
+    short = dataclasses.replace(result.cells[1], tokens=28)
+    faster = dataclasses.replace(result.cells[3], verdict=beyond)
+    cells = (result.cells[0], short, result.cells[2], faster)
+    text = " ".join(bench_report.table(dataclasses.replace(result, cells=cells)).split())
+    assert "bytes >100 %" in text
+    assert text.endswith(
+        "Note torch, no cache wrote only 28 tokens: 511 would take too long; compare the time of"
+        " a token. >100 %: the machine had other work when its limit was measured."
+    )
+
+
 def test_no_line_is_wider_than_a_terminal_and_nothing_acts_on_it(full):
     text = bench_report.table(full)
     assert max(map(len, text.splitlines())) <= 80

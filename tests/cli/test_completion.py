@@ -55,7 +55,7 @@ def test_values_of_a_flag_with_choices():
     assert words_for("train", "--norm", "la") == ["layernorm"]
     assert words_for("train", "--lr", "") == []
     assert words_for("bench", "--format", "m") == ["markdown"]
-    assert words_for("bench", "--engines", "") == ["torch", "fast"]
+    assert words_for("bench", "--engines", "") == ["torch", "fast", "graph"]
     assert words_for("bench", "--caches", "none,s") == ["none,static", "none,sinks"]
     assert words_for("bench", "--caches=int8,none,i") == []
     assert words_for("bench", "--compare", "tr") == ["transformers"]

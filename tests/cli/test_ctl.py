@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from core import controlling, recipes
-from core.config import RunConfig, read_command
+from core.config import UNITS, RunConfig, read_command
 from core.controlling import control, status
 from core.errors import ConfigError, RunError
 from core.events import Controlled, StepCompleted
 from core.store import inbox
 from core.store.find import find_run
 from core.testing import tiny_run_config
+from minitf_tui.cli.completing import answers
 from minitf_tui.cli.ctl import answer_line, status_line
 from minitf_tui.cli.main import main
 
@@ -43,7 +44,6 @@ def test_a_run_is_controlled_from_elsewhere(
     assert answer_line(answer) == (
         "here, after step 2: lr 0.5; the schedule is multiplied by 0.5 now"
     )
-    monkeypatch.setattr(controlling.time, "sleep", go_on)
     monkeypatch.setattr(controlling.control, "__kwdefaults__", {"wait_s": 10.0, "sleep": go_on})
     assert main(["ctl", "here", "budget", "+4", "steps", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -124,3 +124,14 @@ def test_a_fork_on_the_command_line(config: RunConfig, capsys: pytest.CaptureFix
         "minitf: --preset does not go with --fork.\n"
         "A fork has the settings of its run; change some by their flags.\n"
     )
+
+
+def test_the_tab_key_knows_commands_and_units() -> None:
+    assert [a.word for a in answers(["ctl", "last", "s"])] == [
+        "status",
+        "step",
+        "save",
+        "stop",
+        "sample",
+    ]
+    assert [a.word for a in answers(["ctl", "last", "budget", "+5", ""])] == list(UNITS)

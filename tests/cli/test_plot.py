@@ -12,7 +12,7 @@ import pytest
 
 from core.presets import SEED
 from core.store.metrics import MetricsWriter
-from core.store.run import Run, create_run
+from core.store.run import FACT, Run, create_run
 from minitf_tui.cli import drawing, figures, output
 from minitf_tui.cli.curves import curves_of, smoothed
 from minitf_tui.cli.screen import Screen
@@ -349,6 +349,11 @@ def test_nothing_to_draw(refused, run):
     create_run("new", SEED, {}, "{}")
     assert refused("plot", "tiny", "new") == (
         "minitf: The run new has no steps to draw.\nGo on with it: minitf train --resume new\n"
+    )
+    create_run("small", SEED, {FACT: {"from_run": "new"}}, "{}")
+    assert refused("plot", "small") == (
+        "minitf: The run small is quantised and has no steps of its own to draw.\n"
+        "Draw the run that it was made from: minitf plot new\n"
     )
 
 

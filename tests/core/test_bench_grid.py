@@ -64,6 +64,16 @@ def test_a_depth_of_zero_is_the_prompt() -> None:
             "The torch engine decodes 8-bit weights as float32: no bytes are saved.",
         ),
         (
+            {"engine": "graph", "bits": 4},
+            {},
+            "The graph engine decodes 4-bit weights as float32: no bytes are saved.",
+        ),
+        (
+            {"engine": "graph", "cache": "sinks"},
+            {},
+            "The graph engine has the static cache only, not 'sinks'.",
+        ),
+        (
             {"engine": "fast", "cache": "int8"},
             {},
             "The fast engine has the static cache only, not 'int8'.",

@@ -89,6 +89,12 @@ def test_a_grid_of_nothing_is_refused() -> None:
         "No variant can be timed: depth=500 and n=4 need 504 positions, and the model has "
         "max_seq_len=24."
     )
+    assert caught.value.hint == "Try smaller depths, and a smaller n."
+    with pytest.raises(ConfigError) as caught:
+        run(change(depths=21, n=8))
+    assert caught.value.hint == "Try n=3."
+    with pytest.raises(ConfigError) as caught:
+        run(change(engines="torch", bits=8))
     assert caught.value.hint == "Choose others."
 
 
@@ -119,11 +125,12 @@ def test_all_take_turns_and_all_is_told() -> None:
         SetupProgressed,
         SetupProgressed,
         *[CellSettled] * 4,
+        SetupProgressed,
     ]
     assert [e.stage for e in told if isinstance(e, SetupProgressed)] == [
         "preparing what is timed",
         "proving torch, KV cache",
-        "measuring what this machine can do",
+        *["measuring what this machine can do"] * 2,
     ]
     (ratio,) = result.ratios
     assert (ratio.left.cache, ratio.right.cache) == ("none", "static")

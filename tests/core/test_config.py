@@ -252,7 +252,7 @@ BENCH = [
     (
         {"threads": (1, -1)},
         "threads=-1 is below 0, the least that makes sense.",
-        "The default is (0,).",
+        "The default is 0.",
     ),
     (
         {"caches": "disk"},

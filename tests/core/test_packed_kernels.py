@@ -8,7 +8,9 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -16,15 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.infer.engines.packed_kernels import gemv_q4, gemv_q8
+from core.infer.engines import packed_kernels, rounding
 from core.infer.engines.packed_layout import BLOCK, activation_bytes, lay_out
-from core.infer.engines.rounding import round_to_int8, round_to_int16
 from core.model.packed import PackedMatrix, pack_nearest
 
 KINDS = [(8, 0, True), (8, 32, True), (8, 128, True)] + [
     (4, group, symmetric) for group in (32, 64, 128) for symmetric in (True, False)
 ]
 UNTOUCHED = np.float32(-77)
+
+
+def entry(function: Any) -> Any:
+    """A compiled function that Python can call."""
+    return numba.njit(error_model="numpy")(function.py_func)
+
+
+gemv_q4, gemv_q8 = entry(packed_kernels.gemv_q4), entry(packed_kernels.gemv_q8)
+round_to_int8, round_to_int16 = entry(rounding.round_to_int8), entry(rounding.round_to_int16)
 
 
 def aligned(nbytes: int) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 import core
 from core import recipes
-from core.config import QuantizeConfig
+from core.config import QuantizeConfig, SamplingConfig
 from core.errors import CheckpointError, FormatError, MinitfError
-from core.events import MatrixQuantized, Quantization
+from core.events import GenerationProved, MatrixQuantized, Quantization
 from core.interop.capsule.check import read_settings
 from core.open_run import open_for_use
 from core.store.find import find_run
@@ -98,6 +99,15 @@ def test_its_packed_matrices_are_those_that_its_weights_stand_for(made: Quantiza
     assert open_for_use("whole", device="cpu", dtype="float32", threads=1).model.packed == {}
 
 
+@pytest.mark.parametrize("engine", ["torch", "fast"])
+def test_its_codes_are_multiplied_as_nearly_as_can_be(made: Quantization, engine: str) -> None:
+    sampling = SamplingConfig(prompt="9 bottles", max_new_tokens=4, engine=engine)
+    *_, told = recipes.proving("small", sampling).run()
+    assert isinstance(told, GenerationProved)
+    assert (told.engine, told.note) == (engine, "")
+    assert told.proof.is_exact == (engine == "torch")
+
+
 def test_every_command_takes_it(made: Quantization, tmp_path: Path) -> None:
     assert core.generate("small", "9 bottles", max_new_tokens=3).tokens
     written = core.export_model("small", tmp_path / "out-hf", format="hf")
@@ -157,6 +167,10 @@ DAMAGES = {
     f"{Q}.codes are (32, 16) torch.float32": lambda t: t.update({f"{Q}.codes": torch.ones(32, 16)}),
     f"{Q}.scales are (32, 3)": lambda t: t.update({f"{Q}.scales": torch.ones(32, 3).half()}),
     f"{Q}: 32 columns do not divide": None,
+    f"{HEAD}.scales hold a number that is not finite": lambda t: t[f"{HEAD}.scales"].fill_(
+        math.nan
+    ),
+    f"{HEAD} is there twice, packed and as it is": lambda t: t.update({HEAD: torch.ones(2, 32)}),
     f"{HEAD}.codes go below -127": lambda t: t[f"{HEAD}.codes"].fill_(-128),
     f"{HEAD}.zeros are there, and 8 bits have none": lambda t: t.update(
         {f"{HEAD}.zeros": torch.ones_like(t[f"{HEAD}.scales"])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
 import tempfile
@@ -111,6 +112,23 @@ def test_ctrl_c_while_one_loads_ends_it_at_once(monkeypatch: pytest.MonkeyPatch)
         Rival("minitf", {}, place)
     assert begun[0]._process.poll() is not None
     assert not Path(place.name).exists()
+
+
+def test_places_of_killed_processes_go(
+    tmp_path: Path, found: OpenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, young, foreign = (tmp_path / name for name in ("minitf-rival-a", "minitf-rival-b", "c"))
+    for folder in (old, young, foreign):
+        folder.mkdir()
+    for folder in (old, foreign):
+        os.utime(folder, (1, 1))
+    monkeypatch.setattr(rivals, "check_installed", lambda name: None)
+    monkeypatch.setattr(rivals, "Rival", lambda name, told, place: place)
+    place: Any = result_of(start_rival("llama.cpp", found.model, found.tokenizer))
+    assert {young, foreign, Path(place.name)} <= set(tmp_path.iterdir())
+    assert not old.exists()
+    place.cleanup()
 
 
 def test_half_an_answer_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

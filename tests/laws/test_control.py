@@ -6,14 +6,15 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import paths, recipes
+from core import api, paths, recipes
 from core.config import RunConfig, read_command
 from core.errors import CheckpointError, ConfigError
-from core.events import CheckpointDue, Controlled, RunFinished, StepCompleted
+from core.events import CheckpointDue, CheckpointSaved, Controlled, RunFinished, StepCompleted
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run
@@ -137,7 +138,9 @@ def test_a_fork_without_changes_goes_on_as_its_run_did(whole: Run, equality: Any
     assert (run.provenance["fork_of"], run.provenance["fork_step"]) == ("whole@12", 12)
 
 
-def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equality: Any) -> None:
+def test_a_fork_with_changes_shares_its_past_and_is_replayed(
+    whole: Run, equality: Any, tmp_path: Path
+) -> None:
     source = equality.tensors(whole)
     session = recipes.forking("whole@12", name="other", lr=1e-3, batch_size=3, steps=15)
     told = train(session, {13: "lr 0.5"})
@@ -155,6 +158,10 @@ def test_a_fork_with_changes_shares_its_past_and_is_replayed(whole: Run, equalit
     again = find_run("again").run
     assert equality.tensors(again) == equality.tensors(other)
     assert equality.tensors(whole) == source
+    api.export_model("other", tmp_path / "c.tar.gz", format="capsule")
+    capsule = equality.finish(recipes.replaying(str(tmp_path / "c.tar.gz"), name="third"))
+    assert (capsule.agreement.is_equal, capsule.agreement.of) == (True, 3)
+    assert commands(find_run("third").run)[:-1] == commands(other)[:-1]
 
 
 def test_what_a_fork_cannot_change_is_refused(whole: Run) -> None:
@@ -204,6 +211,25 @@ def test_a_budget_that_is_cut_ends_well_and_a_resumed_run_knows(config: RunConfi
     assert find_run("cut").run.config.train.steps == STEPS  # what was asked for stays
     *_, longer = recipes.resuming("cut", steps=STEPS).run()
     assert longer.result.steps == STEPS
+
+
+def test_a_run_that_was_extended_at_its_end_and_killed_goes_on(
+    config: RunConfig, equality: Any
+) -> None:
+    """Its last checkpoint knows of the old end alone."""
+    session = recipes.training(config, name="long")
+    events = session.run()
+    for event in events:
+        if isinstance(event, CheckpointSaved) and event.step == STEPS:
+            session.control(read_command(["budget", "+3"]))
+        if isinstance(event, StepCompleted) and event.step == STEPS + 1:
+            shutil.rmtree(find_run("long").run.checkpoint_path(STEPS + 1), ignore_errors=True)
+            shutil.copytree(paths.runs_dir() / "long", paths.runs_dir() / "killed")
+            break
+    events.close()
+    state = find_run("killed").run.checkpoint_state(STEPS)
+    assert (state["controls"], state["budget"]) == ([], None)
+    assert equality.finish(recipes.resuming("killed")).steps == STEPS + 3
 
 
 def test_a_diverged_run_keeps_what_it_was_commanded(

@@ -17,6 +17,7 @@ from core.events import (
     BenchmarkCompleted,
     CheckpointFailed,
     CheckpointSaved,
+    Controlled,
     Evaluation,
     EvaluationCompleted,
     EvaluationProgressed,
@@ -24,6 +25,7 @@ from core.events import (
     GeneratedToken,
     Generation,
     GenerationFinished,
+    Paused,
     PromptRead,
     Proof,
     RepetitionCompleted,
@@ -37,6 +39,7 @@ from core.events import (
     ValidationCompleted,
     Variant,
 )
+from core.training.wishes import Wishes
 from minitf_tui.app import MinitfApp
 
 SAMPLE = "s are objects that\nsupport the buffer protocol. See the section on types.\n\nNew."
@@ -130,6 +133,51 @@ class Endless(Script):
     def save(self) -> bool:
         self.wants_save.set()
         return True
+
+
+class Commanded(Endless):
+    """Steps, and obeys commands, as a run does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wishes = Wishes(sleep=lambda _: None)
+        self.lr_factor, self.steps = 1.0, 2000
+
+    def run(self) -> Generator[Event, None, None]:
+        is_paused, owed = False, 0
+        yield started()
+        while not self.stopped.wait(0.01):
+            while (command := self.wishes.take()) is not None:
+                if command.action in ("pause", "resume", "step"):
+                    is_paused, owed = command.action != "resume", int(command.action == "step")
+                self.lr_factor *= command.value if command.action == "lr" else 1
+                self.steps += int(command.value) if command.sign == "+" else 0
+                yield Controlled(
+                    step=self.step,
+                    action=command.action,
+                    words=" ".join(command.words),
+                    lr_factor=self.lr_factor,
+                    steps=self.steps,
+                )
+                if command.action == "save":
+                    yield self.kept()
+            if is_paused and not owed:
+                yield Paused(step=self.step)
+                self.wishes.wait()
+                continue
+            self.step, owed = self.step + 1, 0
+            yield step(self.step)
+        yield finished("stopped", steps=self.step)
+
+    def save(self) -> bool:
+        return self.control(Command(action="save"))
+
+    def control(self, command: Command) -> bool:
+        self.wishes.ask(command)
+        return True
+
+    def has_news(self) -> bool:
+        return self.wishes.has_news()
 
 
 class Recipes:

@@ -216,7 +216,22 @@ def test_limits_name_the_bound_and_the_share_of_it() -> None:
     assert "62.0 %" in words(sheet)[0]
     assert "bytes" in words(sheet)[0]
     [note] = sheet.notes
-    assert note.plain == ("this machine: 3.2 µs a dispatch, 17.0 GiB/s from memory, 92.0 GFLOP/s")
+    assert note.plain == ("this machine: 3.2 µs a dispatch, 17.0 GiB/s read, 92.0 GFLOP/s")
+
+
+def test_nothing_is_faster_than_its_limit() -> None:
+    board = board_of(bench_story((STATIC,)))
+    cell = board.tracks[0].decode
+    assert cell
+    assert cell.verdict
+    beyond = dataclasses.replace(cell.verdict, fraction=1.2)
+    board.tracks[0].cells["decode"] = dataclasses.replace(cell, verdict=beyond)
+    sheet = bench_tables.limits_sheet(board)
+    assert [w.share for w in sheet.rows[0] if isinstance(w, Gauge)] == [1.0]
+    assert ">100 %" in words(sheet)[0]
+    assert sheet.notes[1].plain == (
+        ">100 %: the machine had other work when its limit was measured"
+    )
 
 
 def test_times_below_a_millisecond_are_told_in_microseconds() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from core.config import Command
 from core.errors import DataError
-from core.events import CheckpointFailed, CheckpointSaved, Event, StepCompleted
+from core.events import CheckpointFailed, CheckpointSaved, Controlled, Event, StepCompleted
 from minitf_tui import job
 from minitf_tui.job import Device, DeviceBusyError, Job
-from tests.tui.scripted import Endless, Script, step
+from tests.tui.scripted import Commanded, Endless, Script, step
 
 
 class Lab:
@@ -228,6 +229,49 @@ def test_a_paused_job_takes_one_step_at_a_time(lab: Lab) -> None:
         assert lab.heard[-1] == step(at + n)
     job.resume()
     until(lambda: session.step > at + 3)
+
+
+def test_a_job_that_takes_commands_pauses_steps_and_goes_on_by_them(lab: Lab) -> None:
+    session = Commanded()
+    job = lab.start(session)
+    until(lambda: session.step > 3)
+    job.pause()
+    job.save()
+    until(lambda: job.state == "paused")
+    at = session.step
+    other = lab.start(Script([step(7000)]), "evaluation")
+    assert other.finished.wait(10)
+    job.step()
+    until(lambda: session.step == at + 1 and job.state == "paused")
+    assert job.control(Command(action="lr", value=0.5))
+    until(lambda: session.lr_factor == 0.5 and job.state == "paused")
+    job.resume()
+    until(lambda: session.step > at + 3)
+    told = [e.action for e in lab.heard if isinstance(e, Controlled)]
+    assert told == ["pause", "save", "step", "lr", "resume"]
+    assert job.state == "running"
+
+
+def test_a_job_is_paused_and_goes_on_as_another_process_wants(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others ask comes by the session alone, and the device is free meanwhile."""
+    monkeypatch.setattr(job, "LOOK_S", 0.01)
+    session = Commanded()
+    ours = lab.start(session)
+    until(lambda: session.step > 3)
+    session.control(Command(action="pause"))
+    until(lambda: ours.state == "paused")
+    at = session.step
+    assert lab.start(Script([step(7000)]), "evaluation").finished.wait(10)
+    session.control(Command(action="step"))
+    until(lambda: session.step == at + 1 and ours.state == "paused")
+    session.control(Command(action="save"))
+    until(lambda: any(isinstance(e, CheckpointSaved) for e in lab.heard))
+    until(lambda: ours.state == "paused")
+    session.control(Command(action="resume"))
+    until(lambda: session.step > at + 2)
+    assert ours.state == "running"
 
 
 def test_a_running_job_is_not_made_to_step(lab: Lab) -> None:

@@ -23,10 +23,12 @@ from core.events import (
 from core.presets import QUICK
 from core.store.metrics import MetricsWriter
 from minitf_tui.app import MinitfApp
+from minitf_tui.commands import control_commands
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.widgets.curves import LEVELS, next_level
 from tests.tui.runs_on_disk import make_run
 from tests.tui.scripted import (
+    Commanded,
     Endless,
     Script,
     app_with,
@@ -251,6 +253,36 @@ async def test_w_saves_and_says_so(is_paused: bool) -> None:
         await pilot.press("w")
         await until(pilot, lambda: "saved at step" in screen_text(app))
         assert app.pane.state == ("paused" if is_paused else "running")
+        await pilot.press("s")
+        await settle(pilot)
+
+
+async def test_a_run_is_controlled_by_keys_and_by_words_and_marked() -> None:
+    session = Commanded()
+    app = app_with(training=session)
+    async with app.run_test(size=BROAD) as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: session.step > 30 and "w save" in footer(app))
+        await pilot.press("less_than_sign")
+        await until(pilot, lambda: session.lr_factor == 0.5)
+        await pilot.press("plus")
+        await until(pilot, lambda: session.steps == 2500)
+        await pilot.press("c", *"lr no", "enter")
+        await until(pilot, lambda: "'no' is not a number" in screen_text(app))
+        await pilot.press("backspace", "backspace", "4", "enter")
+        await until(pilot, lambda: session.lr_factor == 2.0)
+        at = session.step
+        await until(pilot, lambda: session.step > at + 30)
+        await until(pilot, lambda: "┊lr ×4" in screen_text(app))
+        assert app.pane.watched.started.steps == 2500
+        known = {command.name: command.do for command in control_commands(app)}
+        known["Train: budget -10%"]()
+        known["Train: lr × 0.5"]()
+        await until(pilot, lambda: session.lr_factor == 1.0)
+        await until(pilot, lambda: len(app.pane.watched.marks) == 5)
+        assert [mark.word for mark in app.pane.watched.marks] == [
+            *("lr ×0.5", "+500", "lr ×4", "-250", "lr ×0.5"),
+        ]
         await pilot.press("s")
         await settle(pilot)
 

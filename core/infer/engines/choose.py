@@ -8,28 +8,23 @@ import importlib.util
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import torch
 
 from core.config.jobs import SINKS, WINDOW
 from core.device import Device
-from core.errors import StoreError
 from core.infer.engines.engine import Engine
+from core.infer.engines.graph_engine import GraphEngine
 from core.infer.engines.torch_engine import TorchEngine
+from core.infer.engines.trial import fastest, keep_choice, kept_choice
 from core.model.transformer import Transformer
-from core.paths import cache_dir
-from core.store.files import make_folder, write_atomically
 
 COMPILING = "compiling the decode step, once per machine"
-ROUNDS, ROUND_S, MOST_TOKENS = 5, 0.01, 24
-"""Of the probe: turns of each engine, and about how long, or how many tokens, it writes in one."""
-MARGIN = 0.97
-"""A share of the time of what is simpler that must be undercut."""
+Ways = dict[str, Callable[[], Engine]]
+"""Engines that could decode a model, by their names and threads, simplest first."""
 
 
 def make_engine(
@@ -44,50 +39,105 @@ def make_engine(
     """An engine for the model; its `note` says why a wish was not met.
 
     The first fast engine on a machine takes a while (see `engine_stage`), and the first of a
-    shape is chosen by a probe, some 100 ms or three tokens of each candidate.
+    shape is chosen by a trial, up to a second long (see trial.py). What is kept of it depends on
+    the model's config and packing, the wish, the threads, the processor or GPU, and on the
+    versions of PyTorch, numba and of this program; it was measured at the first positions.
 
     Args:
-        engine: "auto", "torch" or "fast".
+        engine: "auto", "torch", "fast" or "graph".
         cache: "static", "none", "window", "sinks" or "int8".
         window: newest positions that a windowed cache keeps.
         sinks: first positions that a "sinks" cache keeps beside them.
     """
-    reason = "" if engine == "torch" else _why_not_fast(model, device, cache)
-    if engine == "torch" or reason:
-        note = reason if engine == "fast" else ""
-        return TorchEngine(model, device, cache=cache, window=window, sinks=sinks, note=note)
-    from core.infer.engines.fast import FastEngine
-
-    counts = _thread_counts(device)
-    kept = _kept(key := _key(model, device, engine))
-    if kept not in (counts if engine == "fast" else [0, *counts]):
-        candidates: dict[int, Engine] = {} if engine == "fast" else {0: TorchEngine(model, device)}
-        for n_threads in counts:
-            candidates[n_threads] = FastEngine(model, n_threads=n_threads)
-        kept = _fastest(candidates)
-        _keep(key, kept)
-        candidates[kept].rewind(0)
-        return candidates[kept]
-    return FastEngine(model, n_threads=kept) if kept else TorchEngine(model, device)
+    ways, reason = _ways(model, device, engine, cache)
+    if not ways:
+        return TorchEngine(model, device, cache=cache, window=window, sinks=sinks, note=reason)
+    if len(ways) == 1:
+        (make,) = ways.values()
+        return make()
+    key = _key(model, device, engine)
+    if make_kept := ways.get(kept_choice(key)):
+        return make_kept()
+    candidates = {name: make() for name, make in ways.items()}
+    name, is_settled = fastest(candidates)
+    chosen = candidates[name]
+    chosen.rewind(0)
+    notes = dict.fromkeys(one.note for one in candidates.values() if one.note)
+    if notes:  # of what could not begin now, and may tomorrow
+        chosen.note = " ".join(notes)
+    else:
+        keep_choice(key, name, is_settled=is_settled)
+    return chosen
 
 
 def engine_stage(model: Transformer, device: Device, engine: str, cache: str) -> str:
     """What somebody who waits for `make_engine` is to be told; empty if it is quick."""
-    if engine == "torch" or _why_not_fast(model, device, cache):
+    if engine not in ("auto", "fast") or _why_not_fast(model, device, cache):
         return ""
     from core.infer.engines.fast import is_compiled
 
     return "" if is_compiled() else COMPILING
 
 
+def _ways(model: Transformer, device: Device, engine: str, cache: str) -> tuple[Ways, str]:
+    """And, where there are none but PyTorch as it is, why the wish is not met."""
+    ways: Ways = {}
+    reason = ""
+    if engine == "graph" or (engine == "auto" and device.type == "cuda"):
+        reason = _why_no_graph(model, device, cache)
+        if not reason:
+            ways = {"graph": partial(_graph, model, device)}
+    elif engine != "torch":
+        reason = _why_not_fast(model, device, cache)
+        if not reason:
+            counts = _thread_counts(device)
+            ways = {f"fast {count}": partial(_fast, model, count) for count in counts}
+    if engine != "auto":
+        return ways, reason
+    return ({"torch": partial(TorchEngine, model, device), **ways} if ways else {}), ""
+
+
+def _fast(model: Transformer, n_threads: int) -> Engine:
+    """With a note on one thread where the system gives no more."""
+    from core.infer.engines.fast import FastEngine
+
+    engine = FastEngine(model, n_threads=n_threads)
+    try:
+        engine.write(0, 1)
+    except RuntimeError as error:
+        engine.close()
+        engine = FastEngine(model)
+        engine.note = f"The fast engine has one thread instead of {n_threads}: {error}."
+    engine.rewind(0)
+    return engine
+
+
+def _graph(model: Transformer, device: Device) -> Engine:
+    """With a note PyTorch as it is where a step cannot be recorded."""
+    engine = GraphEngine(model, device)
+    try:
+        engine.write(0, 1)
+    except RuntimeError as error:  # CUDA's: an operation that visits the host, or no memory
+        why = str(error).partition("\n")[0].removesuffix(".")
+        note = f"The graph engine cannot record the step: {why}."
+        return TorchEngine(model, device, note=note)
+    engine.rewind(0)
+    return engine
+
+
+def _why_no_graph(model: Transformer, device: Device, cache: str) -> str:
+    """A sentence, or nothing if the graph engine decodes this."""
+    if reason := _why_not_plain(model, "graph", cache):
+        return reason
+    if device.type != "cuda":
+        return f"The graph engine records CUDA graphs, and this device is {device.type}."
+    return ""
+
+
 def _why_not_fast(model: Transformer, device: Device, cache: str) -> str:
     """A sentence, or nothing if the fast engine decodes this."""
-    if cache != "static":
-        return f"The fast engine has the static cache only, not {cache!r}."
-    if type(model) is not Transformer:
-        return f"The fast engine computes a Transformer, not {type(model).__name__}."
-    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
-        return "The fast engine calls no hooks, and this model has some."
+    if reason := _why_not_plain(model, "fast", cache):
+        return reason
     if device.type != "cpu" or device.dtype != "float32":
         return f"The fast engine computes float32 on the CPU, not {device.dtype} on {device.type}."
     if any(
@@ -96,6 +146,16 @@ def _why_not_fast(model: Transformer, device: Device, cache: str) -> str:
     ):
         return "The fast engine needs the weights in float32 and in order."
     return _why_no_numba()
+
+
+def _why_not_plain(model: Transformer, engine: str, cache: str) -> str:
+    if cache != "static":
+        return f"The {engine} engine has the static cache only, not {cache!r}."
+    if type(model) is not Transformer:
+        return f"The {engine} engine computes a Transformer, not {type(model).__name__}."
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        return f"The {engine} engine calls no hooks, and this model has some."
+    return ""
 
 
 def _why_no_numba() -> str:
@@ -110,64 +170,28 @@ def _why_no_numba() -> str:
 
 
 def _thread_counts(device: Device) -> list[int]:
-    """1, 2, 4 … and all that the device may use."""
+    """1, 2, 4 … and all that the device may use; or what somebody asked for."""
+    if device.has_fixed_threads:
+        return [device.threads]
     powers = [1 << i for i in range(device.threads.bit_length()) if 1 << i < device.threads]
     return [*powers, max(1, device.threads)]
 
 
-def _fastest(candidates: Mapping[int, Engine]) -> int:
-    """By writing in turns; who needs more threads must be faster by a margin."""
-    n_tokens = {key: _tokens_in_time(engine) for key, engine in candidates.items()}
-    times: dict[int, list[float]] = {key: [] for key in candidates}
-    for _ in range(ROUNDS):
-        for key, engine in candidates.items():
-            times[key].append(_time(engine, n_tokens[key]))
-    best, *others = candidates
-    for key in others:
-        if statistics.median(times[key]) < MARGIN * statistics.median(times[best]):
-            best = key
-    return best
-
-
-def _tokens_in_time(engine: Engine) -> int:
-    most = max(1, min(MOST_TOKENS, engine.max_seq_len))
-    _time(engine, 1)  # with what happens once
-    return max(1, min(most, int(ROUND_S / _time(engine, 1))))
-
-
-def _time(engine: Engine, n: int) -> float:
-    """Seconds a token."""
-    engine.rewind(0)
-    began = time.perf_counter()
-    engine.write(0, n)
-    return (time.perf_counter() - began) / n
-
-
 def _key(model: Transformer, device: Device, engine: str) -> str:
     """What the choice depends on, this program's own code among it."""
+    packed = sorted({(matrix.bits, matrix.group_size) for matrix in model.packed.values()})
+    machine = (platform.node(), platform.machine(), os.cpu_count(), _processor(device))
+    about = (asdict(model.config), packed, machine, torch.__version__, asdict(device), engine)
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _processor(device: Device) -> tuple[str, ...]:
+    """That computes, and what made its code."""
+    if device.type == "cuda":
+        return (torch.cuda.get_device_name(),)
     from llvmlite import binding
     from numba import __version__ as numba_version
 
     from core.infer.engines.compiled import sources_digest
 
-    packed = sorted({(matrix.bits, matrix.group_size) for matrix in model.packed.values()})
-    machine = (platform.node(), platform.machine(), binding.get_host_cpu_name(), os.cpu_count())
-    code = (torch.__version__, numba_version, sources_digest())
-    about = (asdict(model.config), packed, machine, code, device.threads, engine)
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-
-
-def _kept(key: str) -> int | None:
-    """The number of threads that was chosen before; 0 is PyTorch. The file may say anything."""
-    try:
-        return int(json.loads((cache_dir() / "engines" / f"{key}.json").read_bytes())["threads"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
-
-
-def _keep(key: str, threads: int) -> None:
-    """Without a writable folder it is measured again."""
-    with suppress(StoreError, OSError):
-        make_folder(cache_dir() / "engines")
-        data = json.dumps({"threads": threads}).encode()
-        write_atomically(cache_dir() / "engines" / f"{key}.json", data)
+    return binding.get_host_cpu_name(), numba_version, sources_digest()

@@ -13,12 +13,14 @@ from typing import Protocol
 
 from torch import Tensor
 
+from core.errors import ConfigError
+
 
 class Engine(Protocol):
     """Sequences of the same length: one at first, as many as `select` says later."""
 
     name: str
-    """"torch" or "fast"."""
+    """"torch", "fast" or "graph"."""
     cache: str
     """The kind of cache: "static", "none", "window", "sinks" or "int8"."""
     max_seq_len: int
@@ -68,3 +70,16 @@ class Engine(Protocol):
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these sequences, in this order; one may be taken more than once."""
         ...
+
+
+def check_fits(end: int, max_seq_len: int) -> None:
+    """Refuse more positions than a model has, in the words of the model itself.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    if end > max_seq_len:
+        raise ConfigError(
+            f"{end} tokens do not fit into max_seq_len={max_seq_len}.",
+            hint="Shorten the text, or train with a larger max_seq_len.",
+        )

@@ -18,6 +18,7 @@ from core.errors import ConfigError
 from core.infer.engines import words as op
 from core.infer.engines.buffers import ROWS, Buffers, cache_layout
 from core.infer.engines.compiled import compiled_and_kept, is_kept
+from core.infer.engines.engine import check_fits
 from core.infer.engines.interpreter import work
 from core.infer.engines.pages import want_large_pages
 from core.infer.engines.program import laid_out, parameters_of, programs
@@ -96,7 +97,7 @@ class FastEngine:
     def write(self, token: int, n: int) -> list[int]:
         """See `Engine.write`."""
         self._check([[token]])
-        self._check_room(n)
+        check_fits(self._length + n, self.max_seq_len)
         if n <= 0:
             return []
         self._tokens[0] = token
@@ -175,19 +176,11 @@ class FastEngine:
                 f"{[len(ids) for ids in ids_BT]} tokens are not as many, one or more, for each of"
                 f" {n_rows} sequences"
             )
-        self._check_room(n_new)
+        check_fits(self._length + n_new, self.max_seq_len)
         for ids in ids_BT:
             if not 0 <= min(ids) <= max(ids) < self._config.vocab_size:
                 raise IndexError(f"a token of {list(ids)} is not in 0 … vocab_size - 1")
         return n_new
-
-    def _check_room(self, n_new: int) -> None:
-        end = self._length + n_new
-        if end > self.max_seq_len:
-            raise ConfigError(
-                f"{end} tokens do not fit into max_seq_len={self.max_seq_len}.",
-                hint="Shorten the text, or train with a larger max_seq_len.",
-            )
 
     def _memory(self, word: int, n: int) -> NDArray[np.int64]:
         """Whole numbers that the job knows by `word`."""

@@ -124,9 +124,11 @@ _ONE = np.float32(1)
 
 @compiled
 def exp8(x: Any) -> Any:
-    """e to the power of x; of x below -87 as of -87, and above 88 as of 88."""
-    x = max8(x, splat8(_LEAST))
-    x = sub8(splat8(np.float32(0)), max8(sub8(splat8(np.float32(0)), x), splat8(-_MOST)))
+    """e to the power of x; of x below -87 as of -87, and above 88 as of 88. What is not a number
+    stays so, in its own lane."""
+    zero = splat8(np.float32(0))
+    x = max8(splat8(_LEAST), x)
+    x = sub8(zero, max8(splat8(-_MOST), sub8(zero, x)))
     magic = splat8(_ROUND)
     shifted = _exact_sum8(mul8(x, splat8(_LOG2_E)), magic)
     n = _exact_sum8(shifted, splat8(-_ROUND))
@@ -136,7 +138,8 @@ def exp8(x: Any) -> Any:
     p = madd8(p, x, splat8(_P3))
     p = madd8(p, x, splat8(_P4))
     p = madd8(p, x, splat8(_P5))
-    return _times_power8(add8(madd8(mul8(x, x), p, x), splat8(_ONE)), shifted)
+    power = _times_power8(add8(madd8(mul8(x, x), p, x), splat8(_ONE)), shifted)
+    return madd8(x, zero, power)  # the bits of a NaN may have become those of a number
 
 
 @compiled

@@ -52,8 +52,8 @@ _LARGEST = {
     r"rates\.json": 1 << 25,
     r"init\.safetensors": MAX_WEIGHT_BYTES,
     r"corpus\.txt": MAX_TEXT_BYTES,
-    r"checkpoints/step-\d{8,18}/state\.json": 1 << 20,
-    r"checkpoints/step-\d{8,18}/(model|state)\.safetensors": MAX_WEIGHT_BYTES,
+    r"(fork|checkpoints/step-\d{8,18})/state\.json": 1 << 20,
+    r"(fork|checkpoints/step-\d{8,18})/(model|state)\.safetensors": MAX_WEIGHT_BYTES,
     r"(evaluations|benchmarks)/[A-Za-z0-9][A-Za-z0-9-]{0,99}\.json": 16 << 20,
 }
 """What a member may be called, and how many bytes it may have."""

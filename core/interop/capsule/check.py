@@ -16,15 +16,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from core.config import ModelConfig, RunConfig
-from core.errors import CheckpointError, ConfigError, RunError, TokenizerError
+from core.errors import ConfigError, RunError, TokenizerError
 from core.interop.capsule.archive import MAX_WEIGHT_BYTES, Member, damaged
 from core.interop.capsule.metrics_check import check_metrics, is_number
 from core.model.arithmetic import FLOAT32_BYTES, count_parameters
 from core.model.transformer import Transformer
-from core.store.packed_weights import FACT
+from core.store.forks import FOLDER as FORK
+from core.store.forks import begun_at
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.rates import given_rates
-from core.store.run import TEXT_NAME, Run
+from core.store.run import FACT, TEXT_NAME, Run, read_state
 from core.store.run_toml import read_run_toml
 from core.store.start import FILE_NAME as START_NAME
 from core.store.start import HASH as START_HASH
@@ -127,9 +128,10 @@ def check_run(folder: Path, source: str) -> Generator[float, None, Run]:
     if sum(map(_count, shapes.values())) != run.provenance["n_params"]:
         raise damaged(source, "n_params is not the size of its model")
     yield from _check_start(run, shapes, source)
+    yield from _check_fork(run, shapes, source)
     steps = run.checkpoint_steps()
     for n, step in enumerate(steps):
-        for share in _check_checkpoint(run, step, shapes, source):
+        for share in _check_checkpoint(run.checkpoint_path(step), step, shapes, source):
             yield (n + share) / len(steps)
     return run
 
@@ -171,13 +173,22 @@ def _check_start(run: Run, shapes: Shapes, source: str) -> Iterator[float]:
             raise damaged(source, f"{START_NAME} is not what the run began with") from error
 
 
-def _check_checkpoint(run: Run, step: int, shapes: Shapes, source: str) -> Iterator[float]:
+def _check_fork(run: Run, shapes: Shapes, source: str) -> Iterator[float]:
+    """A fork has the checkpoint that it began with, and only a fork has one."""
+    folder, step = run.path / FORK, begun_at(run)
+    if folder.is_dir() != (step is not None):
+        raise damaged(source, f"run.toml and {FORK} do not fit")
+    if step is not None:
+        for _ in _check_checkpoint(folder, step, shapes, source):
+            yield 0.0
+
+
+def _check_checkpoint(folder: Path, step: int, shapes: Shapes, source: str) -> Iterator[float]:
     try:
-        state = run.checkpoint_state(step)
-    except (CheckpointError, RecursionError) as error:
+        state = read_state(folder, step)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(source, f"state.json of step {step} cannot be read") from error
     _check_progress(state, step, source)
-    folder = run.checkpoint_path(step)
     if not (folder / "model.safetensors").exists():
         raise damaged(source, f"the checkpoint of step {step} has no weights")
     yield from _check_tensors(folder / "model.safetensors", shapes, step, source)
@@ -191,6 +202,7 @@ def _check_checkpoint(run: Run, step: int, shapes: Shapes, source: str) -> Itera
 def _check_progress(state: Mapping[str, Any], step: int, source: str) -> None:
     numbers = [state.get("returns", 0), state.get("lr_factor", 1.0)]
     is_sound = all(isinstance(state.get(name, ...), kinds) for name, kinds in _PROGRESS.items())
+    is_sound &= _is_controlled(state.get("controls", []), state.get("budget"))
     if is_sound:
         numbers += state["spent_s"].values()
         for found in filter(None, (state["last_validation"], state["validation"])):
@@ -198,6 +210,15 @@ def _check_progress(state: Mapping[str, Any], step: int, source: str) -> None:
             numbers += [found.get(name) for name in names]
     if not is_sound or not all(map(is_number, numbers)):
         raise damaged(source, f"state.json of step {step} lacks a number")
+
+
+def _is_controlled(controls: Any, budget: Any) -> bool:
+    """Whether it says as a run does what was commanded."""
+    is_list = isinstance(controls, list) and all(type(n) is int for n in controls)
+    if budget is None:
+        return is_list
+    is_budget = isinstance(budget, dict) and budget.keys() == {"steps", "seconds"}
+    return is_list and is_budget and type(budget["steps"]) is int and is_number(budget["seconds"])
 
 
 def _check_tensors(path: Path, shapes: Shapes, step: int, source: str) -> Iterator[float]:

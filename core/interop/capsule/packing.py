@@ -20,6 +20,8 @@ from core.interop.capsule.archive import Packed
 from core.interop.capsule.check import check_run, check_sizes, read_settings
 from core.interop.foreign import Written
 from core.store.files import PARTIAL_PREFIX, link, make_folder
+from core.store.forks import FILES as FORK_FILES
+from core.store.forks import FOLDER as FORK
 from core.store.rates import FILE_NAME as RATES_NAME
 from core.store.run import TEXT_NAME, Run, create_run
 from core.store.stages import IsStopping, Telling, telling
@@ -98,6 +100,7 @@ def _files(run: Run) -> Iterator[Packed]:
         place = run.checkpoint_path(step).relative_to(folder).as_posix()
         names += [f"{place}/{name}" for name in ("state.json", "model.safetensors")]
         names.append(f"{place}/state.safetensors")
+    names += [f"{FORK}/{name}" for name in FORK_FILES]
     for kind in ("evaluations", "benchmarks"):
         found = sorted(path.name for path in (folder / kind).glob("*.json"))
         names += [f"{kind}/{name}" for name in found[-REPORTS:]]
