@@ -39,6 +39,7 @@ from core.kept_run import KeptRun, written_with
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
+from core.sweeping import sweeping
 from core.training_sessions import forecasting, forking, replaying, resuming, training
 from core.transfers import exporting, importing, quantizing
 
@@ -69,6 +70,7 @@ __all__ = [
     "quantizing",
     "replaying",
     "resuming",
+    "sweeping",
     "tokenizing",
     "training",
 ]
