@@ -10,7 +10,7 @@ from core.config import RunConfig, SamplingConfig
 from core.device import Device
 from core.events import Evaluation, GenerationFinished
 from core.infer.generate import generate
-from core.measure.answers import evaluate_run
+from core.measure.answers import Keep, evaluate_run
 from core.model.transformer import Transformer
 from core.store.tokens import TokenizedText
 from core.training.trainer import Probes
@@ -20,9 +20,16 @@ TEMPERATURE = 0.7
 
 
 def make_probes(
-    config: RunConfig, text: TokenizedText, device: Device, is_stopping: Callable[[], bool]
+    config: RunConfig,
+    text: TokenizedText,
+    device: Device,
+    is_stopping: Callable[[], bool],
+    keep: Keep | None = None,
 ) -> Probes:
     """Whole-split validation and a text sample, both cut short when the run is to stop.
+
+    Args:
+        keep: is given the loss of each token of a validation.
 
     Raises:
         TokenizerError: the tokenizer has no token for part of `sample_prompt`.
@@ -35,7 +42,7 @@ def make_probes(
 
     def score(model: nn.Module) -> Evaluation | None:
         assert isinstance(model, Transformer)
-        return _score(model, config, text, device, is_stopping)
+        return _score(model, config, text, device, is_stopping, keep)
 
     def sample(model: nn.Module) -> tuple[str, str] | None:
         assert isinstance(model, Transformer)
@@ -61,6 +68,7 @@ def _score(
     text: TokenizedText,
     device: Device,
     is_stopping: Callable[[], bool],
+    keep: Keep | None,
 ) -> Evaluation | None:
     scoring = evaluate_run(
         model,
@@ -69,6 +77,7 @@ def _score(
         config,
         stride=config.eval.stride or config.train.context,
         device=device,
+        keep=keep,
     )
     while not is_stopping():
         try:

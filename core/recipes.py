@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config import BenchConfig, SamplingConfig, TextConfig
+from core.contests import dueling
 from core.conversing import Conversation
 from core.evaluating import evaluation, keep_with_run
 from core.events import (
@@ -33,6 +34,7 @@ from core.kept_run import KeptRun, written_with
 from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
+from core.sweeping import sweeping
 from core.training_sessions import forecasting, forking, replaying, resuming, training
 from core.transfers import exporting, importing, quantizing
 
@@ -48,6 +50,7 @@ __all__ = [
     "TrainingJob",
     "benchmarking",
     "conversing",
+    "dueling",
     "estimate",
     "evaluation",
     "examination",
@@ -61,6 +64,7 @@ __all__ = [
     "quantizing",
     "replaying",
     "resuming",
+    "sweeping",
     "tokenizing",
     "training",
 ]

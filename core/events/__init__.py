@@ -22,6 +22,17 @@ from core.events.benchmarking import (
     Verdict,
 )
 from core.events.control import Controlled, Paused
+from core.events.dueling import (
+    Duel,
+    DuelCompleted,
+    DuelRound,
+    DuelRoundCompleted,
+    DuelStarted,
+    EqualTime,
+    SideTold,
+    StepDiffered,
+    ValidationDiffered,
+)
 from core.events.health import AlertRaised, HealthMeasured
 from core.events.machine import Machine, MachineExamined, Speed
 from core.events.measuring import (
@@ -41,6 +52,16 @@ from core.events.quantizing import (
     Quality,
     Quantization,
     QuantizationCompleted,
+)
+from core.events.sweeping import (
+    ScalingFit,
+    Sweep,
+    SweepCompleted,
+    SweepPlanned,
+    SweepRow,
+    SweepRunBegun,
+    SweepRunEnded,
+    SweepSetting,
 )
 from core.events.tokenizing import ShownToken, Tokenization, TokenizationCompleted
 from core.events.training import (
@@ -106,6 +127,16 @@ TokenizationEvent = SetupProgressed | TokenizationCompleted
 ExportEvent = SetupProgressed | ExportCompleted
 ImportEvent = SetupProgressed | ImportCompleted
 QuantizationEvent = SetupProgressed | MatrixQuantized | QuantizationCompleted
+DuelEvent = (
+    SetupProgressed
+    | DuelStarted
+    | SideTold
+    | StepDiffered
+    | ValidationDiffered
+    | DuelRoundCompleted
+    | DuelCompleted
+)
+SweepEvent = TrainEvent | SweepPlanned | SweepRunBegun | SweepRunEnded | SweepCompleted
 Event = (
     TrainEvent
     | EvaluationEvent
@@ -118,6 +149,8 @@ Event = (
     | ExportEvent
     | ImportEvent
     | QuantizationEvent
+    | DuelEvent
+    | SweepEvent
 )
 
 __all__ = [
@@ -140,6 +173,13 @@ __all__ = [
     "DecodeSpeed",
     "Difference",
     "Diverged",
+    "Duel",
+    "DuelCompleted",
+    "DuelEvent",
+    "DuelRound",
+    "DuelRoundCompleted",
+    "DuelStarted",
+    "EqualTime",
     "Evaluation",
     "EvaluationCompleted",
     "EvaluationEvent",
@@ -182,10 +222,21 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "SampleCompleted",
+    "ScalingFit",
     "SetupProgressed",
     "ShownToken",
+    "SideTold",
     "Speed",
     "StepCompleted",
+    "StepDiffered",
+    "Sweep",
+    "SweepCompleted",
+    "SweepEvent",
+    "SweepPlanned",
+    "SweepRow",
+    "SweepRunBegun",
+    "SweepRunEnded",
+    "SweepSetting",
     "TokenChoice",
     "TokenGenerated",
     "Tokenization",
@@ -194,6 +245,7 @@ __all__ = [
     "TrainEvent",
     "TrainResult",
     "ValidationCompleted",
+    "ValidationDiffered",
     "Variant",
     "Verdict",
 ]

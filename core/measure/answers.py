@@ -10,7 +10,7 @@ Shape suffixes: B problems of one length · T tokens but the last · V vocab_siz
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ MOST_PROBLEMS = 2000
 """That are scored: the first ones of the held-out text."""
 
 Ids = NDArray[Any]
+Keep = Callable[[NDArray[np.float64]], object]
 
 
 def evaluate_run(
@@ -43,18 +44,23 @@ def evaluate_run(
     *,
     stride: int,
     device: Device,
+    keep: Keep | None = None,
 ) -> Generator[EvaluationProgressed, None, Evaluation]:
     """Score the held-out text of a run in the way it is trained: all tokens, or the answers of a
     task alone; with the share of problems that are solved, if it is a task.
+
+    Args:
+        keep: is given the losses that were summed, float64: of each scored token, or of each
+            answer.
 
     Raises:
         DataError: there is nothing to score.
     """
     context = config.train.context
     if config.train.answers_only:
-        return (yield from evaluate_answers(model, tokenizer, ids, context, device))
+        return (yield from evaluate_answers(model, tokenizer, ids, context, device, keep))
     result = yield from evaluate(
-        model, tokenizer, ids, context=context, stride=stride, device=device
+        model, tokenizer, ids, context=context, stride=stride, device=device, keep=keep
     )
     if config.text.is_task:
         answers = yield from evaluate_answers(model, tokenizer, ids, context, device)
@@ -63,9 +69,17 @@ def evaluate_run(
 
 
 def evaluate_answers(
-    model: Transformer, tokenizer: Tokenizer, ids: Ids, context: int, device: Device
+    model: Transformer,
+    tokenizer: Tokenizer,
+    ids: Ids,
+    context: int,
+    device: Device,
+    keep: Keep | None = None,
 ) -> Generator[EvaluationProgressed, None, Evaluation]:
     """Score the answers in a held-out text, and nothing else of it.
+
+    Args:
+        keep: is given the loss of each answer, float64 of shape (problems,).
 
     Raises:
         DataError: there is no whole problem.
@@ -83,6 +97,8 @@ def evaluate_answers(
         found.append(_score(model, ids[places], problems.is_answer[places], device))
         done = _joined(found)
         yield EvaluationProgressed(tokens=len(done.sums), of=n, loss=done.loss)
+    if keep is not None:
+        keep(_joined(found).sums)
     answers = ids[: problems.starts[n - 1] + problems.lengths[n - 1]]
     n_bytes = tokenizer.count_bytes(answers[problems.is_answer[: len(answers)]])
     return _joined(found).evaluation(context, n_bytes)

@@ -16,7 +16,7 @@ Source of the protocol: Hugging Face, "Perplexity of fixed-length models".
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -69,11 +69,13 @@ def evaluate(
     stride: int,
     device: Device,
     cache: CacheConfig = NO_CACHE,
+    keep: Callable[[NDArray[np.float64]], object] | None = None,
 ) -> Generator[EvaluationProgressed, None, Evaluation]:
     """Score `ids`; returns the evaluation, and tells how far it is after every batch.
 
     Args:
         cache: the KV cache through which the text is read.
+        keep: is given the loss of each scored token, float64 of shape (tokens,).
 
     Raises:
         DataError: there is nothing to score.
@@ -88,6 +90,8 @@ def evaluate(
     for batch in batched(windows(len(ids), context, stride), size):
         tally.add(_score(model, ids, batch, device, cache))
         yield EvaluationProgressed(tokens=tally.tokens, of=len(ids) - 1, loss=tally.loss)
+    if keep is not None:
+        keep(tally.losses)
     n_bytes = tokenizer.count_bytes(ids[1:])
     return _summed(tally, n_bytes, context=context, stride=stride, cache=cache)
 

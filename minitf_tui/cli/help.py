@@ -22,7 +22,7 @@ MINITF_HOME=FOLDER keeps all data there.  minitf COMMAND --help tells the rest."
 def overview(commands: Mapping[str, str]) -> str:
     """What `minitf --help` prints; fits a screen."""
     rows = [_row(f"minitf {name}", about) for name, about in commands.items()]
-    return "\n".join([_INTRO, "", "Commands:", *rows, "", _FLAGS, _OUTRO])
+    return "\n".join([_INTRO, *rows, "", _FLAGS, _OUTRO])
 
 
 def page(command: Command) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
     "ctl": ("minitf_tui.cli.ctl", "control a run while it trains"),
+    "duel": ("minitf_tui.cli.duel", "let two configs learn on the same batches"),
+    "sweep": ("minitf_tui.cli.sweep", "train a grid or a sample of settings"),
     "eval": ("minitf_tui.cli.evaluate", "score a model on held-out text"),
     "generate": ("minitf_tui.cli.generate", "let a model write"),
     "bench": ("minitf_tui.cli.bench", "time its KV cache"),

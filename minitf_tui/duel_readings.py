@@ -1,0 +1,142 @@
+"""What a duel tells, as a person reads it. Pure: numbers in, words and curves out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from core.events import Duel, DuelRound, StepDiffered, ValidationDiffered
+from minitf_tui import format as fmt
+from minitf_tui.figure import Curve, Figure
+
+if TYPE_CHECKING:
+    from core.events import TrainEvent
+
+Interval = tuple[float, float]
+Row = tuple[str, str]
+
+
+def signed(difference: float | None, ci95: Interval | None) -> str:
+    """`-0.0312, 95 % -0.0401 to -0.0223`."""
+    if difference is None or not math.isfinite(difference):
+        return fmt.NONE
+    if ci95 is None:
+        return f"{difference:+.4f}"
+    return f"{difference:+.4f}, 95 % {ci95[0]:+.4f} to {ci95[1]:+.4f}"
+
+
+def standing(event: StepDiffered) -> str:
+    """Who is ahead on the newest steps, or that nobody can tell yet."""
+    ci95 = event.ci95
+    over = f"{event.window} steps"
+    if ci95 is None:
+        return f"no difference yet: {over} are too few"
+    if ci95[0] <= 0 <= ci95[1]:
+        return f"no difference yet: B - A {signed(event.mean, ci95)} ({over})"
+    side = "B" if ci95[1] < 0 else "A"
+    return f"{side} is ahead: B - A {signed(event.mean, ci95)} ({over})"
+
+
+def validation_line(event: ValidationDiffered) -> str:
+    """Both losses after a step, and their difference."""
+    return (
+        f"step {fmt.whole(event.step)}: val A {fmt.loss(event.loss_a)}, B {fmt.loss(event.loss_b)};"
+        f" B - A {signed(event.difference, event.ci95)}"
+    )
+
+
+def round_rows(found: DuelRound) -> list[Row]:
+    """One seed of a duel."""
+    a, b, validation, last = found.a, found.b, found.validation, found.last_step
+    rows = [("runs", f"A {a.run}, B {b.run}")]
+    if validation is not None:
+        both = f"A {fmt.loss(validation.loss_a)}, B {fmt.loss(validation.loss_b)}"
+        rows += [
+            ("validation", f"{both} after step {fmt.whole(validation.step)}"),
+            ("at equal steps", signed(validation.difference, validation.ci95)),
+        ]
+    if (equal := found.equal_time) is not None:
+        rows.append(
+            ("at equal time", f"{equal.difference:+.4f} after {fmt.seconds(equal.train_s)} each")
+        )
+    if last is not None:
+        rows.append(
+            (f"last {last.window} steps", f"{signed(last.mean, last.ci95)} on the same batches")
+        )
+    rows += [
+        ("trained", f"A {fmt.plural(a.steps, 'step')}, B {fmt.plural(b.steps, 'step')}"),
+        ("training time", f"A {fmt.seconds(a.train_s)}, B {fmt.seconds(b.train_s)}"),
+        ("parameters", f"A {fmt.count(a.params)}, B {fmt.count(b.params)}"),
+    ]
+    return rows
+
+
+def title(result: Duel) -> str:
+    """Who fought."""
+    return f"A: {result.a}   B: {result.b}"
+
+
+def remark_of(side: str, event: TrainEvent) -> str:
+    """What one of the two has to say that a person should know; "" for all else."""
+    from core.events import CheckpointFailed, Diverged, ReturnedToCheckpoint
+
+    match event:
+        case Diverged():
+            return f"{side.upper()} diverged at step {event.step}: {event.what}"
+        case ReturnedToCheckpoint():
+            return f"{side.upper()}: {event.what} at step {event.step}; back to {event.to_step}"
+        case CheckpointFailed():
+            return f"{side.upper()} could not be saved at step {event.step}: {event.reason}"
+    return ""
+
+
+def difference_figure(
+    steps: Sequence[StepDiffered], validations: Sequence[ValidationDiffered], *, dots: str
+) -> Figure:
+    """B - A over steps: each batch, the mean of the newest with its band, and validations."""
+    import numpy as np
+
+    x = np.array([e.step for e in steps], float)
+    mean = np.array([e.mean for e in steps], float)
+    edges = [e.ci95 or (math.nan, math.nan) for e in steps]
+    low, high = np.array(edges, float).reshape(-1, 2).T
+    least, most = _seen(steps, validations)
+    zero = np.zeros(min(2, len(x)))
+    curves = [
+        Curve("", x[[0, -1]][: len(zero)] if len(x) else x, zero, "quiet"),
+        Curve(
+            "each batch",
+            x,
+            np.array([e.difference for e in steps], float),
+            "ghost",
+            is_ghost=True,
+        ),
+        Curve(
+            "mean",
+            x,
+            mean,
+            "accent",
+            value=f"{mean[-1]:+.4f}" if len(mean) else "",
+            low=np.clip(low, least, most),
+            high=np.clip(high, least, most),
+        ),
+    ]
+    if validations:
+        at = np.array([e.step for e in validations], float)
+        points = np.array([e.difference for e in validations], float)
+        value = f"{points[-1]:+.4f}"
+        curves.append(Curve("validation", at, points, "warning", symbol="◆", value=value))
+    return Figure("loss of B - A", curves=tuple(curves), dots=dots)
+
+
+def _seen(
+    steps: Sequence[StepDiffered], validations: Sequence[ValidationDiffered]
+) -> tuple[float, float]:
+    """Between which values a band is drawn: what the first steps do not know may not squeeze all
+    that follows."""
+    found = [e.difference for e in steps] + [e.difference for e in validations]
+    values = [value for value in found if math.isfinite(value)]
+    least, most = min([0.0, *values]), max([0.0, *values])
+    room = 0.1 * (most - least)
+    return least - room, most + room
