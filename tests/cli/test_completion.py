@@ -60,7 +60,7 @@ def test_values_of_a_flag_with_choices():
     assert words_for("bench", "--caches=int8,none,i") == []
     assert words_for("bench", "--compare", "tr") == ["transformers"]
     assert words_for("presets", "") == ["list", "show"]
-    assert words_for("presets", "show", "q") == ["quick"]
+    assert words_for("presets", "show", "q") == ["quick", "quick-large"]
     assert words_for("completion", "") == list(SCRIPTS)
     assert words_for("completion", "bash", "") == []
 
@@ -113,7 +113,7 @@ def test_each_shell_gets_its_own_form(minitf, runs):
     assert minitf("__complete", "fish", "eval", "al").out == "alpha\n"
     assert minitf("__complete", "zsh", "train", "--config", "").out == ":files\n"
     line = "minitf train --preset=q"
-    assert minitf("__complete", "bash", line, str(len(line)), "q").out == "quick\n"
+    assert minitf("__complete", "bash", line, str(len(line)), "q").out == "quick\nquick-large\n"
     assert minitf("__complete", "bash", "minitf train x", "9", "tr").out == "train\n"
     assert minitf("__complete").out.splitlines()[0].startswith("train")
 

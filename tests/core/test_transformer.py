@@ -152,7 +152,7 @@ def test_from_zero_each_block_begins_as_the_identity() -> None:
     ids = torch.arange(24)[None]
     assert not model(ids).any()
     x_BTD = torch.randn(1, 24, 32)
-    assert torch.equal(model.blocks[0](x_BTD, model.rope.rows(0, 24), None), x_BTD)
+    assert torch.equal(model.blocks[0](x_BTD, model.rope.rows(slice(0, 24)), None), x_BTD)
     other = dict(plain.named_parameters())
     for name, parameter in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight", "head.weight")):

@@ -36,7 +36,7 @@ def test_a_plan_counts_steps_where_it_knows_them() -> None:
 
 
 def test_a_plan_shows_the_rates_of_kinds_that_have_their_own() -> None:
-    config = STEPS.with_changes(matrix_lr=0.006, head_lr=STEPS.train.lr)
+    config = STEPS.with_changes(matrix_lr=0.012, embedding_lr=0.0, head_lr=STEPS.train.lr)
     own = own_rates(config.train)
     assert own == {"matrix": pytest.approx(2.0)}
     lr, matrix = planned_figure(recipes.planned_lr(config), 1000, dots="*", own=own).curves

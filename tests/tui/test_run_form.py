@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from core.config import RunConfig, read_toml, write_toml
 from core.fields import flag_fields
-from core.presets import PRESETS, QUICK, SEED, preset
+from core.presets import PRESETS, QUICK, preset
 from minitf_tui.app import MinitfApp
 from minitf_tui.widgets.form import Item
 from minitf_tui.widgets.lines import Heading, field_of, painted
@@ -252,7 +252,7 @@ async def test_a_preset_fills_the_form_and_takes_changes_along() -> None:
         form_of(app).edit("preset")
         await pilot.press("right")
         await pilot.pause()
-        assert form_of(app).config() == SEED
+        assert form_of(app).config() == PRESETS["quick-large"]
         assert "•" not in side(app)
 
 
@@ -264,12 +264,12 @@ async def test_what_is_changed_is_marked_and_can_be_reset() -> None:
         words = side(app)
         assert "• d_model 256" in words
         assert "• n_layers 9" in words
-        assert "(3)" in words  # what the preset says
+        assert "(2)" in words  # what the preset says
         await pilot.press("ctrl+r")
         await pilot.pause()
         assert "• n_layers" not in side(app)
         assert isinstance(app.focused, Input)
-        assert app.focused.value == "3"
+        assert app.focused.value == "2"
         form_of(app).edit("preset")
         await pilot.press("ctrl+r")
         await pilot.pause()
