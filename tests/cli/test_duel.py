@@ -43,7 +43,7 @@ def test_a_duel_of_a_file_with_itself(
         ("lrr=1", "There is no setting 'lrr'.\nDid you mean lr?"),
         ("zzzz=1", "There is no setting 'zzzz'.\nminitf train --help lists them."),
         ("bias=2", "--set-b 'bias=2' is neither true nor false.\nAs in --set-b bias=true."),
-        ("lr=x", "--lr='x' is not a number.\nAs in --lr 0.003."),
+        ("lr=x", "--lr='x' is not a number.\nAs in --lr 0.006."),
     ],
 )
 def test_settings_that_mean_nothing(word: str, sentence: str) -> None:
