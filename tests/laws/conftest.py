@@ -11,6 +11,7 @@ from core.config import RunConfig
 from core.events import RunFinished, TrainResult
 from core.store.metrics import read_metrics
 from core.store.run import Run
+from core.testing import tiny_run_config
 
 
 class Equality:
@@ -53,3 +54,18 @@ class Equality:
 @pytest.fixture
 def equality() -> Equality:
     return Equality()
+
+
+@pytest.fixture
+def config(text_file: str) -> RunConfig:
+    """Twelve steps in which everything happens that can happen between steps."""
+    return tiny_run_config(
+        text_file,
+        dropout=0.2,
+        steps=12,
+        checkpoint_interval=3,
+        eval_interval=4,
+        sample_interval=6,
+        lr=1e-2,
+        warmup_steps=3,
+    )

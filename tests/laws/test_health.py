@@ -15,24 +15,9 @@ from core.config import RunConfig
 from core.events import AlertRaised, ReturnedToCheckpoint, StepCompleted
 from core.store.find import find_run
 from core.store.metrics import read_metrics
-from core.testing import tiny_run_config
 from core.training import trainer as trainer_module
 
 STEPS = 12
-
-
-@pytest.fixture
-def config(text_file: str) -> RunConfig:
-    return tiny_run_config(
-        text_file,
-        dropout=0.2,
-        steps=STEPS,
-        checkpoint_interval=3,
-        eval_interval=4,
-        sample_interval=6,
-        lr=1e-2,
-        warmup_steps=3,
-    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -24,24 +24,13 @@ from core.events import (
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.store.run import Run
-from core.testing import tiny_run_config
 
 STEPS = 12
 
 
 @pytest.fixture
-def config(text_file: str) -> RunConfig:
-    return tiny_run_config(
-        text_file,
-        dropout=0.2,
-        steps=STEPS,
-        checkpoint_interval=3,
-        eval_interval=4,
-        sample_interval=6,
-        lr=1e-2,
-        warmup_steps=3,
-        seed=7,
-    )
+def config(config: RunConfig) -> RunConfig:
+    return config.with_changes(seed=7)
 
 
 def finish(session: recipes.Session) -> TrainResult:

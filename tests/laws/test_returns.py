@@ -22,7 +22,6 @@ from core.events import (
 )
 from core.store.find import find_run
 from core.store.run import Run
-from core.testing import tiny_run_config
 from core.training import session as session_module
 from core.training import trainer as trainer_module
 from core.training.schedule import learning_rate
@@ -31,19 +30,9 @@ STEPS, BAD_STEP, BACK = 12, 7, 4
 
 
 @pytest.fixture
-def config(text_file: str) -> RunConfig:
+def config(config: RunConfig) -> RunConfig:
     """Checkpoints at 0, 3, 4 (the best validation), 6, 8, 9, 12; of those two and the best stay."""
-    return tiny_run_config(
-        text_file,
-        dropout=0.2,
-        steps=STEPS,
-        checkpoint_interval=3,
-        eval_interval=4,
-        sample_interval=6,
-        lr=1e-2,
-        warmup_steps=3,
-        on_divergence="return",
-    )
+    return config.with_changes(on_divergence="return")
 
 
 def trace(model: nn.Module) -> float:
