@@ -29,9 +29,9 @@ FAST: dict[str, Any] = {
     "decay_share": 0.6,
     "min_lr": 0.0,
     "warmup_steps": 20,
-    "weight_decay": 0.1,
+    "weight_decay": 0.5,
 }
-"""How a small model learns most in little time."""
+"""How a small model learns most in little time, and does not learn a short text by heart."""
 SMALL: dict[str, Any] = {
     "n_kv_heads": 1,
     "qk_norm": True,
@@ -49,7 +49,7 @@ QUICK = RunConfig(
 QUICK_LARGE = RunConfig(
     model=ModelConfig(max_seq_len=256, d_model=128, n_layers=4, n_heads=4, d_ff=384, **SMALL),
     text=QUICK.text,
-    train=replace(QUICK.train, context=256, batch_size=6, seconds=360.0, weight_decay=0.5),
+    train=replace(QUICK.train, context=256, batch_size=6, seconds=360.0),
     eval=EvalConfig(eval_interval=500, sample_interval=250),
 )
 
