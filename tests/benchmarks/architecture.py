@@ -77,9 +77,9 @@ class Variant:
 VARIANTS = {
     "quick": Variant(),
     "no QK-norm": Variant(model={"qk_norm": False}),
-    "GELU for ReLU²": Variant(model={"activation": "gelu_tanh"}),
-    "ReLU for ReLU²": Variant(model={"activation": "relu"}),
-    "SwiGLU for ReLU²": Variant(model={"activation": "swiglu", "d_ff": 256}),
+    "ReLU² for SwiGLU": Variant(model={"activation": "relu2", "d_ff": 384}),
+    "GELU for SwiGLU": Variant(model={"activation": "gelu_tanh", "d_ff": 384}),
+    "ReLU for SwiGLU": Variant(model={"activation": "relu", "d_ff": 384}),
     "no zero-init": Variant(model={"zero_init": False}),
     "tied head": Variant(model={"tied_head": True}),
     "RMS norm": Variant(model={"norm": "rmsnorm"}),

@@ -32,7 +32,7 @@ STEPS: dict[str, Step] = {
 }
 SWITCHES = {
     **MODEL_SWITCHES,
-    "quick": {"activation": "relu2", "qk_norm": True, "tied_head": True},
+    "apertus": {"activation": "relu2", "qk_norm": True, "tied_head": True},
     "bias of rms": {"norm": "rmsnorm", "bias": True, "n_kv_heads": 2},
     "post-norm of sines": {"norm_place": "post", "positions": "sinusoidal", "n_kv_heads": 1},
 }

@@ -24,7 +24,7 @@ from tests.core.huggingface_models import (
 )
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "quick": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
+    "apertus": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
     "llama": ("LlamaForCausalLM", {"norm": "rmsnorm", "activation": "swiglu"}),
     "gpt2": (
         "GPT2LMHeadModel",
@@ -64,7 +64,7 @@ def test_a_trained_run_goes_out_and_comes_back(kind: str, text_file: str, tmp_pa
 def test_the_loss_is_that_of_transformers_on_the_same_tokens(
     text_file: str, tmp_path: Path
 ) -> None:
-    config = tiny_run_config(text_file, steps=30, lr=0.01, **KINDS["quick"][1])
+    config = tiny_run_config(text_file, steps=30, lr=0.01, **KINDS["apertus"][1])
     list(recipes.training(config, name="trained").run())
     list(recipes.exporting("trained", format="hf", out=tmp_path / "a").run())
     list(recipes.importing(tmp_path / "a", name="back", corpus=text_file).run())

@@ -58,8 +58,12 @@ EXPORTABLE: dict[str, tuple[str, dict[str, Any]]] = {
         "ApertusForCausalLM",
         {"norm": "rmsnorm", "activation": "gelu", "qk_norm": True, "d_head": 12, **LLAMA3},
     ),
-    "quick": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
-    "quick, tied": ("ApertusForCausalLM", {"qk_norm": True, "tied_head": True}),
+    "quick": (
+        "Qwen3ForCausalLM",
+        {"activation": "swiglu", "qk_norm": True, "n_kv_heads": 1, "zero_init": True},
+    ),
+    "apertus": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
+    "apertus, tied": ("ApertusForCausalLM", {"qk_norm": True, "tied_head": True}),
     "starcoder2": ("Starcoder2ForCausalLM", {"activation": "gelu_tanh", "n_kv_heads": 2}),
     "starcoder2, biases": ("Starcoder2ForCausalLM", {"bias": True, "tied_head": True}),
     "stablelm": ("StableLmForCausalLM", {"activation": "swiglu", "n_kv_heads": 2, "rope_dims": 4}),
@@ -129,7 +133,7 @@ def greedy_ours(model: Transformer, ids: torch.Tensor, n: int) -> list[int]:
     return said
 
 
-@pytest.mark.parametrize("name", ["llama", "quick", "gpt2", "neox"])
+@pytest.mark.parametrize("name", ["llama", "apertus", "gpt2", "neox"])
 def test_so_are_the_tokens_that_follow(name: str, tmp_path: Path) -> None:
     model = lively(config_of(**EXPORTABLE[name][1]))
     written(model, tmp_path / "a")

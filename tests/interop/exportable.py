@@ -23,8 +23,9 @@ EXPORTABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "llama 3": ("llama", LLAMA | LLAMA3),
     "llama stretched evenly": ("llama", LLAMA | {"rope_scaling": "linear", "rope_factor": 4.0}),
     "qwen 3": ("qwen3", LLAMA | {"qk_norm": True, "n_kv_heads": 2, "tied_head": True}),
-    "quick": ("apertus", {"activation": "relu2", "qk_norm": True}),
-    "quick 3": ("apertus", {"activation": "relu2", "qk_norm": True, "d_head": 32} | LLAMA3),
+    "quick": ("qwen3", {"activation": "swiglu", "qk_norm": True, "n_kv_heads": 1}),
+    "apertus": ("apertus", {"activation": "relu2", "qk_norm": True}),
+    "apertus 3": ("apertus", {"activation": "relu2", "qk_norm": True, "d_head": 32} | LLAMA3),
     "relu2 and rms norms": (
         "arcee",
         {"norm": "rmsnorm", "activation": "relu2", "n_kv_heads": 1} | LLAMA3,
