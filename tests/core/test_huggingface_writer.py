@@ -62,7 +62,7 @@ EXPORTABLE: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen3ForCausalLM",
         {"activation": "swiglu", "qk_norm": True, "n_kv_heads": 1, "zero_init": True},
     ),
-    "apertus": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
+    "apertus, layer norms": ("ApertusForCausalLM", {"activation": "relu2", "qk_norm": True}),
     "apertus, tied": ("ApertusForCausalLM", {"qk_norm": True, "tied_head": True}),
     "starcoder2": ("Starcoder2ForCausalLM", {"activation": "gelu_tanh", "n_kv_heads": 2}),
     "starcoder2, biases": ("Starcoder2ForCausalLM", {"bias": True, "tied_head": True}),
