@@ -18,7 +18,9 @@ from core.config import RunConfig
 from core.errors import ConfigError, DataError
 from core.events import Forecast, ForecastCompleted, ForecastProgressed, SetupProgressed
 from core.measure import forecast as measured
-from core.measure.forecast import Costs, Ground, Trial, extrapolate
+from core.measure import trial as trials
+from core.measure.forecast import Costs, extrapolate
+from core.measure.trial import Ground, Trial
 from core.model import arithmetic
 from core.testing import CPU, tiny_run_config
 
@@ -61,7 +63,8 @@ def test_a_run_of_steps_is_multiplied(config: RunConfig) -> None:
     result = result_of(config.with_changes(steps=500, grad_accum=3))
     assert result.steps == 500
     assert result.tokens == 500 * 2 * 3 * 16
-    assert result.train_s == pytest.approx(500 * result.step_ms / 1000)
+    # Of each second of training 6 ms may go to a look at the model's health.
+    assert result.train_s == pytest.approx(500 * result.step_ms / 1000 / (1 - 0.6 * 0.01))
     assert result.tokens_per_s == pytest.approx(96 / result.step_ms * 1000)
     assert result.total_s > result.train_s
 
@@ -164,13 +167,13 @@ def test_a_sample_is_extrapolated_from_its_first_tokens(
 ) -> None:
     fed = []
     monkeypatch.setattr(
-        measured.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
+        trials.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
     )
     seconds = iter([0.0, 4.0])
     monkeypatch.setattr(measured.time, "perf_counter", lambda: next(seconds))
-    assert trial(config.with_changes(sample_tokens=96)).sample_s() == 48.0
+    assert trial(config.with_changes(sample_tokens=96)).sample_s(1e9) == 48.0
     assert len(fed) == 8
-    assert trial(config.with_changes(sample_tokens=0)).sample_s() == 0.0
+    assert trial(config.with_changes(sample_tokens=0)).sample_s(1e9) == 0.0
 
 
 @pytest.mark.parametrize(
