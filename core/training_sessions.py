@@ -5,6 +5,7 @@ Importing this module imports neither torch nor numpy.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,12 @@ def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent
 
     def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
+        began = time.perf_counter()
         tame_openmp()
         from core.measure.forecast import forecast
 
-        yield from forecast(config, guessed_vocab(config), seconds, is_stopping)
+        loading_s = time.perf_counter() - began
+        yield from forecast(config, guessed_vocab(config), seconds, is_stopping, loading_s)
 
     return Job(work)
 

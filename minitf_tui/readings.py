@@ -243,7 +243,8 @@ def forecast_groups(forecast: Forecast, *, is_stale: bool) -> tuple[Group, Group
             (
                 Reading("time", step, "ms", style or "bold $accent"),
                 Reading("speed", fmt.count(forecast.tokens_per_s), "tok/s", style),
-                Reading("peak memory", fmt.size_bytes(forecast.peak_bytes), style=style),
+                Reading("tensors", fmt.size_bytes(forecast.peak_bytes), style=style),
+                Reading("memory in all", fmt.size_bytes(forecast.process_bytes), style=style),
             ),
         ),
         Group(

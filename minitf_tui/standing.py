@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.events import Baseline, BaselinePassed
+from core.events import Baseline, BaselinePassed, LossGuess
 from minitf_tui import format as fmt
 
 
@@ -30,3 +30,10 @@ def passed(events: Sequence[BaselinePassed]) -> str:
     *others, last = events
     names = ", ".join(event.name for event in others)
     return f"{names} and {baseline(last)}" if names else baseline(last)
+
+
+def final_loss(guess: LossGuess) -> str:
+    """What the last validation may say: "about 2.51 (2.32–2.74), by the law of small runs"."""
+    if guess.loss is None or guess.low is None or guess.high is None:
+        return f"no guess: {guess.why}"
+    return f"about {guess.loss:.2f} ({guess.low:.2f}–{guess.high:.2f}), {guess.why}"

@@ -42,6 +42,7 @@ from core.events.measuring import (
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
+    LossGuess,
     ReportFailed,
 )
 from core.events.moving import Export, ExportCompleted, Import, ImportCompleted
@@ -203,6 +204,7 @@ __all__ = [
     "ImportCompleted",
     "ImportEvent",
     "Limits",
+    "LossGuess",
     "Machine",
     "MachineEvent",
     "MachineExamined",

@@ -95,7 +95,10 @@ class Forecast:
     train_s: float
     """Of pure training."""
     total_s: float
-    """With validations, samples and checkpoints, as if each validation was the best so far."""
+    """In all: with set-up, health, validations, samples and checkpoints, as if each validation was
+    the best so far."""
+    setup_s: float
+    """Until the first step: loading PyTorch where it was not loaded, the text again, the model."""
     tokens: int
     """Trained on, repetitions counted."""
     tokens_per_s: float
@@ -103,6 +106,26 @@ class Forecast:
     peak_bytes: int
     """Of tensors, at the peak of a step: on a CPU weights, gradients, moments and what the
     backward pass needs, counted; on a GPU what PyTorch says it allocated."""
+    process_bytes: int | None
+    """The most that the whole process held in memory while it took these steps and scored, wrote
+    and saved: the run's own process will hold about as much. None where the system does not
+    tell."""
+    disk_bytes: int
+    """Of the checkpoints that the run keeps: the last two, and the best if it is another one."""
+    final_loss: LossGuess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossGuess:
+    """What the last validation may say, before anything was learned."""
+
+    loss: float | None
+    """In nats per token; None where nothing can be said."""
+    low: float | None
+    high: float | None
+    """In about 9 of 10 runs like those that the guess is from, the loss was between the two."""
+    why: str
+    """Where it is from, or why there is none: words that go on after "final loss"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,69 +1,46 @@
-"""What a run will cost, from a few of its real steps.
+"""What a run will cost, from a few of its real steps, and what it may learn.
 
 The steps are those the run itself would take: its model, its optimiser, its batches where
-its text is at hand, else random ids of its vocabulary. Nothing of it is kept.
+its text is at hand, else random ids of its vocabulary. Nothing of it is kept, but for what the
+cache has of any text that was read: its tokens and its baselines, which the run then finds there.
 """
 
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor
 
-from core.config import RunConfig, TrainConfig
-from core.device import Device, choose_device, synchronize
+from core.config import RunConfig
+from core.device import choose_device
 from core.errors import ConfigError
-from core.events import (
-    Forecast,
-    ForecastCompleted,
-    ForecastEvent,
-    ForecastProgressed,
-    SetupProgressed,
-)
-from core.infer.decoder import Decoder
-from core.infer.engines.torch_engine import TorchEngine
-from core.measure.evaluate import evaluate
+from core.events import Forecast, ForecastCompleted, ForecastEvent, ForecastProgressed
+from core.events import SetupProgressed as Setup
+from core.measure import memory
+from core.measure.outlook import guess_loss
 from core.measure.statistics import summarize
-from core.model.transformer import Transformer
+from core.measure.trial import Ground, Trial
+from core.store.baselines import with_baselines
+from core.store.checkpoint import KEPT_CHECKPOINTS
+from core.store.floor import floor_facts
 from core.store.stages import IsStopping, Telling
-from core.store.tokens import tokenize_corpus
-from core.text.batches import make_batches
+from core.store.tokens import TokenizedText, tokenize_corpus
 from core.text.sources import full_name, size_of
-from core.text.tokenizer import Tokenizer
-from core.training.optimizer import make_optimizer
-from core.training.schedule import learning_rate
-from core.training.step import compute_gradients
+from core.training.health import TIMED
 
 SMALL_BYTES = 4 << 20
-"""A text up to this size is read and tokenised at once."""
+"""A text up to this size is read and tokenised at once; a task of any size is."""
 WARM_UPS = 2
 PROBE_SHARE = 0.2
 """Of the forecast's time, for each of validation and sample."""
-SAMPLED_TOKENS = 8
 BYTES_PER_TOKEN = {"byte": 1.0, "char": 1.0, "bpe": 3.5}
 """Guesses, for a text that is too large to be tokenised for a forecast."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a run would learn from and be scored on, or something as large."""
-
-    train_ids: NDArray[Any]
-    validation_ids: NDArray[Any]
-    n_train: int
-    n_validation: int
-    vocab_size: int
+TOKENIZED_PER_S = 9e6
+"""Bytes of such a text, on one core of a laptop; see docs/lab-notes.md, "A gigabyte"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +48,24 @@ class Costs:
     """Seconds, each of one."""
 
     step_s: float
+    """With its share of what is measured of the model's health."""
     validation_s: float
     sample_s: float
     checkpoint_s: float
 
 
 def forecast(
-    config: RunConfig, guessed_vocab: int, seconds: float, is_stopping: Callable[[], bool]
+    config: RunConfig,
+    guessed_vocab: int,
+    seconds: float,
+    is_stopping: Callable[[], bool],
+    loading_s: float = 0.0,
 ) -> Generator[ForecastEvent, None, None]:
     """Time the run's steps for about `seconds`; ends without a result when it is stopped.
 
     Args:
         guessed_vocab: number of token ids where the text is too large to find out.
+        loading_s: what loading PyTorch has taken, as the run will have to, too.
 
     Raises:
         MinitfError: a setting, the text or the device cannot be used.
@@ -94,20 +77,18 @@ def forecast(
     ground = yield from _ground(config, guessed_vocab, is_stopping)
     if ground is None:
         return
-    yield SetupProgressed(stage="building the model")
+    yield Setup(stage="building the model")
+    has_peak = memory.set_back_peak("cpu")
+    began = time.perf_counter()
     trial = Trial(config, ground, device)
+    setup_s = loading_s + ground.setup_s + time.perf_counter() - began
     samples = yield from _timed(trial, seconds, is_stopping)
     if is_stopping():
         return
-    yield SetupProgressed(stage="timing a validation, a sample and a checkpoint")
-    costs = Costs(
-        step_s=summarize(samples).mean,
-        validation_s=trial.validation_s(PROBE_SHARE * seconds),
-        sample_s=trial.sample_s(),
-        checkpoint_s=trial.checkpoint_s(),
-    )
+    yield Setup(stage="timing a validation, a sample and a checkpoint")
+    result = _forecast(config, trial, samples, seconds, setup_s, has_peak=has_peak)
     if not is_stopping():
-        yield ForecastCompleted(result=_forecast(config, ground, trial, samples, costs))
+        yield ForecastCompleted(result=result)
 
 
 def _timed(
@@ -132,21 +113,50 @@ def _timed(
 
 
 def _forecast(
-    config: RunConfig, ground: Ground, trial: Trial, samples: list[float], costs: Costs
+    config: RunConfig,
+    trial: Trial,
+    samples: list[float],
+    seconds: float,
+    setup_s: float,
+    *,
+    has_peak: bool,
 ) -> Forecast:
     step, tokens_per_step = summarize(samples), config.train.tokens_per_step
+    checkpoint_s, checkpoint_bytes = trial.checkpoint()
+    costs = Costs(
+        step_s=with_health(config, step.mean, trial.health_s()),
+        validation_s=trial.validation_s(PROBE_SHARE * seconds),
+        sample_s=trial.sample_s(PROBE_SHARE * seconds),
+        checkpoint_s=checkpoint_s,
+    )
+    ground = trial.ground
     steps, total_s = extrapolate(config, ground.n_train, costs)
+    n_params = sum(p.numel() for p in trial.model.parameters())
+    kept = min(KEPT_CHECKPOINTS + 1, _saves(config, steps))
     return Forecast(
         step_ms=1000 * step.mean,
         step_ms_sd=1000 * step.sd,
         steps=steps,
-        train_s=steps * step.mean,
-        total_s=total_s,
+        train_s=steps * costs.step_s,
+        total_s=setup_s + total_s,
+        setup_s=setup_s,
         tokens=steps * tokens_per_step,
         tokens_per_s=tokens_per_step / step.mean,
-        n_params=sum(p.numel() for p in trial.model.parameters()),
+        n_params=n_params,
         peak_bytes=trial.peak_bytes(),
+        process_bytes=memory.peak_bytes("cpu") if has_peak else None,
+        disk_bytes=kept * checkpoint_bytes,
+        final_loss=guess_loss(config, ground, n_params, steps * tokens_per_step),
     )
+
+
+def with_health(config: RunConfig, step_s: float, health_s: float) -> float:
+    """A step and its part in measuring the model's health, which takes a share of the time or,
+    every so many steps, `health_s`."""
+    every = config.eval
+    if every.health_interval:
+        return step_s + health_s / every.health_interval
+    return step_s / (1 - TIMED * every.health_share)
 
 
 def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, float]:
@@ -159,13 +169,16 @@ def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, flo
     if train.seconds:
         limits.append(math.ceil(train.seconds / costs.step_s))
     steps = max(1, min(limits)) if limits else 0
-    saves = 1 + _times(steps, train.checkpoint_interval, every.eval_interval)
     return steps, (
         steps * costs.step_s
         + _times(steps, every.eval_interval) * costs.validation_s
         + _times(steps, every.sample_interval) * costs.sample_s
-        + saves * costs.checkpoint_s
+        + _saves(config, steps) * costs.checkpoint_s
     )
+
+
+def _saves(config: RunConfig, steps: int) -> int:
+    return 1 + _times(steps, config.train.checkpoint_interval, config.eval.eval_interval)
 
 
 def _times(steps: int, *intervals: int) -> int:
@@ -178,109 +191,47 @@ def _times(steps: int, *intervals: int) -> int:
     return due
 
 
-class Trial:
-    """A run's model and optimiser, for a few steps that nobody keeps."""
-
-    def __init__(self, config: RunConfig, ground: Ground, device: Device) -> None:
-        train = config.train
-        model_config = replace(config.model, vocab_size=ground.vocab_size)
-        self.model = Transformer(model_config, seed=train.seed).to(device.type)
-        self.steps = 0
-        self._config, self._ground, self._device = config, ground, device
-        self._optimizer = make_optimizer(self.model, train, dtype=device.dtype)
-        self._batches = make_batches(ground.train_ids, train)
-
-    def step(self) -> float:
-        """Take one; how many seconds it took."""
-        began = time.perf_counter()
-        self.steps += 1
-        self._take(self._config.train)
-        synchronize(self._device.type)
-        return time.perf_counter() - began
-
-    def _take(self, train: TrainConfig) -> None:
-        compute_gradients(self.model, self._batches, train, self._device, self.steps)
-        self._optimizer.step(learning_rate(train, self.steps, 0.0))
-
-    def validation_s(self, at_most: float) -> float:
-        """Of the whole split, from as much of it as can be scored in `at_most` seconds."""
-        context = self._config.train.context
-        scoring = evaluate(
-            self.model,
-            cast(Tokenizer, self._ground),  # of which only the vocabulary's size is asked
-            self._ground.validation_ids,
-            context=context,
-            stride=self._config.eval.stride or context,
-            device=self._device,
-        )
-        began = time.perf_counter()
-        scored, spent = 0, 0.0
-        for event in scoring:
-            scored, spent = event.tokens, time.perf_counter() - began
-            if spent > at_most or event.tokens == event.of:
-                break
-        return spent * self._ground.n_validation / max(1, scored)
-
-    def sample_s(self) -> float:
-        """Of one text sample, from its first tokens."""
-        wanted = self._config.eval.sample_tokens
-        if not wanted:
-            return 0.0
-        decoder, n_tokens = (
-            Decoder(TorchEngine(self.model, self._device)),
-            min(wanted, SAMPLED_TOKENS),
-        )
-        began = time.perf_counter()
-        for _ in range(n_tokens):
-            decoder.feed([0])
-        return (time.perf_counter() - began) / n_tokens * wanted
-
-    def checkpoint_s(self) -> float:
-        """Of writing weights and moments, to a file of the system's temporary folder."""
-        weights = {name: p.detach() for name, p in self.model.named_parameters()}
-        state = {f"{name}.": t for name, t in self._optimizer.state().items()}
-        tensors = {name: t.cpu().contiguous() for name, t in (weights | state).items()}
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            save_file(tensors, Path(folder) / "tensors")
-        return time.perf_counter() - began
-
-    def peak_bytes(self) -> int:
-        """Bytes of tensors at the peak of a step; takes one."""
-        one_batch = replace(self._config.train, grad_accum=1)
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            self._take(one_batch)
-            return torch.cuda.max_memory_allocated()
-        states = {p.untyped_storage().data_ptr(): p.nbytes for p in self.model.parameters()}
-        held: dict[int, int] = {}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in states:
-                held[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._take(one_batch)
-        # Where the backward pass begins, the largest tensor has its gradient beside it.
-        moments = sum(t.nbytes for t in self._optimizer.state().values())
-        return 2 * sum(states.values()) + moments + sum(held.values()) + max(held.values())
-
-
 def _ground(
     config: RunConfig, guessed_vocab: int, is_stopping: IsStopping
 ) -> Telling[Ground | None]:
     """None if it was stopped. A stream is left to the run itself: it can be read only once."""
     n_bytes = size_of(full_name(config.text.source))
-    if n_bytes is not None and n_bytes <= SMALL_BYTES:
-        text = yield from tokenize_corpus(config.text, is_stopping)
-        if text is None:
-            return None
-        train, held_out = text.train_ids, text.validation_ids
-        return Ground(train, held_out, len(train), len(held_out), text.tokenizer.vocab_size)
-    n_tokens = int((n_bytes or SMALL_BYTES) / BYTES_PER_TOKEN[config.text.tokenizer])
+    if n_bytes is not None and (n_bytes <= SMALL_BYTES or config.text.is_task):
+        return (yield from _read(config, is_stopping))
+    n_bytes = n_bytes or SMALL_BYTES
+    n_tokens = int(n_bytes / BYTES_PER_TOKEN[config.text.tokenizer])
     n_tokens = min(n_tokens, config.text.max_tokens or n_tokens)
     n_validation = int(n_tokens * config.text.validation_fraction)
     ids = np.random.default_rng(config.train.seed).integers(0, guessed_vocab, SMALL_BYTES)
-    return Ground(ids, ids, n_tokens - n_validation, n_validation, guessed_vocab)
+    return Ground(
+        ids,
+        ids,
+        n_tokens - n_validation,
+        n_validation,
+        guessed_vocab,
+        setup_s=n_bytes / TOKENIZED_PER_S,
+    )
+
+
+def _read(config: RunConfig, is_stopping: IsStopping) -> Telling[Ground | None]:
+    """The text, twice: the second time is what the run will do, which finds it in the cache."""
+    text = yield from _tokenized(config, is_stopping)
+    began = time.perf_counter()
+    if text is not None:
+        text = yield from _tokenized(config, is_stopping)
+    if text is None:
+        return None
+    return Ground(
+        text.train_ids,
+        text.validation_ids,
+        len(text.train_ids),
+        len(text.validation_ids),
+        text.tokenizer.vocab_size,
+        text=text,
+        floor=floor_facts(config.text, text).get("floor_loss"),
+        setup_s=time.perf_counter() - began,
+    )
+
+
+def _tokenized(config: RunConfig, is_stopping: IsStopping) -> Telling[TokenizedText | None]:
+    return with_baselines(config, tokenize_corpus(config.text, is_stopping), is_stopping)

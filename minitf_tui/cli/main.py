@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "train": ("minitf_tui.cli.train", "train a model on a text"),
+    "forecast": ("minitf_tui.cli.forecast", "tell what a run would take and learn"),
     "ctl": ("minitf_tui.cli.ctl", "control a run while it trains"),
     "duel": ("minitf_tui.cli.duel", "let two configs learn on the same batches"),
     "sweep": ("minitf_tui.cli.sweep", "train a grid or a sample of settings"),

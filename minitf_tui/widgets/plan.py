@@ -14,6 +14,8 @@ from core.config import RunConfig, TrainConfig
 from core.events import Forecast
 from minitf_tui import course, readings
 from minitf_tui.figure import Figure
+from minitf_tui.sanitize import clean_line
+from minitf_tui.standing import final_loss
 from minitf_tui.widgets.plot import Plot
 from minitf_tui.widgets.readout import Progress, Readout
 
@@ -53,8 +55,9 @@ class PlanView(Container):
         width: 1fr; height: 1fr; padding: 0 1;
         & > Progress, & > Readout { display: none; }
         & > Static { height: auto; color: $quiet; }
+        & > #guess { display: none; margin-top: 1; }
         & > Plot { margin-top: 1; max-height: 16; }
-        &.-measured > Readout, &.-measuring > Progress { display: block; }
+        &.-measured > Readout, &.-measured > #guess, &.-measuring > Progress { display: block; }
     }
     """
 
@@ -68,6 +71,7 @@ class PlanView(Container):
         self._words = Static("", markup=False)
         self._bar = Progress()
         self._readout = Readout()
+        self._guess = Static("", id="guess", markup=False)
         self._plot = Plot(Figure(course.TITLE))
 
     def compose(self) -> ComposeResult:
@@ -75,6 +79,7 @@ class PlanView(Container):
         yield self._words
         yield self._bar
         yield self._readout
+        yield self._guess
         yield self._plot
 
     @property
@@ -128,3 +133,4 @@ class PlanView(Container):
         self._words.display = bool(words.plain) and not self.has_class("-measuring")
         if self._forecast is not None:
             self._readout.show(*readings.forecast_groups(self._forecast, is_stale=self.is_stale))
+            self._guess.update(f"Final loss: {clean_line(final_loss(self._forecast.final_loss))}.")

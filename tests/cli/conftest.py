@@ -22,6 +22,7 @@ settings.load_profile("unhurried")
 
 
 SESSIONS = (
+    "forecasting",
     "training",
     "resuming",
     "replaying",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from core.config import RunConfig
 from core.errors import ConfigError, DataError
 from core.events import Forecast, ForecastCompleted, ForecastProgressed, SetupProgressed
 from core.measure import forecast as measured
-from core.measure.forecast import Costs, Ground, Trial, extrapolate
+from core.measure import trial as trials
+from core.measure.forecast import Costs, extrapolate, with_health
+from core.measure.trial import Ground, Trial
 from core.model import arithmetic
+from core.store.tokens import tokenize_corpus
 from core.testing import CPU, tiny_run_config
+from core.text.problem_batches import ProblemBatches
 
 COSTS = Costs(step_s=2.0, validation_s=10.0, sample_s=100.0, checkpoint_s=1000.0)
 
@@ -61,7 +66,8 @@ def test_a_run_of_steps_is_multiplied(config: RunConfig) -> None:
     result = result_of(config.with_changes(steps=500, grad_accum=3))
     assert result.steps == 500
     assert result.tokens == 500 * 2 * 3 * 16
-    assert result.train_s == pytest.approx(500 * result.step_ms / 1000)
+    # Of each second of training 6 ms may go to a look at the model's health.
+    assert result.train_s == pytest.approx(500 * result.step_ms / 1000 / (1 - 0.6 * 0.01))
     assert result.tokens_per_s == pytest.approx(96 / result.step_ms * 1000)
     assert result.total_s > result.train_s
 
@@ -164,13 +170,13 @@ def test_a_sample_is_extrapolated_from_its_first_tokens(
 ) -> None:
     fed = []
     monkeypatch.setattr(
-        measured.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
+        trials.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
     )
     seconds = iter([0.0, 4.0])
     monkeypatch.setattr(measured.time, "perf_counter", lambda: next(seconds))
-    assert trial(config.with_changes(sample_tokens=96)).sample_s() == 48.0
+    assert trial(config.with_changes(sample_tokens=96)).sample_s(1e9) == 48.0
     assert len(fed) == 8
-    assert trial(config.with_changes(sample_tokens=0)).sample_s() == 0.0
+    assert trial(config.with_changes(sample_tokens=0)).sample_s(1e9) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -211,6 +217,103 @@ def test_a_large_text_is_not_read(
     cut = result_of(config.with_changes(epochs=1.0, max_tokens=1000, tokenizer="bpe"))
     assert cut.steps == -(-900 // 32)
     assert not paths.cache_dir().exists()
+
+
+def test_a_tasks_rows_begin_with_its_problems(config: RunConfig) -> None:
+    """What the model is given in each step, against what a run's batches hold."""
+    config = config.with_changes(
+        corpus="task:addition",
+        tokenizer="char",
+        generated_chars=3000,
+        context=32,
+        answers_only=True,
+    )
+    telling = tokenize_corpus(config.text)
+    try:
+        while True:
+            next(telling)
+    except StopIteration as end:
+        text = end.value
+    held = text.train_ids, text.validation_ids
+    sizes = len(held[0]), len(held[1])
+    found = Trial(config, Ground(*held, *sizes, text.tokenizer.vocab_size, text=text), CPU)
+    assert isinstance(found._batches, ProblemBatches)
+    assert found.step() > 0
+    assert found.validation_s(at_most=1e9) > 0
+    both = Trial(
+        config.with_changes(answers_only=False),
+        Ground(*held, *sizes, text.tokenizer.vocab_size, text=text),
+        CPU,
+    )
+    assert both.validation_s(at_most=1e-9) > 0
+    assert result_of(config.with_changes(steps=5)).final_loss.loss is None
+
+
+def test_a_task_of_any_size_is_read(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "SMALL_BYTES", 1)
+    task = {"corpus": "task:copy", "tokenizer": "char", "generated_chars": 3000, "context": 32}
+    assert result_of(config.with_changes(steps=5, **task)).steps == 5
+    assert (paths.cache_dir() / "tokens").is_dir()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_health_takes_its_share(config: RunConfig, share: float) -> None:
+    always = config.with_changes(health_share=share)
+    assert with_health(always, 0.7, 0.0) == pytest.approx(0.7 / (1 - 0.6 * share))
+    assert trial(always).health_s() == 0.0
+    every = always.with_changes(health_interval=10)
+    assert with_health(every, 0.7, 0.5) == pytest.approx(0.75)
+    assert (trial(every).health_s() > 0) == (share > 0)
+
+
+@pytest.mark.parametrize("prompt", ["", "The river"])
+def test_a_sample_is_written_as_a_run_writes_it(
+    config: RunConfig, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config.with_changes(sample_tokens=12, sample_prompt=prompt, steps=5)
+    asked: list[Any] = []
+    real = trials.generate
+
+    def note(model: Any, tokenizer: Any, ids: Any, sampling: Any, device: Any) -> Any:
+        asked.append((tokenizer.decode(ids), sampling.max_new_tokens, sampling.engine))
+        return real(model, tokenizer, ids, sampling, device)
+
+    monkeypatch.setattr(trials, "generate", note)
+    assert result_of(config).total_s > 0
+    [(text, n_tokens, engine)] = asked
+    assert (n_tokens, engine) == (12, "torch")
+    assert text.startswith(prompt)
+
+
+def test_the_checkpoints_are_as_large_as_a_runs(config: RunConfig) -> None:
+    config = config.with_changes(steps=10, eval_interval=3, checkpoint_interval=5, lr=1e-2)
+    told = result_of(config).disk_bytes
+    folder = Path(core.train(config).path) / "checkpoints"
+    one = told / 3  # the last two, and the best before them
+    for checkpoint in folder.iterdir():
+        kept = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
+        assert kept == pytest.approx(one, rel=0.05)
+
+
+def test_all_of_the_process_is_more_than_its_tensors(config: RunConfig) -> None:
+    found = result_of(config)
+    if sys.platform == "linux":
+        assert found.process_bytes is not None
+    if found.process_bytes is not None:
+        assert found.process_bytes > 50e6 > found.peak_bytes
+
+
+def test_where_the_system_keeps_no_mark_it_is_not_told(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured.memory, "set_back_peak", lambda device: False)
+    assert result_of(config).process_bytes is None
+
+
+def test_set_up_is_part_of_all(config: RunConfig) -> None:
+    found = result_of(config.with_changes(steps=1))
+    assert 0 < found.setup_s < found.total_s
+    assert found.total_s - found.setup_s > found.train_s
 
 
 def test_it_can_be_stopped(config: RunConfig) -> None:

@@ -17,6 +17,7 @@ from core.events import (
     Forecast,
     ForecastCompleted,
     ForecastProgressed,
+    LossGuess,
     ReturnedToCheckpoint,
     SetupProgressed,
 )
@@ -55,6 +56,10 @@ FORECAST = Forecast(
     tokens_per_s=47_900.0,
     n_params=722_048,
     peak_bytes=311 * 2**20,
+    setup_s=1.5,
+    process_bytes=650 * 2**20,
+    disk_bytes=25 * 2**20,
+    final_loss=LossGuess(loss=2.512, low=2.318, high=2.744, why="by the law of small runs"),
 )
 
 
@@ -123,8 +128,9 @@ async def test_a_forecast_tells_time_steps_and_memory() -> None:
         await pilot.press("f")
         await settle(pilot)
         text = screen_text(app)
-        for part in ("21.4 ± 1.3 ms", "1 min 43 s", "1 min 24 s", "3,912", "4.0 M", "311.0 MiB"):
+        for part in ("21.4 ± 1.3 ms", "1 min 43 s", "1 min 24 s", "3,912", "4.0 M", "650.0 MiB"):
             assert part in text, part
+        assert "about 2.51 (2.32–2.74)" in text
         assert "step" in text
         await pilot.press("escape")
         await pilot.pause()
