@@ -154,6 +154,11 @@ def run_commands(app: MinitfApp, names: list[str]) -> Iterator[Command]:
             "for transformers, llama.cpp, Ollama",
             partial(app.export_run, name),
         )
+    yield Command(
+        "Duel: these settings",
+        "train them and others on the same batches; who is better?",
+        partial(app.duel, runs=names),
+    )
     yield Command("Import a model", "make a run of a model from elsewhere", app.import_model)
 
 

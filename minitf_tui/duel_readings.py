@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from core.events import Duel, DuelRound, StepDiffered, ValidationDiffered
+from core.events import Duel, DuelRound, DuelStarted, StepDiffered, ValidationDiffered
 from minitf_tui import format as fmt
 from minitf_tui.figure import Curve, Figure
 
@@ -37,6 +37,48 @@ def standing(event: StepDiffered) -> str:
         return f"no difference yet: B - A {signed(event.mean, ci95)} ({over})"
     side = "B" if ci95[1] < 0 else "A"
     return f"{side} is ahead: B - A {signed(event.mean, ci95)} ({over})"
+
+
+def share(begun: DuelStarted, steps: Sequence[StepDiffered]) -> float | None:
+    """How much of the budget of this round is spent; None where it has none that is known."""
+    if not steps:
+        return 0.0
+    last, found = steps[-1], []
+    if begun.a.steps:
+        found.append(last.step / begun.a.steps)
+    if begun.a.seconds:
+        found.append(max(last.train_s_a, last.train_s_b) / begun.a.seconds)
+    return max(found, default=None)
+
+
+def round_of(begun: DuelStarted | None) -> str:
+    """`round 2 of 3`, where there are several."""
+    return f"round {begun.round} of {begun.of}" if begun is not None and begun.of > 1 else ""
+
+
+def standings(
+    steps: Sequence[StepDiffered], validations: Sequence[ValidationDiffered], remark: str
+) -> str:
+    """What can be said while it goes on: of the newest batches, of held-out text, of a side."""
+    said = [standing(steps[-1])] if steps else []
+    said += [validation_line(validations[-1])] if validations else []
+    return "\n".join([*said, remark] if remark else said)
+
+
+def verdict(result: Duel) -> str:
+    """What came of a duel, and what is left of it."""
+    runs = ", ".join(f"{r.a.run}, {r.b.run}" for r in result.rounds)
+    equal = [r.equal_time for r in result.rounds if r.equal_time is not None]
+    said = result.sentence
+    if len(result.rounds) == 1 and equal:
+        after = fmt.seconds(equal[0].train_s)
+        said += f" At equal training time, {after} each, B - A is {equal[0].difference:+.4f}."
+    return f"{said}\nKept as runs, each with this curve: {runs}."
+
+
+def kept_verdict(kept: KeptDuel) -> str:
+    """The same of one that is kept with its runs."""
+    return f"{title(kept)}, seed {kept.seed}\n{kept.sentence}"
 
 
 def validation_line(event: ValidationDiffered) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.config import RunConfig
@@ -45,12 +45,21 @@ def read_fork(words: str, config: RunConfig) -> tuple[str, dict[str, Any]]:
         raise ConfigError(
             f"{step!r} is not the step of a checkpoint.", hint="Begin with it: 500 lr=0.0003"
         )
+    return step, read_changes(rest, config)
+
+
+def read_changes(words: Iterable[str], config: RunConfig) -> dict[str, Any]:
+    """Settings as they are typed, `lr=0.0003`, each in its own type.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
     known = [about.name for _, about in flag_fields(config)]
     changes = {}
-    for word in rest:
+    for word in words:
         name, _, text = word.partition("=")
         if name not in known:
             raise ConfigError(f"There is no setting {name!r}.", hint=did_you_mean(name, known))
         (item,) = items_of(config, [name])
         changes[name] = item.parse(text)
-    return step, changes
+    return changes

@@ -13,13 +13,14 @@ from core import paths
 from minitf_tui.vitals import Vitals
 
 if TYPE_CHECKING:
+    from core.store.duels import KeptDuel
     from core.store.run import Run
     from core.store.summary import RunSummary
     from minitf_tui.comparison import RunCurve
 
 Stamp = tuple[int, ...]
 KEPT_DETAILS = 16
-WATCHED = ("run.toml", "metrics.jsonl", "checkpoints")
+WATCHED = ("run.toml", "metrics.jsonl", "checkpoints", "duels")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,8 @@ class RunDetails:
     """The last one that the run wrote; anything a model can write may be in it."""
     alerts: tuple[str, ...] = ()
     """What was said of it, in a word each."""
+    duel: KeptDuel | None = None
+    """The newest that it fought in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class RunReader:
         return found
 
     def _details_of(self, name: str, smoothing: float) -> RunDetails:
+        from core.store.duels import last_duel
         from core.store.metrics import read_metrics
         from core.store.run import open_run
         from minitf_tui.comparison import curve_of
@@ -130,6 +134,7 @@ class RunReader:
             curve=curve_of(name, events, smoothing),
             sample=_last_sample(events),
             alerts=_alerts(events),
+            duel=last_duel(run),
         )
         self._details[name] = stamp, smoothing, details
         return details

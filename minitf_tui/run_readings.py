@@ -18,6 +18,7 @@ from minitf_tui.sanitize import clean, clean_line
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
+    from core.store.duels import KeptDuel
     from core.store.summary import RunSummary
     from minitf_tui.run_list import RunDetails
 
@@ -223,9 +224,19 @@ def sample_lines(sample: str, width: int) -> Content:
     """What the model wrote last, a few lines of it."""
     if not sample.strip():
         return Content("")
-    rule = "─" * max(0, width - len("sample") - 1)
     text = "\n".join([line for line in clean(sample).split("\n") if line.strip()][:SAMPLE_LINES])
-    return Content.assemble(("sample", "$secondary"), " ", (rule, "$line"), "\n", text)
+    return _under("sample", text, width)
+
+
+def duel_lines(kept: KeptDuel, width: int) -> Content:
+    """Whom the run fought, and what came of it."""
+    names = f"A {kept.runs[0]}, B {kept.runs[1]}"
+    return _under("duel", clean(f"{names}\n{kept.sentence}\nw shows it again"), width)
+
+
+def _under(heading: str, text: str, width: int) -> Content:
+    rule = "─" * max(0, width - len(heading) - 1)
+    return Content.assemble((heading, "$secondary"), " ", (rule, "$line"), "\n", text)
 
 
 def differences(marks: Mapping[str, str], known: Mapping[str, RunDetails], width: int) -> Content:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from core.events import DuelEvent, DuelStarted, StepDiffered, ValidationDiffered
+from core.events import DuelStarted, Event, StepDiffered, ValidationDiffered
 from core.store.run import Run
 
 KIND = "duels"
@@ -31,7 +31,7 @@ class DuelStory:
         self._stride = 1
         self._validations: list[ValidationDiffered] = []
 
-    def hear(self, event: DuelEvent) -> bool:
+    def hear(self, event: Event) -> bool:
         """Keep a difference; whether it was one. A new round begins a new story."""
         if isinstance(event, StepDiffered):
             self._newest = event

@@ -110,11 +110,7 @@ class Watch:
 
     def _step(self, event: StepDiffered) -> str:
         assert self._started is not None
-        steps, seconds = self._started.a.steps, self._started.a.seconds
-        shares = [event.step / steps] if steps else []
-        if seconds:
-            shares.append(max(event.train_s_a, event.train_s_b) / seconds)
-        bar = self.line.bar(max(shares, default=0.0))
+        bar = self.line.bar(readings.share(self._started, [event]) or 0.0)
         return f"{bar} step {fmt.whole(event.step)}  {readings.standing(event)}"
 
 
