@@ -138,8 +138,8 @@ def _fitted(text: str, width: int, *, is_left: bool) -> str:
     return text.ljust(width) if is_left else text.rjust(width)
 
 
-def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Group]:
-    """How a run stands, and what it is made of."""
+def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, ...]:
+    """How a run stands, what it is made of, and what it was held against."""
     config, about = details.run.config, details.run.provenance
     trained = details.curve.steps["train_s"]
     best = f"{fmt.loss(summary.val_loss)}" + (
@@ -175,7 +175,21 @@ def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Gro
                 Reading("threads", clean_line(str(about.get("threads", fmt.NONE)))),
             ),
         ),
+        *baseline_groups(summary, details),
     )
+
+
+def baseline_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, ...]:
+    """Losses of the baselines, the hardest to pass last; none where they are not kept."""
+    best = summary.val_loss
+    readings = []
+    for one in sorted(details.baselines, key=lambda one: -one.loss):
+        is_passed = best is not None and best < one.loss
+        style = "" if is_passed else "$warning"
+        readings.append(Reading(one.name, fmt.loss(one.loss), "passed" if is_passed else "", style))
+    if readings and details.counted_tokens:
+        readings.append(Reading("counted in the last", fmt.count(details.counted_tokens), "tokens"))
+    return (Group("baselines, nats/token", tuple(readings)),) if readings else ()
 
 
 def deletion_question(summary: RunSummary, details: RunDetails | None) -> str:

@@ -242,7 +242,8 @@ class DuelBox(Pane):
     # What is seen.
 
     def _show_kept(self, kept: KeptDuel) -> None:
-        for event in (*kept.steps, *kept.validations):
+        told: tuple[Event, ...] = (*kept.steps, *kept.validations)
+        for event in told:
             self.story.hear(event)
         self._verdict = readings.kept_verdict(kept)
         names = f"duel of {kept.runs[0]} and {kept.runs[1]}"

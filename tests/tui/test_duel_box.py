@@ -219,3 +219,10 @@ def test_shares_and_rounds_in_words() -> None:
     assert readings.share(begun, []) == 0.0  # type: ignore[arg-type]
     assert readings.share(begun, [story.differed(50)]) == 0.25  # type: ignore[arg-type]
     assert readings.round_of(None) == ""
+
+
+async def test_the_palette_tells_how_a_sweep_is_begun() -> None:
+    app = app_with()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await choose(pilot, "Sweep")
+        assert "minitf sweep FILE.toml in a terminal" in screen_text(app)
