@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from core.config import RunConfig
 from core.device import Device, choose_device
 from core.duel_rules import better, sentence
+from core.errors import StoreError
 from core.events import (
     Diverged,
     Duel,
@@ -28,6 +29,7 @@ from core.events import (
     DuelRoundCompleted,
     DuelStarted,
     EqualTime,
+    ReportFailed,
     RunFinished,
     RunStarted,
     SetupProgressed,
@@ -42,6 +44,7 @@ from core.measure.differences import Differences
 from core.measure.evaluate import interval_of_blocks
 from core.measure.statistics import interval
 from core.probes import make_probes
+from core.store.duels import DuelStory, KeptDuel, keep_duel
 from core.store.run import Run, create_run
 from core.store.tokens import TokenizedText, tokenize_corpus
 from core.training.clock import Clock
@@ -86,7 +89,8 @@ class Side:
         parts = build(config, text, device, self.wishes)
         probes = make_probes(config, text, device, self.wishes.is_stopping, self._keep)
         parts = replace(parts, probes=probes)
-        run = create_run(name, config, provenance_of(parts, config), text.tokenizer.to_json())
+        provenance = provenance_of(parts, config)
+        self.run = run = create_run(name, config, provenance, text.tokenizer.to_json())
         self.session: TrainingSession = session_of(run, parts, clock, None, self.wishes)
         self.events = self.session.run()
         clock.switch("idle")
@@ -146,7 +150,9 @@ def duel(contest: Contest) -> Generator[DuelEvent, None, None]:
             for side, name, device in zip(pair, names, (device_a, device_b), strict=True):
                 held.enter_context(side.set_up(name, text, device).lock())
                 held.enter_context(closing(side.events))
-            found = yield from _round(pair, index + 1, len(contest.names), seed)
+            story = DuelStory()
+            found = yield from _round(pair, index + 1, len(contest.names), seed, story)
+            yield from _keep(pair, _kept(contest.labels, names, found, story))
         rounds.append(found)
         yield DuelRoundCompleted(round=index + 1, of=len(contest.names), result=found)
     yield DuelCompleted(result=judged(contest.labels, rounds))
@@ -174,7 +180,35 @@ def judged(labels: tuple[str, str], rounds: list[DuelRound]) -> Duel:
     )
 
 
-def _round(pair: Pair, index: int, of: int, seed: int) -> Generator[DuelEvent, None, DuelRound]:
+def _kept(
+    labels: tuple[str, str], names: tuple[str, str], found: DuelRound, story: DuelStory
+) -> KeptDuel:
+    told = judged(labels, [found])
+    return KeptDuel(
+        a=told.a,
+        b=told.b,
+        runs=names,
+        seed=found.seed,
+        better=told.better,
+        sentence=told.sentence,
+        steps=story.steps,
+        validations=story.validations,
+    )
+
+
+def _keep(pair: Pair, kept: KeptDuel) -> Generator[ReportFailed, None, None]:
+    """With both runs; that this cannot be is no reason not to tell what came of it."""
+    for side in pair:
+        try:
+            keep_duel(side.run, kept)
+        except (OSError, StoreError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            yield ReportFailed(what="duel", reason=reason)
+
+
+def _round(
+    pair: Pair, index: int, of: int, seed: int, story: DuelStory
+) -> Generator[DuelEvent, None, DuelRound]:
     a, b = pair
     started_a, started_b = (yield from a.begin()), (yield from b.begin())
     yield DuelStarted(round=index, of=of, seed=seed, a=started_a, b=started_b)
@@ -189,10 +223,12 @@ def _round(pair: Pair, index: int, of: int, seed: int) -> Generator[DuelEvent, N
                 (b if side is a else a).wishes.stop()
         for found in _new_validations(pair, validation):
             validation = found
+            story.hear(found)
             yield found
         ours, theirs = took["a"], took["b"]
         if ours is not None and theirs is not None:
             last = _differed(ours, theirs, differences)
+            story.hear(last)
             yield last
     return DuelRound(
         seed=seed,

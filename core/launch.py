@@ -183,13 +183,15 @@ def point_at(run: Run, step: int) -> tuple[Clock, Progress]:
 
 def settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     """What only the text decides: its full name, the number of token ids, and of steps in
-    an epoch. Budgets in epochs and tokens become one in steps."""
+    an epoch. Budgets in epochs and tokens become one in steps. A task's rows are drawn at
+    random, each beginning with a problem, and the run says so."""
     model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
     train = config.train
     limits = [train.planned_steps]
     if train.epochs:
         limits.append(math.ceil(train.epochs * len(text.train_ids) / train.tokens_per_step))
-    train = replace(train, steps=min((n for n in limits if n), default=0))
+    rows = "random" if config.text.is_task else train.rows  # see `core.text.problem_batches`
+    train = replace(train, steps=min((n for n in limits if n), default=0), rows=rows)
     named = replace(config.text, corpus=text.corpus)
     return replace(config, model=model, text=named, train=train)
 

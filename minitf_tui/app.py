@@ -18,6 +18,7 @@ from textual.events import Resize
 from textual.widgets import ContentSwitcher
 
 from core import paths
+from core.config import RunConfig
 from minitf_tui import format as fmt
 from minitf_tui.keys import bindings
 from minitf_tui.leaving import SAVING_LIMIT_S
@@ -195,6 +196,14 @@ class MinitfApp(MovingApp):
     @on(RunsPane.Imported)
     def _model_imported(self) -> None:
         self.import_model()
+
+    @on(RunsPane.Duelled)
+    def _runs_duelled(self, event: RunsPane.Duelled) -> None:
+        self.duel(event.a, event.b, event.runs, event.kept)
+
+    def settings_of_form(self) -> RunConfig:
+        """See `MovingApp.settings_of_form`."""
+        return self._switcher.query_one(TrainPane).form.config()
 
     def run_arrived(self, name: str) -> None:
         """See `MovingApp.run_arrived`."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = ("import",)
 """Keys of panes that are offered from every pane, by another name."""
+SWEEP = "many settings, one run after another: minitf sweep FILE.toml in a terminal"
 NAME_WIDTH, KEY_WIDTH = 24, 6
 FACTORS = (0.1, 0.3, 0.5, 2.0, 3.0, 10.0)
 SHARES = (("+", 0.1), ("+", 0.5), ("+", 1.0), ("-", 0.1), ("-", 0.5))
@@ -154,6 +155,12 @@ def run_commands(app: MinitfApp, names: list[str]) -> Iterator[Command]:
             "for transformers, llama.cpp, Ollama",
             partial(app.export_run, name),
         )
+    yield Command(
+        "Duel: these settings",
+        "train them and others on the same batches; who is better?",
+        partial(app.duel, runs=names),
+    )
+    yield Command("Sweep", SWEEP, partial(app.notify, SWEEP, markup=False))
     yield Command("Import a model", "make a run of a model from elsewhere", app.import_model)
 
 

@@ -13,13 +13,15 @@ from core import paths
 from minitf_tui.vitals import Vitals
 
 if TYPE_CHECKING:
+    from core.events import Baseline
+    from core.store.duels import KeptDuel
     from core.store.run import Run
     from core.store.summary import RunSummary
     from minitf_tui.comparison import RunCurve
 
 Stamp = tuple[int, ...]
 KEPT_DETAILS = 16
-WATCHED = ("run.toml", "metrics.jsonl", "checkpoints")
+WATCHED = ("run.toml", "metrics.jsonl", "checkpoints", "duels")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +36,12 @@ class RunDetails:
     """The last one that the run wrote; anything a model can write may be in it."""
     alerts: tuple[str, ...] = ()
     """What was said of it, in a word each."""
+    baselines: tuple[Baseline, ...] = ()
+    """What it was held against, where that is kept."""
+    counted_tokens: int = 0
+    """Of the end of its training text, for these."""
+    duel: KeptDuel | None = None
+    """The newest that it fought in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,8 @@ class RunReader:
         return found
 
     def _details_of(self, name: str, smoothing: float) -> RunDetails:
-        from core.store.metrics import read_metrics
+        from core.store.duels import last_duel
+        from core.store.metrics import baselines_in, read_metrics
         from core.store.run import open_run
         from minitf_tui.comparison import curve_of
 
@@ -130,6 +139,9 @@ class RunReader:
             curve=curve_of(name, events, smoothing),
             sample=_last_sample(events),
             alerts=_alerts(events),
+            baselines=baselines_in(events),
+            counted_tokens=_counted_tokens(events),
+            duel=last_duel(run),
         )
         self._details[name] = stamp, smoothing, details
         return details
@@ -169,6 +181,11 @@ def stamp_of(path: Path) -> Stamp:
 def _worked_on(stamp: Stamp) -> int:
     """Time of the last metric, else of creation: the order in which `last` is the first."""
     return stamp[2] or stamp[0]
+
+
+def _counted_tokens(events: list[dict[str, Any]]) -> int:
+    told = [e.get("counted_tokens") for e in events if e["event"] == "BaselinesCounted"]
+    return told[-1] if told and isinstance(told[-1], int) else 0
 
 
 def _alerts(events: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from minitf_tui.sanitize import clean, clean_line
 from minitf_tui.widgets.readout import Group, Reading
 
 if TYPE_CHECKING:
+    from core.store.duels import KeptDuel
     from core.store.summary import RunSummary
     from minitf_tui.run_list import RunDetails
 
@@ -137,8 +138,8 @@ def _fitted(text: str, width: int, *, is_left: bool) -> str:
     return text.ljust(width) if is_left else text.rjust(width)
 
 
-def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Group]:
-    """How a run stands, and what it is made of."""
+def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, ...]:
+    """How a run stands, what it is made of, and what it was held against."""
     config, about = details.run.config, details.run.provenance
     trained = details.curve.steps["train_s"]
     best = f"{fmt.loss(summary.val_loss)}" + (
@@ -174,7 +175,21 @@ def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, Gro
                 Reading("threads", clean_line(str(about.get("threads", fmt.NONE)))),
             ),
         ),
+        *baseline_groups(summary, details),
     )
+
+
+def baseline_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, ...]:
+    """Losses of the baselines, the hardest to pass last; none where they are not kept."""
+    best = summary.val_loss
+    readings = []
+    for one in sorted(details.baselines, key=lambda one: -one.loss):
+        is_passed = best is not None and best < one.loss
+        style = "" if is_passed else "$warning"
+        readings.append(Reading(one.name, fmt.loss(one.loss), "passed" if is_passed else "", style))
+    if readings and details.counted_tokens:
+        readings.append(Reading("counted in the last", fmt.count(details.counted_tokens), "tokens"))
+    return (Group("baselines, nats/token", tuple(readings)),) if readings else ()
 
 
 def deletion_question(summary: RunSummary, details: RunDetails | None) -> str:
@@ -223,9 +238,19 @@ def sample_lines(sample: str, width: int) -> Content:
     """What the model wrote last, a few lines of it."""
     if not sample.strip():
         return Content("")
-    rule = "─" * max(0, width - len("sample") - 1)
     text = "\n".join([line for line in clean(sample).split("\n") if line.strip()][:SAMPLE_LINES])
-    return Content.assemble(("sample", "$secondary"), " ", (rule, "$line"), "\n", text)
+    return _under("sample", text, width)
+
+
+def duel_lines(kept: KeptDuel, width: int) -> Content:
+    """Whom the run fought, and what came of it."""
+    names = f"A {kept.runs[0]}, B {kept.runs[1]}"
+    return _under("duel", clean(f"{names}\n{kept.sentence}\nw shows it again"), width)
+
+
+def _under(heading: str, text: str, width: int) -> Content:
+    rule = "─" * max(0, width - len(heading) - 1)
+    return Content.assemble((heading, "$secondary"), " ", (rule, "$line"), "\n", text)
 
 
 def differences(marks: Mapping[str, str], known: Mapping[str, RunDetails], width: int) -> Content:

@@ -145,7 +145,10 @@ class Watch:
             if samples:
                 last = samples[-1]
                 self.sample = SampleCompleted(
-                    step=int(last["step"]), prompt=str(last["prompt"]), text=str(last["text"])
+                    step=int(last["step"]),
+                    prompt=str(last["prompt"]),
+                    text=str(last["text"]),
+                    answer=str(last.get("answer", "")),
                 )
 
 

@@ -28,7 +28,9 @@ class TrainConfig:
     batch_size: int = setting(16, "rows in a batch")
     grad_accum: int = setting(1, "batches whose gradients make one step")
     rows: str = setting(
-        "random", "rows start anywhere, or tile the text, shuffled each pass", choices=ROWS
+        "random",
+        "rows start anywhere, or tile the text, shuffled each pass; a task's at a random problem",
+        choices=ROWS,
     )
     steps: int = setting(
         0, "budget of optimiser steps; 0 is no limit, and alone: no training", unit="steps"

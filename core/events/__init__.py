@@ -136,6 +136,7 @@ DuelEvent = (
     | ValidationDiffered
     | DuelRoundCompleted
     | DuelCompleted
+    | ReportFailed
 )
 SweepEvent = TrainEvent | SweepPlanned | SweepRunBegun | SweepRunEnded | SweepCompleted
 Event = (

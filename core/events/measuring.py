@@ -67,7 +67,7 @@ class ReportFailed:
     """A result could not be kept with its run; it was told all the same."""
 
     what: str
-    """"evaluation" or "benchmark"."""
+    """"evaluation", "benchmark" or "duel"."""
     reason: str
 
 

@@ -95,6 +95,15 @@ class SampleCompleted:
     prompt: str
     text: str
     """The continuation, without the prompt. Not safe for a terminal before cleaning."""
+    answer: str = ""
+    """The right one, where the prompt is the question of a task."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model's answer is right, for a person; "" where there is nothing to tell."""
+        if not self.answer:
+            return ""
+        return "right" if self.text == self.answer else f"wrong, it is {self.answer}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

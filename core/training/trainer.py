@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -44,13 +45,21 @@ from core.training.step import compute_gradients
 from core.training.wishes import Wishes
 
 
+class Written(NamedTuple):
+    """By the model as it is now."""
+
+    prompt: str
+    text: str
+    answer: str = ""
+    """The right one, of a question with an exact answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probes:
     """What is done to the model between steps. Each may return None: it was cut short."""
 
     evaluate: Callable[[nn.Module], Evaluation | None]
-    sample: Callable[[nn.Module], tuple[str, str] | None]
-    """Returns `(prompt, continuation)`."""
+    sample: Callable[[nn.Module], Written | None]
 
 
 class Trainer:
@@ -232,7 +241,7 @@ class Trainer:
         with self.clock.during("sample"):
             found = self._probes.sample(self.model)
         if found is not None:
-            yield SampleCompleted(step=self.progress.step, prompt=found[0], text=found[1])
+            yield SampleCompleted(step=self.progress.step, **found._asdict())
 
     def save_now(self) -> Generator[CheckpointDue | Diverged, None, None]:
         """See `Controllable.save_now`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.errors import RunError
 from core.events import (
     Duel,
     DuelCompleted,
     DuelStarted,
     Event,
+    ReportFailed,
     SetupProgressed,
     SideTold,
     StepDiffered,
@@ -19,9 +21,9 @@ from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, Flag
 from minitf_tui.cli.progress import ProgressLine
-from minitf_tui.cli.running import drive
+from minitf_tui.cli.running import SUCCESS, drive
 from minitf_tui.cli.settings_given import settings_given
-from minitf_tui.problems import escape
+from minitf_tui.problems import escape, explain, unsaved
 
 COMMAND = Command(
     name="duel",
@@ -34,6 +36,7 @@ COMMAND = Command(
         Flag("set", tuple, "change a setting of both", metavar="NAME=VALUE"),
         Flag("set-b", tuple, "change a setting of B", metavar="NAME=VALUE"),
         Flag("name", str, "the runs become NAME-a and NAME-b", metavar="NAME"),
+        Flag("show", bool, "show the duel that is kept with the run A"),
         JSON,
         METRICS,
     ),
@@ -41,7 +44,9 @@ COMMAND = Command(
         "A and B are TOML files, presets, or runs whose settings are meant. Without B it is A "
         "with --set-b. Differences are B's loss minus A's: below zero B is better.",
         "An interval of one seed says what these two runs differ by; whether the settings do, "
-        "--seeds 3 tells. Both stay as runs.",
+        "--seeds 3 tells. Both stay as runs, and each keeps the difference as it grew: --show with "
+        "the name of one tells it again, --json all its steps. A duel that was stopped is not "
+        "gone on with as a pair; start it again.",
     ),
 )
 
@@ -51,6 +56,8 @@ def execute(arguments: Arguments) -> int:
     from core import recipes
 
     output.prepare_metrics(arguments.get("metrics"))
+    if arguments.get("show"):
+        return show(arguments)
     a, *rest = arguments.operands
     both: dict[str, Any] = settings_given(arguments.get("set", ()), "--set")
     session = recipes.dueling(
@@ -92,6 +99,8 @@ class Watch:
                 self._started = event
                 if event.of > 1:
                     self.line.note(f"round {event.round} of {event.of}, seed {event.seed}")
+            case ReportFailed():
+                self.line.note(explain(unsaved(event)))
             case StepDiffered():
                 self.line.show(self._step(event))
             case ValidationDiffered():
@@ -101,12 +110,33 @@ class Watch:
 
     def _step(self, event: StepDiffered) -> str:
         assert self._started is not None
-        steps, seconds = self._started.a.steps, self._started.a.seconds
-        shares = [event.step / steps] if steps else []
-        if seconds:
-            shares.append(max(event.train_s_a, event.train_s_b) / seconds)
-        bar = self.line.bar(max(shares, default=0.0))
+        bar = self.line.bar(readings.share(self._started, [event]) or 0.0)
         return f"{bar} step {fmt.whole(event.step)}  {readings.standing(event)}"
+
+
+def show(arguments: Arguments) -> int:
+    """The newest duel that is kept with a run.
+
+    Raises:
+        RunError: there is no such run, or none is kept with it.
+    """
+    from core.store.duels import last_duel
+    from core.store.find import find_run
+
+    run = find_run(arguments.run, needs_checkpoint=False).run
+    kept = last_duel(run)
+    if kept is None:
+        raise RunError(
+            f"No duel is kept with the run {run.name}.", hint="minitf duel A B begins one."
+        )
+    if arguments.get("json"):
+        output.say_json(kept)
+    else:
+        rows = [(name, escape(value)) for name, value in readings.kept_rows(kept)]
+        heads = f"{escape(readings.title(kept))}\n{escape(kept.sentence)}"
+        output.say(f"{heads}\n\n{reports.titled('Duel', rows)}")
+    output.keep_metrics(arguments.get("metrics"), COMMAND.name, kept)
+    return SUCCESS
 
 
 def report(result: Duel) -> str:

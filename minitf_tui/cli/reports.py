@@ -16,7 +16,7 @@ from core.events import (
 )
 from minitf_tui import format as fmt
 from minitf_tui.problems import escape, quoted, shortened
-from minitf_tui.sanitize import clean
+from minitf_tui.sanitize import clean, clean_line
 from minitf_tui.standing import standing
 
 Row = tuple[str, str]
@@ -90,7 +90,8 @@ def sample(event: SampleCompleted) -> str:
     """What the model writes, made safe for a terminal."""
     text = clean(event.prompt + event.text).strip("\n")
     lines = "\n".join(f"  | {line}".rstrip() for line in text.split("\n"))
-    return f"Sample after step {event.step}:\n{lines}"
+    told = f" {clean_line(event.verdict)}" if event.verdict else ""
+    return f"Sample after step {event.step}:{told}\n{lines}"
 
 
 def next_commands(run: str) -> str:

@@ -19,27 +19,26 @@ from textual.containers import Container
 from textual.content import Content
 from textual.message import Message
 
-from core.errors import MinitfError, RunError
 from minitf_tui import run_readings as readings
 from minitf_tui.forking import fork_box
 from minitf_tui.job import Device
-from minitf_tui.run_list import RunReader, Seen, delete
-from minitf_tui.widgets.confirm import Confirm
+from minitf_tui.run_list import RunReader, Seen
+from minitf_tui.widgets.deleting import DeletingPane
 from minitf_tui.widgets.hint import Hint
-from minitf_tui.widgets.pane import Pane, Recipes
+from minitf_tui.widgets.pane import Recipes
 from minitf_tui.widgets.run_curves import RunCurves
 from minitf_tui.widgets.run_side import RunSide
-from minitf_tui.widgets.run_table import RunTable, TableKeys
+from minitf_tui.widgets.run_table import RunTable
 
 if TYPE_CHECKING:
-    from core.store.summary import RunSummary
+    from core.store.duels import KeptDuel
 
 LEAST_INTERVAL_S = 1.0
 READING_SHARE = 0.05
 """Of one processor, for reading runs."""
 
 
-class RunsPane(TableKeys, Pane):
+class RunsPane(DeletingPane):
     """What was trained."""
 
     NAME = "runs"
@@ -50,20 +49,16 @@ class RunsPane(TableKeys, Pane):
         Binding("u", "resume", "resume", tooltip="go on with it in the Train pane"),
         Binding("f", "fork", show=False, tooltip="go on from a checkpoint with other settings"),
         Binding("space", "mark", "compare", tooltip="keep its curve in the plot; again: take out"),
+        Binding("c", "duel", "duel", tooltip="let two runs' settings learn on the same batches"),
+        Binding("w", "show_duel", show=False, tooltip="who won: the duel that it fought in"),
         Binding("e", "export", "export", tooltip="write it for transformers, llama.cpp, Ollama"),
         Binding("i", "import", "import", tooltip="make a run of a model from elsewhere"),
         Binding("x", "axis", "x axis", show=False, tooltip="against steps, tokens or time"),
         Binding("y", "log", "log scale", show=False, tooltip="loss on a logarithmic scale, or not"),
         Binding("v", "view", "details", tooltip="plot, or details and differences"),
         Binding("d", "delete", "delete", tooltip="delete it, after a question"),
-        *TableKeys.MOVES,
+        *DeletingPane.MOVES,
     )
-
-    @dataclass
-    class Used(Message):
-        """All panes are to work with a run."""
-
-        name: str
 
     @dataclass
     class Resumed(Message):
@@ -84,22 +79,26 @@ class RunsPane(TableKeys, Pane):
 
         name: str
 
+    @dataclass
+    class Duelled(Message):
+        """Two settings are to be held against each other, or a duel is to be shown again."""
+
+        a: str = ""
+        b: str = ""
+        runs: tuple[str, ...] = ()
+        kept: KeptDuel | None = None
+
     class Imported(Message):
         """A model from elsewhere is to become a run."""
 
     def __init__(self, device: Device, recipes: Callable[[], Recipes]) -> None:
         super().__init__(device, recipes)
-        self.used = "last"
         self._reader = RunReader()
-        self._seen = Seen()
         self._marked: list[str] = []
-        self._refused = ""
-        """The run that a refusal was about; it is taken back once that run has ended."""
         self._wanted = ""
         """The run to highlight as soon as it is in the list."""
         self._is_reading = False
         self._due = 0.0
-        self._table = RunTable(id="table")
         self._plot = RunCurves()
         self._side = RunSide()
         self._hint = Hint(
@@ -141,6 +140,8 @@ class RunsPane(TableKeys, Pane):
         """See `Pane.can`."""
         if action == "view":
             return bool(self._seen.runs) and self.screen.has_class("-narrow")
+        if action == "show_duel":
+            return self._kept_duel is not None
         return bool(self._seen.runs) or action == "import"
 
     @on(RunTable.Clicked)
@@ -163,6 +164,21 @@ class RunsPane(TableKeys, Pane):
         """Write the highlighted run for other programs."""
         if run := self._table.run:
             self.post_message(self.Exported(run.name))
+
+    def do_duel(self) -> None:
+        """Two marked runs, or the highlighted one as B of the settings in the Train pane."""
+        two, names = self._plotted(), tuple(run.name for run in self._seen.runs)
+        a, b = two[:2] if len(two) > 1 else ("", two[0])
+        self.post_message(self.Duelled(a, b, names))
+
+    def do_show_duel(self) -> None:
+        """The verdict and the curve of the duel in which the highlighted run fought."""
+        self.post_message(self.Duelled(kept=self._kept_duel))
+
+    @property
+    def _kept_duel(self) -> KeptDuel | None:
+        here = self._seen.details.get(self._table.run.name) if self._table.run else None
+        return here.duel if here else None
 
     def do_import(self) -> None:
         """Make a run of a model from elsewhere."""
@@ -194,47 +210,6 @@ class RunsPane(TableKeys, Pane):
     def do_view(self) -> None:
         """Details instead of the plot where there is no room for both."""
         self.toggle_class("-details")
-
-    # Deleting.
-
-    def do_delete(self) -> None:
-        """Delete the highlighted run, once somebody has said yes."""
-        run = self._table.run
-        if run is None or self._refuses(run, "is being trained and cannot be deleted"):
-            return
-        question = readings.deletion_question(run, self._seen.details.get(run.name))
-
-        def answered(is_sure: bool | None) -> None:
-            if is_sure:
-                self.run_worker(self._delete(run.name), exit_on_error=False)
-
-        self.app.push_screen(Confirm(question, yes="delete it", no="keep it"), answered)
-
-    def _refuses(self, run: RunSummary, why: str) -> bool:
-        """Say so when a run is being trained, and so cannot be changed."""
-        if run.state != "running":
-            self._refused = ""
-            self.complain(None)
-            return False
-        self._refused = run.name
-        self.complain(
-            RunError(
-                f"The run {run.name} {why}.",
-                hint="Stop it first: with s in the Train pane, or where it was started.",
-            )
-        )
-        return True
-
-    async def _delete(self, name: str) -> None:
-        try:
-            await asyncio.to_thread(delete, name)
-        except (MinitfError, OSError) as error:
-            self.complain(error)
-            return
-        self.complain(None)
-        if self.used == name:
-            self.post_message(self.Used("last"))
-        self.look_again()
 
     # The disk.
 

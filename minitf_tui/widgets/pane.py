@@ -94,6 +94,18 @@ class Recipes(Protocol):
     ) -> Session:
         """See `core.recipes.importing`."""
 
+    def dueling(
+        self,
+        a: str | RunConfig,
+        b: str | RunConfig | None = None,
+        *,
+        name: str | None = None,
+        seeds: int = 1,
+        changes: Any = None,
+        changes_b: Any = None,
+    ) -> Session:
+        """See `core.recipes.dueling`."""
+
     def estimate(self, config: RunConfig) -> Any:
         """See `core.recipes.estimate`."""
 

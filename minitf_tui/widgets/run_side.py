@@ -24,12 +24,14 @@ class RunSide(VerticalScroll):
         super().__init__(id="side", can_focus=False)
         self._details = Readout(id="details")
         self._differences = Static("", id="differences", markup=False)
+        self._duel = Static("", id="duel", markup=False)
         self._sample = Static("", id="sample", markup=False)
 
     def compose(self) -> ComposeResult:
         """Its parts, from top to bottom."""
         yield self._differences
         yield self._details
+        yield self._duel
         yield self._sample
 
     def show(
@@ -45,4 +47,8 @@ class RunSide(VerticalScroll):
         width = self._details.size.width
         self._differences.update(readings.differences(marks, known, width))
         self._differences.display = len(marks) == 2
+        duel = known[run.name].duel
+        self._duel.display = duel is not None
+        if duel is not None:
+            self._duel.update(readings.duel_lines(duel, width))
         self._sample.update(readings.sample_lines(known[run.name].sample, width))

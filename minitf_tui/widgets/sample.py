@@ -34,5 +34,9 @@ class SampleBox(Container):
         """Show a sample; it is cleaned here."""
         prompt = clean_line(event.prompt)[-LONGEST_PROMPT:]
         text = "\n".join(line for line in clean(event.text).split("\n") if line.strip())
-        self._text.update(Content.assemble((prompt, "$quiet"), (text, "$foreground")))
+        told = f"   {clean_line(event.verdict)}" if event.verdict else ""
+        style = "$success" if event.text == event.answer else "$warning"
+        self._text.update(
+            Content.assemble((prompt, "$quiet"), (text, "$foreground"), (told, style))
+        )
         self.border_title = f"sample at step {event.step:,}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from core.presets import preset
+from core.store.run import create_run
 from minitf_tui.cli.main import main
 from minitf_tui.cli.settings_given import settings_given
 from minitf_tui.problems import explain
@@ -28,6 +30,13 @@ def test_a_duel_of_a_file_with_itself(
     assert "A one-a, B one-b" in said.out
     assert "at equal time" in said.out
     assert "step 10: val A " in said.err
+    assert main(["duel", "--show", "one-b"]) == 0
+    shown = capsys.readouterr().out
+    assert "No difference yet: the validation loss of B - A is +0.0000" in shown
+    assert "A one-a, B one-b" in shown
+    assert main(["duel", "one-a", "--show", "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert [step["step"] for step in kept["steps"]] == [*range(1, 21)]
     words[-1] = "two"
     assert main([*words, "--set-b", "lr=1e-2", "--set-b", "tied-head=true", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -60,3 +69,10 @@ def test_settings_that_mean_something() -> None:
         "bias": False,
         "corpus": "a b.txt",
     }
+
+
+def test_a_run_without_a_duel_has_none_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    create_run("alone", preset("seed"), {}, "{}")
+    assert main(["duel", "--show", "alone"]) != 0
+    said = capsys.readouterr().err
+    assert "No duel is kept with the run alone.\nminitf duel A B begins one." in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from core.config import RunConfig, TextConfig
 from core.config.written import RESIDUES, TASKS
 from core.device import choose_device
 from core.errors import ConfigError, DataError
-from core.events import BaselinesCounted, RunFinished, ValidationCompleted
+from core.events import BaselinesCounted, RunFinished, SampleCompleted, ValidationCompleted
 from core.measure.answers import MOST_PROBLEMS, evaluate_answers
+from core.store.find import find_run
 from core.text.problem_batches import IGNORED, ProblemBatches, make_batches
 from core.text.problems import find_problems
 from core.text.tasks import is_task, task_pieces
@@ -306,3 +308,23 @@ def test_tasks_that_cannot_be(changes: dict[str, Any], message: str, hint: str) 
     with pytest.raises(ConfigError) as caught:
         RunConfig().with_changes(**changes)
     assert (str(caught.value), caught.value.hint) == (message, hint)
+
+    def test_a_sample_is_a_held_out_question_and_says_whether_the_answer_is_right(self) -> None:
+        config = run_config(steps=20, sample_tokens=4, sample_interval=10, rows="shuffled")
+        events = list(recipes.training(config).run())
+        run = find_run(events[-1].result.run).run
+        assert run.config.train.rows == "random"
+        samples = [e for e in events if isinstance(e, SampleCompleted)]
+        lines = "".join(task_pieces(run.config.text.corpus)).splitlines()
+        for told in samples:
+            assert told.prompt == f"{told.answer}="  # of a copy
+            assert f"{told.prompt}{told.answer}" in lines[-len(lines) // 5 :]
+            assert "\n" not in told.text
+            assert (told.verdict == "right") == (told.text == told.answer)
+        assert len({told.prompt for told in samples}) == 1
+
+    def test_the_verdict_of_an_answer(self) -> None:
+        right = SampleCompleted(step=1, prompt="7+8=", text="15", answer="15")
+        wrong = replace(right, text="151")
+        assert (right.verdict, wrong.verdict) == ("right", "wrong, it is 15")
+        assert replace(right, answer="").verdict == ""

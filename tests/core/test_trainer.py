@@ -33,7 +33,7 @@ from core.training.optimizer import clip_gradients, make_optimizer
 from core.training.progress import Progress
 from core.training.schedule import learning_rate
 from core.training.step import compute_gradients
-from core.training.trainer import Probes, Trainer
+from core.training.trainer import Probes, Trainer, Written
 from core.training.wishes import Wishes
 
 IDS = np.random.default_rng(0).integers(0, 31, 500)
@@ -67,7 +67,8 @@ class FakeTime:
 def probes(losses: Iterator[float] | None = None) -> Probes:
     losses = losses or itertools.count(5.0, -0.1)
     return Probes(
-        evaluate=lambda _: replace(EVALUATION, loss=next(losses)), sample=lambda _: ("p", "t")
+        evaluate=lambda _: replace(EVALUATION, loss=next(losses)),
+        sample=lambda _: Written("p", "t"),
     )
 
 
@@ -506,9 +507,9 @@ def slow_trainer(time: FakeTime, **changes: Any) -> Trainer:
         time.pass_(100)
         return EVALUATION
 
-    def sample(_: nn.Module) -> tuple[str, str]:
+    def sample(_: nn.Module) -> Written:
         time.pass_(1000)
-        return "p", "t"
+        return Written("p", "t")
 
     slow = Probes(evaluate=evaluate, sample=sample)
     return make_trainer(SlowModel(time), clock=Clock(now=time), probes=slow, **changes)

@@ -14,11 +14,13 @@ from core.errors import ConfigError, MinitfError
 from core.events import (
     Duel,
     DuelCompleted,
+    ReportFailed,
     SideTold,
     StepCompleted,
     StepDiffered,
     ValidationDiffered,
 )
+from core.store.duels import MOST_STEPS, DuelStory, last_duel
 from core.store.find import find_run
 from core.store.metrics import read_metrics
 from core.testing import tiny_run_config
@@ -156,3 +158,61 @@ def test_what_no_duel_can_be_made_of(config: RunConfig, minitf_home: Any) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.comparing.recipes.dueling", stopped)
         assert refused(config) == ("The duel was stopped before it began.", "Start it again.")
+
+
+def test_what_a_duel_told_is_kept_with_both_runs(config: RunConfig) -> None:
+    events, found = fight(config, changes_b={"lr": 1e-2}, name="kept")
+    for name in ("kept-a", "kept-b"):
+        kept = last_duel(find_run(name).run)
+        assert kept is not None
+        assert kept.steps == (*of(events, StepDiffered),)
+        assert kept.validations == (*of(events, ValidationDiffered),)
+        assert (kept.sentence, kept.better) == (found.sentence, found.better)
+        assert (kept.a, kept.b, kept.runs) == (found.a, found.b, ("kept-a", "kept-b"))
+
+
+def test_a_long_story_is_thinned_evenly_and_has_the_newest_step() -> None:
+    story = DuelStory()
+    for n in range(1, 9001):
+        assert story.hear(differed(n))
+    steps = [e.step for e in story.steps]
+    assert len(steps) <= MOST_STEPS + 1
+    assert steps == [*range(8, 9001, 8)]
+    story.hear(differed(9001))
+    assert story.steps[-1].step == 9001
+
+
+def differed(step: int) -> StepDiffered:
+    return StepDiffered(
+        step=step,
+        loss_a=1.0,
+        loss_b=2.0,
+        difference=1.0,
+        mean=1.0,
+        ci95=None,
+        window=step,
+        train_s_a=0.0,
+        train_s_b=0.0,
+    )
+
+
+def test_what_cannot_be_kept_is_told_and_the_duel_is_too(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.dueling.keep_duel", full)
+    events, _ = fight(config)
+    told = [(e.what, e.reason) for e in of(events, ReportFailed)]
+    assert told == [("duel", "No space left on device")] * 2
+
+
+def test_a_damaged_file_is_passed_over(config: RunConfig) -> None:
+    fight(config, name="torn")
+    run = find_run("torn-a").run
+    for content in ("{}", "[]", '{"a": 1, "steps": 3}', "{"):
+        (run.path / "duels" / "9.json").write_text(content)
+        kept = last_duel(run)
+        assert kept is not None
+        assert kept.runs == ("torn-a", "torn-b")

@@ -235,6 +235,10 @@ class Recipes:
         self.asked.append(("importing", source, how))
         return self._next("importing")
 
+    def dueling(self, a: Any, b: Any = None, **how: Any) -> Script:
+        self.asked.append(("dueling", a, b, how))
+        return self._next("dueling")
+
     def forecasting(self, config: RunConfig) -> Script:
         self.asked.append(("forecasting", config))
         return self._next("forecasting")

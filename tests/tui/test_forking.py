@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.errors import ConfigError
-from minitf_tui.forking import read_fork
+from minitf_tui.forking import fork_box, read_fork
+from minitf_tui.run_list import RunDetails
 from tests.tui.runs_on_disk import CONFIG, make_run
 from tests.tui.scripted import Script, app_with, finished, screen_text, settle, training_story
 
@@ -43,9 +44,24 @@ async def test_f_forks_the_highlighted_run_in_the_train_pane() -> None:
         await pilot.press("f")
         await pilot.pause()
         assert "fork root" in screen_text(app)
-        assert "Checkpoints: 0, 40." in screen_text(app)
+        assert "Checkpoints: 0, 40 (best). A run keeps its last two and its" in screen_text(app)
         await pilot.press(*"lr=0.1", "enter")
         await settle(pilot)
         assert app.asked == [("forking", "root@40", {"lr": 0.1})]
         assert app.pane.NAME == "train"
         assert app.pane.watched.ending.startswith("finished")
+
+
+async def test_a_checkpoint_that_is_gone_is_refused_in_the_box() -> None:
+    about = RunDetails(make_run("root"), (0, 30, 40), 30, None, "")  # type: ignore[arg-type]
+    forked: list[str] = []
+    box = fork_box(about, lambda run, _: forked.append(run))
+    for words, expected in (("30", ["root@30"]), ("best", ["root@30", "root@best"])):
+        box._use(words)
+        assert forked == expected
+    with pytest.raises(ConfigError) as caught:
+        box._use("20 lr=0.1")
+    assert str(caught.value) == "root has no checkpoint of step 20."
+    assert caught.value.hint == (
+        "A run keeps its last two and its best; the others are gone. Left are: 0, 30 (best), 40."
+    )

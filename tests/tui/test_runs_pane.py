@@ -14,6 +14,7 @@ import pytest
 from textual.pilot import Pilot
 
 from core import paths
+from core.events import Baseline, BaselinesCounted
 from core.store import summary
 from core.store.files import FileLock
 from core.store.metrics import MetricsWriter
@@ -30,6 +31,7 @@ from minitf_tui.panes.runs import RunsPane
 from minitf_tui.run_list import RunReader, Seen
 from minitf_tui.run_readings import (
     COLUMNS,
+    baseline_groups,
     budget,
     checkpoints_line,
     columns_for,
@@ -622,3 +624,22 @@ async def test_two_hundred_runs_do_not_hold_up_a_key() -> None:
         await pilot.press("G")
         assert "run-199" in await seen(pilot)
         await asyncio.sleep(0)
+
+
+def test_baselines_stand_beside_the_run_with_what_they_were_counted_on() -> None:
+    make_run("one", loss=3.0)
+    kinds = [Baseline(name="2-gram", loss=2.5, kind="ngram")]
+    kinds.append(Baseline(name="uniform", loss=7.0, kind="uniform"))
+    told = BaselinesCounted(baselines=tuple(kinds), counted_tokens=2_000_000, scored_tokens=9)
+    with MetricsWriter(paths.runs_dir() / "one") as metrics:
+        metrics.write(told)
+    seen = RunReader().look(["one"], 0.0)
+    (group,) = baseline_groups(seen.runs[0], seen.details["one"])
+    assert [(r.label, r.value, r.unit) for r in group.readings] == [
+        ("uniform", "7.000", "passed"),
+        ("2-gram", "2.500", ""),
+        ("counted in the last", "2 M", "tokens"),
+    ]
+    make_run("bare")
+    seen = RunReader().look(["bare"], 0.0)
+    assert baseline_groups(seen.runs[0], seen.details["bare"]) == ()
