@@ -17,7 +17,7 @@ from core import paths
 from core.store import summary
 from core.store.files import FileLock
 from core.store.metrics import MetricsWriter
-from core.store.run import NAME_PATTERN
+from core.store.run_names import NAME_PATTERN
 from minitf_tui import comparison
 from minitf_tui.comparison import (
     COLOURS,
