@@ -72,7 +72,7 @@ def dueling(
         labels[1] += "".join(f" {name}={value}" for name, value in changes_b.items())
 
     def work(wishes: tuple[Wishes, Wishes]) -> Generator[DuelEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         ours = config_named(a) if isinstance(a, str) else a
         theirs = config_named(b) if isinstance(b, str) else b or ours

@@ -29,7 +29,7 @@ from core.events import (
 )
 from core.jobs import Job, TrainingJob
 from core.store.named import config_named
-from core.store.run import NAME_PATTERN
+from core.store.run_names import NAME_PATTERN
 from core.store.sweeps import SweepRecord
 from core.training_sessions import resuming, training
 

@@ -54,7 +54,7 @@ def training(
     """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
@@ -98,7 +98,7 @@ def replaying(run: str = "last", *, name: str | None = None) -> TrainingJob:
     """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
@@ -124,7 +124,7 @@ def forking(run: str = "last", *, name: str | None = None, **changes: Any) -> Tr
     """
 
     def work(wishes: Wishes) -> Generator[TrainEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         check_place(name)
         yield SetupProgressed(stage="loading PyTorch")

@@ -103,7 +103,7 @@ def importing(
     """
 
     def work(is_stopping: Callable[[], bool]) -> Generator[ImportEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         check_place(name)
         yield SetupProgressed(stage="loading PyTorch")
@@ -126,7 +126,7 @@ def quantizing(
     config = config or QuantizeConfig()
 
     def work(is_stopping: Callable[[], bool]) -> Generator[QuantizationEvent, None, None]:
-        from core.store.run import check_place
+        from core.store.run_names import check_place
 
         check_place(name)
         yield SetupProgressed(stage="loading the run")

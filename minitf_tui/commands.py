@@ -184,7 +184,7 @@ def _setting(app: MinitfApp, name: str, value: Any, about: str) -> Command:
 
 def run_names() -> list[str]:
     """Names of the run folders; for a thread."""
-    from core.store.run import NAME_PATTERN
+    from core.store.run_names import NAME_PATTERN
 
     try:
         found = [path for path in paths.runs_dir().iterdir() if NAME_PATTERN.fullmatch(path.name)]

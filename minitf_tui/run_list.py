@@ -83,7 +83,7 @@ class RunReader:
 
     def _summaries_now(self) -> list[RunSummary]:
         """Every run, the one that was worked on last first."""
-        from core.store.run import NAME_PATTERN
+        from core.store.run_names import NAME_PATTERN
 
         folder, bad = paths.runs_dir(), []
         found: dict[str, tuple[Stamp, RunSummary]] = {}

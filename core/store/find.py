@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from core import paths
 from core.errors import CheckpointError, RunError, did_you_mean
-from core.store.run import NAME_PATTERN, RESERVED_NAMES, Run, open_run
+from core.store.run import Run, open_run
+from core.store.run_names import NAME_PATTERN, RESERVED_NAMES
 
 
 @dataclass(frozen=True, slots=True)

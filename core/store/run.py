@@ -30,7 +30,6 @@ from core import paths
 from core.config import BUDGETS, RunConfig
 from core.errors import CheckpointError, ConfigError, RunError, StoreError
 from core.store.files import (
-    check_writable,
     locked,
     new_folder,
     remove_folder,
@@ -39,11 +38,10 @@ from core.store.files import (
     write_synced,
 )
 from core.store.metrics import finite
+from core.store.run_names import check_new_name, free_names, taken
 from core.store.run_toml import FORMAT, check_readable, read_run_toml, to_run_toml
 from core.text.sources import run_stem
 
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-RESERVED_NAMES = ("last", "best")
 TEXT_NAME = "corpus.txt"
 FACT = "quantization"
 """In the provenance of a quantised run: how it was made, and of which."""
@@ -192,7 +190,7 @@ def create_run(
     check_readable(text)
     for shared in (paths.runs_dir(), *map(paths.cache_dir().joinpath, CACHES)):
         sweep(shared, untouched_s=LEFT_ALONE_S)
-    free = _free_names(stem or run_stem(config.text.corpus), plain=stem)
+    free = free_names(stem or run_stem(config.text.corpus), plain=stem)
     for candidate in [name] if name else free:
         if name:
             check_new_name(candidate)
@@ -208,7 +206,7 @@ def create_run(
                 continue
             raise
         return open_run(path)
-    raise _taken(str(name))
+    raise taken(str(name))
 
 
 def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
@@ -227,33 +225,6 @@ def change_budget(run: Run, budget: Mapping[str, Any]) -> Run:
     config = replace(config, train=replace(config.train, steps=config.train.planned_steps))
     write_atomically(run.path / "run.toml", to_run_toml(config, run.provenance))
     return replace(run, config=config)
-
-
-def check_new_name(name: str) -> None:
-    """Refuse a name that is taken, reserved, or not a name.
-
-    Raises:
-        RunError: it is.
-    """
-    if not NAME_PATTERN.fullmatch(name) or name in RESERVED_NAMES:
-        raise RunError(
-            f"{name!r} cannot name a run.",
-            hint="Use a-z, 0-9, '.', '_' and '-', at most 64; last and best are taken.",
-        )
-    if (paths.runs_dir() / name).exists():
-        raise _taken(name)
-
-
-def check_place(name: str | None) -> None:
-    """Before the work: a new run may have that name, and can be written at all.
-
-    Raises:
-        RunError: it may not.
-        StoreError: it cannot.
-    """
-    if name is not None:
-        check_new_name(name)
-    check_writable(paths.runs_dir())
 
 
 def open_run(path: Path) -> Run:
@@ -283,23 +254,3 @@ def delete_run(run: Run) -> None:
             remove_folder(run.path)
             return
     remove_folder(run.path)
-
-
-def _free_names(stem: str, *, plain: str = "") -> Iterator[str]:
-    """`plain` itself if a run may be called that, and then `stem` and a number."""
-    plain = plain.lower()
-    is_usable = NAME_PATTERN.fullmatch(plain) and plain not in RESERVED_NAMES
-    if is_usable and not (paths.runs_dir() / plain).exists():
-        yield plain
-    stem = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "run"
-    taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
-    for n in range(1, 1_000_000):
-        if f"{stem}-{n}" not in taken:
-            yield f"{stem}-{n}"
-
-
-def _taken(name: str) -> RunError:
-    return RunError(
-        f"A run named {name!r} exists already.",
-        hint=f"Choose another name, go on with --resume {name}, or: minitf runs rm {name} --yes",
-    )

@@ -19,7 +19,8 @@ from core.errors import ConfigError, RunError, StoreError
 from core.events import SweepRow
 from core.store.files import locked, make_folder, write_atomically
 from core.store.metrics import read_last_metrics
-from core.store.run import Run, check_new_name, open_run
+from core.store.run import Run, open_run
+from core.store.run_names import check_new_name
 from core.store.summary import summarise
 
 FORMAT = 1

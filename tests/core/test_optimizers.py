@@ -17,7 +17,7 @@ from core.config.train import OPTIMIZERS
 from core.model import arithmetic
 from core.model.kinds import kind_of, moment_shapes
 from core.testing import MODEL_SWITCHES, tiny_model, tiny_model_config
-from core.training.muon import orthogonalized
+from core.training.muon import COEFFICIENTS, orthogonalized
 from core.training.optimizer import make_optimizer
 
 RATES = (0.02, 0.05, 0.01)
@@ -107,12 +107,37 @@ def test_lion_is_the_algorithm_of_its_paper() -> None:
         np.testing.assert_allclose(parameter.detach(), weights[name], rtol=1e-4, atol=1e-6)
 
 
+def best_quintic(low: float, high: float) -> tuple[list[float], float]:
+    """The odd quintic nearest to 1 on an interval, and its greatest error: by Remez' exchange."""
+    turns = [(3 * low + high) / 4, (low + 3 * high) / 4]
+    for _ in range(50):
+        x = np.array([low, *turns, high])
+        system = np.stack([x, x**3, x**5, [1, -1, 1, -1]], axis=1)
+        a, b, c, error = np.linalg.solve(system, np.ones(4)).tolist()
+        turns = np.sqrt(np.sort(np.roots([5 * c, 3 * b, a]))).tolist()
+    return [a, b, c], abs(error)
+
+
+def best_quintics() -> list[list[float]]:
+    """Four, each for what the ones before leave of singular values in [0.003, 1]."""
+    low, high, found = 0.003, 1.0, []
+    for n in range(4):
+        coefficients, error = best_quintic(low, high)
+        low, high, safety = 1 - error, 1 + error, 1.01 if n < 3 else 1.0
+        found.append([v / safety**p for v, p in zip(coefficients, (1, 3, 5), strict=True)])
+    return found
+
+
+def test_the_coefficients_are_the_best_ones() -> None:
+    np.testing.assert_allclose(COEFFICIENTS, best_quintics(), atol=6e-5)
+
+
 def newton_schulz(matrix: Matrix) -> Matrix:
-    """As Jordan et al. write it, of one matrix, in float64."""
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix / (np.linalg.norm(matrix) + 1e-7)
+    """As Jordan et al. write it, with other coefficients, of one matrix, in float64."""
+    norm = (np.linalg.svd(matrix, compute_uv=False) ** 4).sum() ** 0.25
+    x = matrix / (norm + 1e-20)
     x = x.T if matrix.shape[0] > matrix.shape[1] else x
-    for _ in range(5):
+    for a, b, c in COEFFICIENTS:
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.T if matrix.shape[0] > matrix.shape[1] else x
@@ -129,14 +154,27 @@ def test_a_stack_is_orthogonalised_as_its_matrices_are_one_by_one(shape: tuple[i
         np.testing.assert_allclose(one, newton_schulz(matrix), atol=2e-4)
 
 
-def test_singular_values_become_about_one_and_zero_stays() -> None:
-    matrices = torch.randn(3, 24, 80, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("dtype", "far"), [(torch.float32, 0.21), (torch.bfloat16, 0.26)])
+def test_singular_values_become_about_one_and_zero_stays(dtype: torch.dtype, far: float) -> None:
+    dice = torch.Generator().manual_seed(0)
+    matrices = torch.randn(4, 24, 80, generator=dice)
     matrices[2] = 0
-    values = torch.linalg.svdvals(orthogonalized(matrices))
-    assert 0.6 < values[:2].min() < values[:2].max() < 1.2
+    matrices[3] = matrices[3, :, :1] * matrices[3, :1]  # the one that is largest, beside nothing
+    values = torch.linalg.svdvals(orthogonalized(matrices, dtype))
+    assert (values[:2] - 1).abs().max() < far
     assert not values[2].any()
-    halves = torch.linalg.svdvals(orthogonalized(matrices, torch.bfloat16))
-    assert 0.6 < halves[:2].min() < halves[:2].max() < 1.2
+    assert abs(values[3, 0] - 1) < far
+
+
+def test_all_directions_of_a_square_matrix_are_brought_near_one() -> None:
+    """Closer to 1 than Jordan's five iterations bring them, by the mean square of what is left."""
+    matrices = torch.randn(8, 64, 64, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(matrices)
+    theirs = values / values.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        theirs = 3.4445 * theirs - 4.7750 * theirs**3 + 2.0315 * theirs**5
+    ours = torch.linalg.svdvals(orthogonalized(matrices))
+    assert (ours - 1).square().mean() < (theirs - 1).square().mean()
 
 
 def orthogonal_step(name: str, momentum: Matrix, rows: int) -> Matrix:
@@ -194,12 +232,17 @@ def test_beside_muon_the_rest_has_adamw() -> None:
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 def test_muon_takes_the_step_of_pytorchs() -> None:
-    """Which computes in bfloat16, so that a step's numbers differ by about a hundredth."""
+    """Which here iterates until all singular values are 1; ours are within a fifth of it."""
     ours, other = (nn.ModuleDict({"blocks": nn.Linear(24, 16, bias=False)}) for _ in range(2))
     other.load_state_dict(ours.state_dict())
     weights = [m["blocks"].weight for m in (ours, other)]
     muon = torch.optim.Muon(
-        [weights[1]], momentum=0.95, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"
+        [weights[1]],
+        momentum=0.95,
+        weight_decay=0.3,
+        adjust_lr_fn="match_rms_adamw",
+        ns_coefficients=(1.5, -0.5, 0.0),
+        ns_steps=25,
     )
     mine = make_optimizer(ours, config("muon"), dtype="bfloat16")
     generator = torch.Generator().manual_seed(0)
@@ -213,7 +256,7 @@ def test_muon_takes_the_step_of_pytorchs() -> None:
         mine.step(lr)
         muon.step()
         taken = [w.detach() - b for w, b in zip(weights, before, strict=True)]
-        assert (taken[0] - taken[1]).norm() < 0.05 * taken[1].norm()
+        assert (taken[0] - taken[1]).norm() < 0.2 * taken[1].norm()
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

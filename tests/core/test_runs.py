@@ -19,7 +19,8 @@ from core.errors import CheckpointError, RunError
 from core.presets import preset
 from core.store.files import new_folder, sweep, write_atomically
 from core.store.find import all_runs, find_run
-from core.store.run import Run, change_budget, check_new_name, create_run, delete_run, open_run
+from core.store.run import Run, change_budget, create_run, delete_run, open_run
+from core.store.run_names import check_new_name
 from core.store.summary import list_runs
 from core.store.tokenizers import tokenizer_of
 from core.store.tokens import tokenized_text_of

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from core import recipes
-from core.config import RunConfig
-from core.events import RunFinished, TrainResult
+from core import paths, recipes
+from core.config import RunConfig, read_command
+from core.events import RunFinished, StepCompleted, TrainResult
 from core.store.metrics import read_metrics
 from core.store.run import Run
 from core.testing import tiny_run_config
@@ -29,6 +31,31 @@ class Equality:
 
         self.finish(recipes.training(config, name=name))
         return find_run(name).run
+
+    def drive(
+        self,
+        session: recipes.TrainingJob,
+        script: Mapping[int, str],
+        *,
+        killed_at: int = 0,
+        name: str = "",
+    ) -> list[Any]:
+        """Pull a session and ask what the script says, by the step after which it is asked; or
+        take the folder away after a step, as a kill would have left it."""
+        events, told = session.run(), []
+        for event in events:
+            told.append(event)
+            if isinstance(event, StepCompleted):
+                if event.step in script:
+                    assert session.control(read_command(script[event.step].split()))
+                if event.step == killed_at:
+                    shutil.copytree(paths.runs_dir() / name, paths.runs_dir() / "copy")
+                    break
+        events.close()
+        if killed_at:
+            shutil.rmtree(paths.runs_dir() / name)
+            (paths.runs_dir() / "copy").rename(paths.runs_dir() / name)
+        return told
 
     def tensors(self, run: Run, step: int | None = None) -> dict[str, bytes]:
         """Weights and moments of a checkpoint, the newest by default."""

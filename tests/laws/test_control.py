@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,39 +40,14 @@ def config(text_file: str) -> RunConfig:
     )
 
 
-def train(
-    session: recipes.TrainingJob,
-    script: Mapping[int, str],
-    *,
-    killed_at: int = 0,
-    name: str = "",
-) -> list[Any]:
-    """Drive a session and ask what the script says; or take the folder away after a step, as a
-    kill would have left it."""
-    events, told = session.run(), []
-    for event in events:
-        told.append(event)
-        if isinstance(event, StepCompleted):
-            if event.step in script:
-                assert session.control(read_command(script[event.step].split()))
-            if event.step == killed_at:
-                shutil.copytree(paths.runs_dir() / name, paths.runs_dir() / "copy")
-                break
-    events.close()
-    if killed_at:
-        shutil.rmtree(paths.runs_dir() / name)
-        (paths.runs_dir() / "copy").rename(paths.runs_dir() / name)
-    return told
-
-
 def commands(run: Run) -> list[tuple[Any, ...]]:
     keys = ("step", "n", "words", "lr_factor", "steps", "seconds")
     return [tuple(e[k] for k in keys) for e in read_metrics(run.path) if e["event"] == "Controlled"]
 
 
 @pytest.fixture
-def whole(config: RunConfig) -> Run:
-    *_, last = train(recipes.training(config, name="whole"), SCRIPT)
+def whole(config: RunConfig, equality: Any) -> Run:
+    *_, last = equality.drive(recipes.training(config, name="whole"), SCRIPT)
     assert isinstance(last, RunFinished)
     assert (last.reason, last.result.steps) == ("budget", STEPS + 4)
     return find_run("whole").run
@@ -97,13 +71,13 @@ def test_a_controlled_run_killed_anywhere_goes_on_bit_for_bit(
         (9, 5, "save", 1.5, 16, 0.0),
     ]
     first = random.Random().randint(1, STEPS)
-    train(recipes.training(config, name="torn"), SCRIPT, killed_at=first, name="torn")
+    equality.drive(recipes.training(config, name="torn"), SCRIPT, killed_at=first, name="torn")
     kept = find_run("torn").run.checkpoint_steps()[-1]
     again = random.Random().randint(kept + 1, STEPS + 3)
     later = {step: words for step, words in SCRIPT.items() if step >= first}
-    train(recipes.resuming("torn"), later, killed_at=again, name="torn")
+    equality.drive(recipes.resuming("torn"), later, killed_at=again, name="torn")
     later = {step: words for step, words in later.items() if step >= again}
-    *_, last = train(recipes.resuming("torn"), later)
+    *_, last = equality.drive(recipes.resuming("torn"), later)
     assert isinstance(last, RunFinished), (first, again)
     assert_same(equality, find_run("torn").run, whole)
 
@@ -122,7 +96,7 @@ def test_a_controlled_run_is_replayed_with_its_commands(whole: Run, equality: An
 def test_a_replay_of_a_controlled_run_that_was_killed_repeats_the_rest(
     whole: Run, equality: Any
 ) -> None:
-    train(recipes.replaying("whole", name="again"), {}, killed_at=7, name="again")
+    equality.drive(recipes.replaying("whole", name="again"), {}, killed_at=7, name="again")
     equality.finish(recipes.resuming("again"))
     again = find_run("again").run
     assert [c[:3] for c in commands(again)] == [c[:3] for c in commands(whole)]
@@ -144,7 +118,7 @@ def test_a_fork_with_changes_shares_its_past_and_is_replayed(
 ) -> None:
     source = equality.tensors(whole)
     session = recipes.forking("whole@12", name="other", lr=1e-3, batch_size=3, steps=15)
-    told = train(session, {13: "lr 0.5"})
+    told = equality.drive(session, {13: "lr 0.5"})
     assert [e.step for e in told if isinstance(e, StepCompleted)] == [13, 14, 15]
     other = find_run("other").run
     assert equality.told(other)[:12] == equality.told(whole)[:12]
@@ -201,8 +175,10 @@ def test_a_fork_of_a_checkpoint_that_goes_meanwhile_leaves_nothing(
     assert not (paths.runs_dir() / "lost").exists()
 
 
-def test_a_budget_that_is_cut_ends_well_and_a_resumed_run_knows(config: RunConfig) -> None:
-    told = train(recipes.training(config, name="cut"), {6: "budget =2 steps"})
+def test_a_budget_that_is_cut_ends_well_and_a_resumed_run_knows(
+    config: RunConfig, equality: Any
+) -> None:
+    told = equality.drive(recipes.training(config, name="cut"), {6: "budget =2 steps"})
     last = told[-1]
     assert (last.reason, last.result.steps) == ("budget", 6)
     assert last.result.val_loss is not None

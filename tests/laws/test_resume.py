@@ -100,30 +100,6 @@ def test_a_closed_run_goes_on_bit_for_bit(config: RunConfig, k: int) -> None:
     assert_same(torn, whole)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optimizer": "muon", "grad_accum": 2},
-        {"optimizer": "muon", "dtype": "bfloat16", "matrix_lr": 0.05},
-        {"optimizer": "sgd", "schedule": "flat_linear", "min_lr": 0.0},
-        {"optimizer": "lion", "dtype": "bfloat16"},
-    ],
-)
-def test_with_every_optimiser_a_run_goes_on_and_is_replayed_bit_for_bit(
-    config: RunConfig, changes: dict[str, Any]
-) -> None:
-    config = config.with_changes(**changes)
-    whole = the_uninterrupted(config)
-    close_after(
-        recipes.training(config, name="torn"),
-        lambda e: isinstance(e, StepCompleted) and e.step == 5,
-    )
-    finish(recipes.resuming("torn"))
-    assert_same(find_run("torn").run, whole)
-    finish(recipes.replaying("whole", name="again"))
-    assert tensors_of(find_run("again").run) == tensors_of(whole)
-
-
 @pytest.mark.parametrize("kind", [ValidationCompleted, CheckpointSaved])
 def test_a_run_closed_between_steps_goes_on_bit_for_bit(config: RunConfig, kind: type) -> None:
     whole = the_uninterrupted(config)

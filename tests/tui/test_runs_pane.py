@@ -18,7 +18,7 @@ from core.events import Baseline, BaselinesCounted
 from core.store import summary
 from core.store.files import FileLock
 from core.store.metrics import MetricsWriter
-from core.store.run import NAME_PATTERN
+from core.store.run_names import NAME_PATTERN
 from minitf_tui import comparison
 from minitf_tui.comparison import (
     COLOURS,
