@@ -50,9 +50,9 @@ def free_names(stem: str, *, plain: str = "") -> Iterator[str]:
     if is_usable and not (paths.runs_dir() / plain).exists():
         yield plain
     stem = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "run"
-    taken = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
+    used = {p.name for p in paths.runs_dir().iterdir()} if paths.runs_dir().is_dir() else set()
     for n in range(1, 1_000_000):
-        if f"{stem}-{n}" not in taken:
+        if f"{stem}-{n}" not in used:
             yield f"{stem}-{n}"
 
 
