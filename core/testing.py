@@ -35,6 +35,7 @@ MODEL_SWITCHES: dict[str, dict[str, Any]] = {
     "tied": {"tied_head": True},
     "bias": {"bias": True},
     "softcap": {"logit_softcap": 5.0},
+    "n-grams": {"ngram_buckets": 37},
     "gelu_tanh": {"activation": "gelu_tanh"},
     "wide heads": {"d_head": 12},
     "part of rope": {"rope_dims": 4},
@@ -53,6 +54,7 @@ MODEL_SWITCHES: dict[str, dict[str, Any]] = {
         "tied_head": True,
         "bias": True,
         "logit_softcap": 8.0,
+        "ngram_buckets": 5,
     },
 }
 """Every switch of the model turned alone, and some together; for `tiny_model_config`."""
@@ -70,6 +72,10 @@ def tiny_model(seed: int = 0, **changes: object) -> Transformer:
     model = Transformer(tiny_model_config(**changes), seed=seed).eval()
     with torch.no_grad():
         model.embedding.weight.mul_(25)
+        if model.ngrams is not None:
+            dice = torch.Generator().manual_seed(seed)
+            for table in model.ngrams.parameters():
+                table.normal_(std=0.5, generator=dice)
     return model
 
 

@@ -46,6 +46,7 @@ class ModelConfig:
     activation: str = setting("relu", "feed-forward non-linearity", choices=ACTIVATIONS)
     qk_norm: bool = setting(False, "normalise queries and keys of each head")
     tied_head: bool = setting(False, "share the embedding with the output head")
+    ngram_buckets: int = setting(0, "vectors for pairs, and for triples, of tokens; 0 is off")
     bias: bool = setting(False, "biases in linear layers and norms")
     logit_softcap: float = setting(0.0, "squash logits into ± this value; 0 is off")
     zero_init: bool = setting(False, "begin with projections into the stream and head at zero")
@@ -55,7 +56,7 @@ class ModelConfig:
         check_types(self)
         at_least(self, 1, "max_seq_len", "d_model", "n_layers", "n_heads")
         at_least(self, 0, "vocab_size", "n_kv_heads", "d_head", "d_ff", "logit_softcap")
-        at_least(self, 0, "rope_dims", "rope_original_len")
+        at_least(self, 0, "rope_dims", "rope_original_len", "ngram_buckets")
         in_choices(self)
         if self.rope_theta <= 1:
             raise ConfigError(

@@ -28,7 +28,7 @@ class QuantizeConfig:
         choices=METHODS,
     )
     asymmetric: bool = setting(False, "4 bits: groups have a zero of their own too")
-    head_bits: int = setting(0, "of embedding and head: 8, 4 or 32; 0 is 8 in any case")
+    head_bits: int = setting(0, "of embeddings and head: 8, 4 or 32; 0 is 8 in any case")
     keep: tuple[str, ...] = setting((), "leave this matrix, or *, in 32 bits")
     eight: tuple[str, ...] = setting((), "give this matrix, or *, 8 bits")
     calibration_tokens: int = setting(

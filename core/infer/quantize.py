@@ -1,9 +1,9 @@
 """Weights in 8 or 4 bits: which matrices, in how many, and rounded how.
 
-Every matrix of a block, the embedding and the head; biases, norms and positions stay as they are.
-Embedding and head have 8 bits unless somebody says otherwise: they are read at each token and
-with 4 they cost the most. The quantised model is the reference in float32: its weights are
-exactly those that the packed matrices stand for.
+Every matrix of a block, the embeddings of tokens and of their pairs and triples, and the head;
+biases, norms and positions stay as they are. Embeddings and head have 8 bits unless somebody says
+otherwise: they are read at each token and with 4 they cost the most. The quantised model is the
+reference in float32: its weights are exactly those that the packed matrices stand for.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from core.model.packed import GROUP_SIZES, PackedMatrix, check_layout, pack_code
 from core.model.transformer import Transformer
 
 EMBEDDING = "embedding.weight"
+TABLES = (EMBEDDING, "ngrams.pairs.weight", "ngrams.triples.weight")
+"""What is looked up and not multiplied, but for the embedding where it is the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ def quantize(
     """
     wanted = {layout.name: layout for layout in layouts}
     model.packed = {}
-    if not model.config.tied_head and (layout := wanted.get(EMBEDDING)):
-        yield _take(model, layout, method, None)  # it is not multiplied but looked up
+    for name in TABLES[model.config.tied_head :]:
+        if layout := wanted.get(name):
+            yield _take(model, layout, method, None)
     for names, moments in walk(model, ids_NT):
         for name in names:
             if layout := wanted.get(name):
@@ -94,12 +97,12 @@ def quantize(
 
 
 def _is_matrix(name: str) -> bool:
-    return name.endswith("_proj.weight") or name in (EMBEDDING, "head.weight")
+    return name.endswith("_proj.weight") or name in (*TABLES, "head.weight")
 
 
 def _layout(name: str, cols: int, config: QuantizeConfig) -> Layout | None:
     bits = config.bits
-    if name in (EMBEDDING, "head.weight"):
+    if name in (*TABLES, "head.weight"):
         bits = config.head_bits or 8
     if any(fnmatch.fnmatch(name, pattern) for pattern in config.eight):
         bits = 8

@@ -27,6 +27,7 @@ from core.config import ModelConfig
 from core.device import Device
 from core.events import Limits, Variant, Verdict
 from core.infer.engines.engine import Engine
+from core.infer.quantize import TABLES
 from core.measure.machine import call_seconds, product_rates
 from core.measure.reading import bytes_per_second
 from core.model.arithmetic import flops_per_token, kv_bytes_per_token
@@ -115,12 +116,12 @@ def _cache_bytes(config: ModelConfig, variant: Variant, depth: int) -> int:
 
 def weights_read(model: Transformer) -> int:
     """Bytes of weights that one token's pass reads, packed ones as they are packed: all but
-    the embedding, of which it takes one row, unless that is the head too."""
+    the embeddings, of which it takes one row, unless that is the head too."""
     packed = getattr(model, "packed", {})
     total = 0
     for name, weight in model.named_parameters():
         n_bytes = packed[name].nbytes if name in packed else weight.numel() * weight.element_size()
-        is_table = name == "embedding.weight" and not model.config.tied_head
+        is_table = name in TABLES[model.config.tied_head :]
         total += n_bytes // len(weight) if is_table else n_bytes
     return total
 

@@ -13,6 +13,7 @@ from core.config import ModelConfig
 from core.model.kinds import MATRIX, VECTOR, moments_of
 
 FLOAT32_BYTES = 4
+ID_BYTES = 8
 
 
 def count_parameters(config: ModelConfig) -> int:
@@ -22,6 +23,7 @@ def count_parameters(config: ModelConfig) -> int:
     norms = 2 * config.n_layers + (config.norm_place == "pre")
     embedding = config.vocab_size * d * (1 if config.tied_head else 2)
     table = config.max_seq_len * d if config.positions == "learned" else 0
+    table += 2 * config.ngram_buckets * d
     return embedding + table + norms * norm + config.n_layers * _block_parameters(config)
 
 
@@ -75,14 +77,16 @@ def cache_bytes(
 ) -> int:
     """Keys and values that a cache of that kind holds of a sequence of `length` positions:
     layers x 2 x key/value heads x head_dim numbers a position, of as many positions as it keeps;
-    "int8" has one byte a number and a float32 scale a head."""
+    "int8" has one byte a number and a float32 scale a head. A model that looks at pairs and
+    triples of tokens has each of them held, too."""
     if cache == "none":
         return 0
+    ids = length * ID_BYTES if config.ngram_buckets else 0
     if cache == "int8":
         heads = 2 * config.n_layers * config.kv_heads
-        return length * heads * (config.head_dim + FLOAT32_BYTES)
+        return ids + length * heads * (config.head_dim + FLOAT32_BYTES)
     n_kept = {"window": window, "sinks": sinks + window}.get(cache, length)
-    return min(length, n_kept) * kv_bytes_per_token(config, bytes_per_number)
+    return ids + min(length, n_kept) * kv_bytes_per_token(config, bytes_per_number)
 
 
 def training_bytes(

@@ -3,7 +3,8 @@
 Matrices are normal with the standard deviation that keeps the variance of their input,
 1/sqrt(fan_in); those that write into the residual stream are divided by sqrt(2 n_layers),
 so that the stream's variance does not grow with depth (Radford et al. 2019, GPT-2, §2.3).
-Embeddings and the head are small, so that the first predictions are nearly uniform.
+Embeddings and the head are small, so that the first predictions are nearly uniform; those of
+pairs and triples of tokens are zero, and all else has the same numbers with them and without.
 
 With `zero_init` what writes into the stream and a head of its own are zero instead: each block
 begins as the identity, the first predictions are uniform, and all else has the same numbers
@@ -30,7 +31,9 @@ def init_weights(model: Transformer, *, seed: int) -> None:
     is_zero = model.config.zero_init
     into_stream = 0.0 if is_zero else 1 / math.sqrt(2 * model.config.n_layers)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
+        if name.startswith("ngrams."):
+            nn.init.zeros_(module.weight)
+        elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=generator)
         elif isinstance(module, nn.Linear) and name != "head":
             scale = into_stream if name.endswith(("o_proj", "down_proj")) else 1.0

@@ -5,7 +5,8 @@ The kinds, each a subclass of `LayerCache`: "static" holds every position as it 
 without a cache; what the others cost in loss is measured by core/measure/evaluate.py.
 
 Invariant: all layers hold the same positions; only key/value heads are stored, however many query
-heads share one.
+heads share one. The tokens themselves are held where the model looks at pairs and triples of
+them: of all positions, in every kind, so these are always exact.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from core.device import Device
 from core.errors import ConfigError, did_you_mean
 from core.model.int8_cache import Int8Layer
 from core.model.layer_cache import LayerCache, StaticLayer
+from core.model.ngrams import HeldIds
 from core.model.windowed_cache import WindowedLayer
 
 KINDS = ("static", "window", "sinks", "int8")
@@ -82,6 +84,9 @@ class KVCache:
             return WindowedLayer(*shape, window=window, sinks=kept, device=device, dtype=dtype)
 
         self.layers: Sequence[LayerCache] = [layer() for _ in range(config.n_layers)]
+        is_asked = config.ngram_buckets > 0
+        self.ids = HeldIds(batch_size, config.max_seq_len, device) if is_asked else None
+        """Of the tokens, for models that look at pairs and triples of them."""
 
     @property
     def length(self) -> int:
@@ -91,6 +96,12 @@ class KVCache:
     def positions(self, n_new: int) -> slice | Tensor:
         """Of the next `n_new` tokens: where their rows lie in a table of all positions."""
         return slice(self.length, self.length + n_new)
+
+    def extend_ids(self, ids_BT: Tensor) -> Tensor:
+        """The next tokens and the ones before them; see `HeldIds`. Before the layers are extended,
+        and only for models that look at them."""
+        assert self.ids is not None
+        return self.ids.extend(ids_BT, self.length)
 
     def rewind(self, length: int) -> None:
         """Forget all positions from `length` on, in every layer. A windowed cache that has let go
@@ -106,16 +117,20 @@ class KVCache:
         """Keep these rows of the batch in every layer; one may be taken more than once."""
         for layer in self.layers:
             layer.select(rows)
+        if self.ids is not None:
+            self.ids.select(list(rows))
 
     @property
     def held_bytes(self) -> int:
         """Bytes of the places in use, over all layers: `arithmetic.cache_bytes`."""
-        return sum(layer.held_bytes for layer in self.layers)
+        ids = 0 if self.ids is None else self.ids.n_bytes(self.length)
+        return ids + sum(layer.held_bytes for layer in self.layers)
 
     @property
     def allocated_bytes(self) -> int:
         """Bytes of all places, over all layers: those of max_seq_len positions."""
-        return sum(layer.allocated_bytes for layer in self.layers)
+        ids = 0 if self.ids is None else self.ids.n_bytes(self.ids.n_places)
+        return ids + sum(layer.allocated_bytes for layer in self.layers)
 
 
 def _check(kind: str, window: int, sinks: int) -> None:

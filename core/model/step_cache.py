@@ -29,7 +29,7 @@ class StepCache(KVCache):
         places_S = torch.arange(held.layers[0].places, device=held.layers[0].device)
         self._places_1S = places_S[None]
         self._mask_1S = torch.zeros_like(self._places_1S, dtype=torch.bool)
-        self._held = held
+        self._held, self.ids = held, held.ids
         self.position_1 = torch.zeros_like(places_S[:1])
         """Of the next token, on the device."""
         self.layers = [StepLayer(layer, self.position_1, self._mask_1S) for layer in held.layers]
@@ -38,6 +38,11 @@ class StepCache(KVCache):
         """See `KVCache.positions`; for a single one. The mask of all layers follows it."""
         torch.le(self._places_1S, self.position_1, out=self._mask_1S)
         return self.position_1
+
+    def extend_ids(self, ids_BT: Tensor) -> Tensor:
+        """See `KVCache.extend_ids`; for a single one."""
+        assert self.ids is not None
+        return self.ids.step(ids_BT, self.position_1)
 
     def advance(self, n: int) -> None:
         """Count `n` steps in the cache behind."""

@@ -10,7 +10,7 @@ are the same whether the sequence came in one call or in many with a cache.
 
 Sources: arXiv:1706.03762 §3; pre-norm, arXiv:2002.04745; attention and feed-forward side by
 side, arXiv:2204.06745 §2.1; tied head, arXiv:1608.05859;
-logit soft-capping, arXiv:2408.00118 §2.
+logit soft-capping, arXiv:2408.00118 §2. Pairs and triples of tokens: ngrams.py.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from core.model.feed_forward import make_feed_forward
 from core.model.init import init_weights
 from core.model.kv_cache import KVCache
 from core.model.layer_cache import LayerCache
+from core.model.ngrams import NgramEmbedding, from_beginning
 from core.model.norm import make_norm
 from core.model.packed import PackedMatrix
 from core.model.positions import rope_tables, sinusoidal_table
@@ -72,6 +73,7 @@ class Transformer(nn.Module):
             raise ConfigError("The model has no vocabulary.", hint="Set vocab_size.")
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.ngrams = NgramEmbedding(config) if config.ngram_buckets else None
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         # After post-norm blocks the stream is normalised already.
@@ -111,6 +113,9 @@ class Transformer(nn.Module):
             )
         positions = slice(0, n_new) if cache is None else cache.positions(n_new)
         x_BTD = self.embedding(ids_BT)
+        if self.ngrams is not None:
+            ids_BS = from_beginning(ids_BT) if cache is None else cache.extend_ids(ids_BT)
+            x_BTD = x_BTD + self.ngrams(ids_BS)
         if self.position_table is not None:
             x_BTD = x_BTD + self.position_table[positions]
         x_BTD = self.dropout(x_BTD)

@@ -24,7 +24,8 @@ from core.infer.engines.pages import want_large_pages
 from core.infer.engines.program import laid_out, parameters_of, programs
 from core.infer.engines.vectors import LANES
 from core.infer.engines.workers import Work, Workers
-from core.model.arithmetic import kv_bytes_per_token
+from core.model.arithmetic import cache_bytes
+from core.model.ngrams import N_EARLIER, NONE
 from core.model.transformer import Transformer
 
 SIGNATURE = "int64(int64, int64, int64, int64, int64, int64)"
@@ -69,6 +70,7 @@ class FastEngine:
         self._chosen = self._memory(op.CHOSEN, self.max_seq_len)
         self._keys = self._values = np.zeros(0, np.float32)
         self._hold(*(np.zeros((1, self._layout.row), np.float32) for _ in range(2)))
+        self._hold_ids(np.full((1, N_EARLIER + self.max_seq_len), NONE, np.int64))
         self.close = weakref.finalize(self, self._workers.close)
         """End the threads, as happens by itself when nobody holds the engine any more."""
 
@@ -80,7 +82,7 @@ class FastEngine:
     @property
     def cache_bytes(self) -> int:
         """See `Engine.cache_bytes`."""
-        return len(self._keys) * self._length * kv_bytes_per_token(self._config)
+        return len(self._keys) * cache_bytes(self._config, self._length)
 
     def feed(self, ids_BT: Sequence[Sequence[int]]) -> Tensor:
         """See `Engine.feed`."""
@@ -118,6 +120,7 @@ class FastEngine:
         """See `Engine.select`."""
         if list(rows) != list(range(len(self._keys))):
             self._hold(self._selected(self._keys, rows), self._selected(self._values, rows))
+            self._hold_ids(self._ids[list(rows)])
 
     def _read(self, ids: Sequence[int], row: int) -> Tensor:
         """Positions of one sequence go through the model together; logits after the last."""
@@ -191,6 +194,10 @@ class FastEngine:
     def _hold(self, keys: NDArray[np.float32], values: NDArray[np.float32]) -> None:
         self._keys, self._values = keys, values
         self._job[op.KEYS], self._job[op.VALUES] = keys.ctypes.data, values.ctypes.data
+
+    def _hold_ids(self, ids: NDArray[np.int64]) -> None:
+        self._ids = ids
+        self._job[op.IDS] = ids.ctypes.data
 
     def _selected(self, held: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
         """Copies of rows, of the positions held; the rest of the memory stays untouched."""

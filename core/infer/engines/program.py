@@ -26,6 +26,7 @@ from core.infer.engines.buffers import Buffers, cache_layout
 from core.infer.engines.packed_layout import BLOCK, LaidOut, lay_out
 from core.model.attention import CausalSelfAttention
 from core.model.feed_forward import FeedForward, GatedFeedForward
+from core.model.ngrams import N_EARLIER, PRIME, SHIFT, NgramEmbedding
 from core.model.packed import PackedMatrix
 from core.model.transformer import Block, Transformer
 
@@ -65,6 +66,8 @@ class _Builder:
         source = self._own("embedded")
         places = 0 if model.position_table is None else _address(model.position_table)
         self._add(op.EMBED, source, _address(model.embedding.weight), places, config.d_model)
+        if model.ngrams is not None:
+            self._add_ngrams(source, model.ngrams)
         for i, block in enumerate(model.blocks):
             assert isinstance(block, Block)
             source = self._block(i, block, source)
@@ -80,6 +83,13 @@ class _Builder:
         self._barrier()
         self._add(op.CHOOSE, logits)
         return np.array(self._words, np.int64)
+
+    def _add_ngrams(self, x: int, ngrams: NgramEmbedding) -> None:
+        config = self._config
+        tables = (_address(ngrams.pairs.weight), _address(ngrams.triples.weight))
+        hashing = (_address(ngrams.factors_NL), PRIME, SHIFT, config.ngram_buckets)
+        held = (self._layout.row, N_EARLIER + config.max_seq_len)
+        self._add(op.NGRAMS, x, *tables, config.d_model, *hashing, *held)
 
     def _block(self, i: int, block: Block, source: int) -> int:
         """Where the stream is after it."""

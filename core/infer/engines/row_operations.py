@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from core.infer.engines.compiled import compiled
 from core.infer.engines.heads import attend, hold
-from core.infer.engines.memory import integer, load_double, load_int, word
+from core.infer.engines.memory import integer, load_double, load_int, store_int, word
 from core.infer.engines.operations import (
     activate,
     add,
@@ -25,8 +25,10 @@ from core.infer.engines.words import (
     CAP,
     EMBED,
     HOLD,
+    IDS,
     KEYS,
     LAYER_NORM,
+    NGRAMS,
     POSITION_STEP,
     Q8,
     RMS_NORM,
@@ -43,9 +45,9 @@ def operate(code: int, at: int, job: int, row: int, stride: int, position: int, 
     shift = row * stride
     to = word(at, 1) + shift
     position += row * word(job, POSITION_STEP)
+    if token < 0:
+        token = load_int(word(job, TOKENS) + 8 * row)
     if code == EMBED:
-        if token < 0:
-            token = load_int(word(job, TOKENS) + 8 * row)
         _embed(to, word(at, 2), word(at, 3), word(at, 4), token, position)
     elif code == RMS_NORM:
         rms_norm(to, word(at, 2) + shift, word(at, 3), word(at, 5), load_double(at + 8 * 6))
@@ -64,6 +66,10 @@ def operate(code: int, at: int, job: int, row: int, stride: int, position: int, 
         _round(to, at, shift)
     elif code == ROTATE:
         _rotate_heads(to, at, position)
+    elif code == NGRAMS:
+        sequence = (word(job, CACHE_SHIFT) + row * word(job, CACHE_STEP)) // word(at, 9)
+        held = word(job, IDS) + 8 * (sequence * word(at, 10) + position)
+        _add_ngrams(to, at, held, token)
     else:
         cache = 4 * (word(job, CACHE_SHIFT) + row * word(job, CACHE_STEP))
         keys, values = word(job, KEYS) + cache, word(job, VALUES) + cache
@@ -81,6 +87,23 @@ def _embed(to: int, table: int, places: int, d_model: int, token: int, position:
         copy(to, table + size * token, d_model)
     else:
         add(to, table + size * token, places + size * position, integer(0), d_model)
+
+
+@compiled
+def _add_ngrams(x: int, at: int, held: int, token: int) -> None:
+    """NGRAMS x pairs triples d_model factors prime shift buckets cache_size ids_size: the vectors
+    of the pair and of the triple that `token` ends; `held` is where the two before it are. Every
+    thread writes the same token there."""
+    d_model = word(at, 4)
+    store_int(held + 16, token)
+    for n in range(2):
+        factors = word(at, 5) + 24 * n
+        mixed = integer(0)
+        for i in range(3):
+            mixed += (word(held, i) + 1) * word(factors, i)
+        mixed %= word(at, 6)
+        bucket = (mixed ^ (mixed >> word(at, 7))) % word(at, 8)
+        add(x, x, word(at, 2 + n) + 4 * d_model * bucket, integer(0), d_model)
 
 
 @compiled

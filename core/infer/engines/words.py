@@ -24,11 +24,13 @@ LINE = 128
     STRIDE,
     KEYS,
     VALUES,
+    IDS,
     LINES,
-) = range(15)
+) = range(16)
 """Of a job. Each generation is N_STEPS runs of the program over N_ROWS rows: the first at
 POSITION, the next ones POSITION_STEP after the one before; caches of the first at
-CACHE_SHIFT numbers from KEYS and VALUES, of the next ones CACHE_STEP after the one before."""
+CACHE_SHIFT numbers from KEYS and VALUES, of the next ones CACHE_STEP after the one before.
+At IDS are the tokens of each sequence, for programs that look at those before."""
 JOB_BYTES = 16 * 8
 
 BARRIERS, SEEN, IS_PARKED, BEST = range(4)
@@ -50,7 +52,8 @@ BARRIERS, SEEN, IS_PARKED, BEST = range(4)
     ASKED,
     CHOOSE,
     ROUND,
-) = range(15)
+    NGRAMS,
+) = range(16)
 
 F32, Q8, Q4 = range(3)
 """Kinds of matrices in a PRODUCT."""

@@ -105,6 +105,7 @@ def _lacks(row: Architecture, config: ModelConfig) -> dict[str, str]:
     checks = {
         "norm_place": (config.norm_place == "pre", "pre"),
         "logit_softcap": (not config.logit_softcap, "0"),
+        "ngram_buckets": (not config.ngram_buckets, "0"),
         "activation": (config.activation == row.activation, "swiglu, relu2 or gelu_tanh"),
         "positions": ((config.positions == "rope") == (row.positions == "rope"), row.positions),
         "norm": (config.norm == row.norm or is_centred or config.bias, row.norm),

@@ -91,6 +91,7 @@ MISSING: Mapping[str, tuple[Any, ...]] = {
     "parallel": (False,),
     "qk_norm": (False,),
     "logit_softcap": (0.0,),
+    "ngram_buckets": (0,),
     "rope_dims": (0,),
 }
 """What an architecture has that says nothing else; of other switches it has all values."""

@@ -124,6 +124,7 @@ def switches(config: ModelConfig) -> dict[str, Any]:
     has_rope = config.positions == "rope"
     return {
         "logit_softcap": config.logit_softcap,
+        "ngram_buckets": config.ngram_buckets,
         "parallel": config.parallel,
         "qk_norm": config.qk_norm,
         "norm_place": config.norm_place,
