@@ -40,7 +40,7 @@ def test_the_cache_holds_as_many_bytes_as_computed(switches: dict[str, Any]) -> 
     assert cache.held_bytes == 0
     with torch.no_grad():
         model(torch.zeros(1, 7, dtype=torch.long), cache)
-    assert cache.held_bytes == 7 * arithmetic.kv_bytes_per_token(model.config)
+    assert cache.held_bytes == arithmetic.cache_bytes(model.config, 7)
 
 
 def test_half_precision_halves_the_cache() -> None:
