@@ -85,6 +85,7 @@ class DuelBox(Pane):
         self.form = Form(items(a, b, runs))
         self.story = DuelStory()
         self._config, self._kept = config, kept
+        self._seen_state = self.state
         self._begun: DuelStarted | None = None
         self._title = ""
         self._verdict = ""
@@ -257,6 +258,10 @@ class DuelBox(Pane):
 
     def tick(self) -> None:
         """See `Pane.tick`."""
+        if self.state != self._seen_state:
+            self._seen_state = self.state
+            self.pace.hurry()
+            self.app.refresh_bindings()
         if self.is_asking or not self.pace.is_due:
             return
         with self.pace.measured():
