@@ -9,6 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Static
 
 from core.config import RunConfig
@@ -86,6 +87,8 @@ class DuelBox(Pane):
         self.story = DuelStory()
         self._config, self._kept = config, kept
         self._seen_state = self.state
+        self._field: Widget | None = None
+        """Where one was when it was begun, to be there again if it cannot be."""
         self._begun: DuelStarted | None = None
         self._title = ""
         self._verdict = ""
@@ -133,7 +136,7 @@ class DuelBox(Pane):
         self.form.disabled = False
         self.form.summarise(EXPLAINED)
         # At once: `focus` would come behind the next key.
-        self.screen.set_focus(self.form.query(Row).first().field)
+        self.screen.set_focus(self._field or self.form.query(Row).first().field)
         self.app.refresh_bindings()
 
     @on(Form.Submitted)
@@ -141,6 +144,7 @@ class DuelBox(Pane):
         """Begin with what stands in the form."""
         if self.is_active:
             return
+        self._field = self.screen.focused or self._field
         if not self.launch(self.make, lambda event: self.story.hear(event)):
             self.ask()
             return

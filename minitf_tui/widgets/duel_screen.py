@@ -38,7 +38,7 @@ class DuelScreen(ModalScreen[None]):
         & Row > Input { background: $background; }
         & Form > #help { margin-top: 1; }
         & #course { height: 1fr; }
-        & #standing { height: auto; margin-bottom: 1; }
+        & #standing { height: auto; padding: 0 1; margin-bottom: 1; }
         & #difference { height: 3fr; }
         & #losses { height: 2fr; }
         & DuelBox > Progress { padding: 0; }

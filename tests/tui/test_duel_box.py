@@ -32,7 +32,6 @@ def box_of(app: Any) -> DuelBox:
 async def press(pilot: Pilot[Any], *keys: str) -> str:
     for key in keys:
         await pilot.press(key)
-        await pilot.pause()
     await pilot.pause()
     return screen_text(pilot.app)
 
@@ -89,23 +88,18 @@ async def test_no_difference_is_said_plainly_and_both_runs_are_named() -> None:
         assert box_of(app).form.texts()["b"] == "small"
 
 
-async def test_it_is_paused_and_goes_on_and_stopping_asks_first() -> None:
-    script = Endless()
+async def test_it_is_held_and_goes_on_and_stopping_asks_first() -> None:
+    script = Script(story.beginning(40), then=story.ending(200), waits=True)
     app = app_with(dueling=script)
     async with app.run_test(size=NARROW) as pilot:
         app.duel("quick", "small")
         await press(pilot)
-        text = await press(pilot, "enter")
-        assert "p pause" in text.splitlines()[-1]
-        text = await press(pilot, "p")
-        for _ in range(100):
-            await pilot.pause(0.01)
-            if box_of(app).state == "paused":
-                break
-        assert box_of(app).state == "paused"
-        assert "p go on" in screen_text(app).splitlines()[-1]
+        assert "p pause" in (await press(pilot, "enter")).splitlines()[-1]
+        await reach(pilot, script.reached_gate)
+        assert "p go on" in (await press(pilot, "p")).splitlines()[-1]
+        assert box_of(app).state == "pausing"  # until both have taken their step
         await press(pilot, "p")
-        assert box_of(app).state in ("running", "waiting")
+        assert box_of(app).state == "running"
         text = await press(pilot, "escape")
         assert isinstance(app.screen, Confirm)
         assert "Both runs stay, with what was found so far." in text
@@ -225,4 +219,5 @@ async def test_the_palette_tells_how_a_sweep_is_begun() -> None:
     app = app_with()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await choose(pilot, "Sweep")
-        assert "minitf sweep FILE.toml in a terminal" in screen_text(app)
+        (told,) = app._notifications
+        assert "minitf sweep FILE.toml in a terminal" in told.message

@@ -459,7 +459,7 @@ async def test_a_refusal_of_the_system_is_told(monkeypatch: pytest.MonkeyPatch) 
     def refuse(name: str) -> None:
         raise PermissionError(13, "Permission denied", f"/runs/{name}")
 
-    monkeypatch.setattr("minitf_tui.panes.runs.delete", refuse)
+    monkeypatch.setattr("minitf_tui.widgets.deleting.delete", refuse)
     app = app_with()
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot)
@@ -638,7 +638,7 @@ def test_baselines_stand_beside_the_run_with_what_they_were_counted_on() -> None
     assert [(r.label, r.value, r.unit) for r in group.readings] == [
         ("uniform", "7.000", "passed"),
         ("2-gram", "2.500", ""),
-        ("counted in the last", "2 M", "tokens"),
+        ("counted in the last", "2.0 M", "tokens"),
     ]
     make_run("bare")
     seen = RunReader().look(["bare"], 0.0)
