@@ -3,6 +3,9 @@
     python tests/benchmarks/loss_guess.py run rows.jsonl [--texts python-docs ...]
     python tests/benchmarks/loss_guess.py fit rows.jsonl
 
+`fit` begins with a table: each run's loss beside what the module's law says today, and what a law
+says that was fitted without its text (leave one text out).
+
 `run` trains the grid on one thread, seed 0, and appends a line a run; what stands there already is
 not run again. `fit` prints the constants of the module, from those rows and from `MEASURED`, and
 how far the law is from each text when it was fitted on the others. Texts of known source are told
@@ -26,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from core.measure.outlook import NEAR, Effort, features
+from core.measure.outlook import LAW_SPREAD, NEAR, Effort, Z, features, law
 
 TEXTS = ("python-docs", "generated", "python-source")
 SOURCE_TOKENS = 1_000_000
@@ -136,11 +139,22 @@ def fit(path: Path) -> None:
     y = np.array([ratio for *_, ratio in rows])
     texts = np.array([text for text, *_ in rows])
     left: list[tuple[float, Any]] = []
+    heads = f"{'text':14}{'optimizer':10}{'params':>9}{'MB':>7}{'ratio':>8}"
+    print(f"{heads}{'module':>9}{'left out':>10}")
+    inside = 0
     for text in dict.fromkeys(texts):
         is_out = texts == text
         errors = y[is_out] - x[is_out] @ solved(x[~is_out], y[~is_out])
-        left += zip(errors, itertools.compress(rows, is_out), strict=True)
-        print(f"without {text}: errors {', '.join(f'{100 * e:+.1f} %' for e in errors)}")
+        own = [row for row in rows if row[0] == text]
+        left += zip(errors, own, strict=True)
+        for error, (_, effort, _, ratio) in zip(errors, own, strict=True):
+            of_module = ratio - law(effort)
+            inside += abs(of_module) <= Z * LAW_SPREAD.get(effort.optimizer, math.inf)
+            print(
+                f"{text:14}{effort.optimizer:10}{effort.n_params:9}{effort.n_bytes / 1e6:7.2f}"
+                f"{math.exp(ratio):8.3f}{100 * of_module:+8.1f}%{100 * error:+9.1f}%"
+            )
+    print(f"inside the module's interval: {inside} of {len(rows)}")
     weights = solved(x, y)
     print("LAW =", tuple(round(float(w), 4) for w in weights))
     for optimizer in ("muon", "adamw"):
