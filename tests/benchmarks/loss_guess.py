@@ -31,6 +31,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from core.measure.outlook import LAW_SPREAD, NEAR, Effort, Z, features, law
 
+Row = tuple[str, Effort, float, float]
+"""Text, effort, passes, ln(loss / best n-gram)."""
+
 TEXTS = ("python-docs", "generated", "python-source")
 SOURCE_TOKENS = 1_000_000
 """Of python-source, which is large."""
@@ -116,7 +119,7 @@ def run_grid(path: Path, texts: list[str]) -> None:
             print(preset_name, text, steps, changes, f"{row['loss']:.4f}", flush=True)
 
 
-def known(path: Path) -> list[tuple[str, Effort, float, float]]:
+def known(path: Path) -> list[Row]:
     """Text, effort, passes and ln(loss / best n-gram) of all runs on texts of unknown source."""
     found = []
     for text, optimizer, params, tokens, per_token, n_train, ngram, loss in MEASURED:
@@ -132,16 +135,13 @@ def known(path: Path) -> list[tuple[str, Effort, float, float]]:
     return found
 
 
-def fit(path: Path) -> None:
-    """Print the constants and what the law leaves."""
-    rows = known(path)
-    x = np.array([features(effort) for _, effort, _, _ in rows])
-    y = np.array([ratio for *_, ratio in rows])
-    texts = np.array([text for text, *_ in rows])
-    left: list[tuple[float, Any]] = []
+def left_out(rows: list[Row], x: Any, y: Any) -> list[tuple[float, Row]]:
+    """Print a line a run; what a law leaves of each that was fitted without its text."""
+    left: list[tuple[float, Row]] = []
     heads = f"{'text':14}{'optimizer':10}{'params':>9}{'MB':>7}{'ratio':>8}"
     print(f"{heads}{'module':>9}{'left out':>10}")
     inside = 0
+    texts = np.array([text for text, *_ in rows])
     for text in dict.fromkeys(texts):
         is_out = texts == text
         errors = y[is_out] - x[is_out] @ solved(x[~is_out], y[~is_out])
@@ -155,6 +155,15 @@ def fit(path: Path) -> None:
                 f"{math.exp(ratio):8.3f}{100 * of_module:+8.1f}%{100 * error:+9.1f}%"
             )
     print(f"inside the module's interval: {inside} of {len(rows)}")
+    return left
+
+
+def fit(path: Path) -> None:
+    """Print the constants and what the law leaves."""
+    rows = known(path)
+    x = np.array([features(effort) for _, effort, _, _ in rows])
+    y = np.array([ratio for *_, ratio in rows])
+    left = left_out(rows, x, y)
     weights = solved(x, y)
     print("LAW =", tuple(round(float(w), 4) for w in weights))
     for optimizer in ("muon", "adamw"):
