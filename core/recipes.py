@@ -35,7 +35,14 @@ from core.openmp import tame_openmp
 from core.plans import Estimate, estimate, planned_lr
 from core.proving import proof_of
 from core.sweeping import sweeping
-from core.training_sessions import forecasting, forking, replaying, resuming, training
+from core.training_sessions import (
+    forecasting,
+    forecasting_rest,
+    forking,
+    replaying,
+    resuming,
+    training,
+)
 from core.transfers import exporting, importing, quantizing
 
 if TYPE_CHECKING:
@@ -56,6 +63,7 @@ __all__ = [
     "examination",
     "exporting",
     "forecasting",
+    "forecasting_rest",
     "forking",
     "generation",
     "importing",

@@ -4,6 +4,7 @@ another way."""
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from core.config import BUDGETS, RunConfig
 from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
+from core.measure.forecast import Behind
 from core.starts import begin_again, facts_for_fork, settings_for_fork
 from core.store.baselines import with_baselines
 from core.store.find import RunRef, find_run
@@ -105,6 +107,28 @@ def launch_forked(
     run = create_run(name, config, provenance, text.tokenizer.to_json(), fill, stem=stem)
     with run.lock():
         yield from launch.session_of(run, parts, clock, progress, wishes).run()
+
+
+def rest_of(spec: str, changes: Mapping[str, Any], *, is_fork: bool) -> tuple[RunConfig, Behind]:
+    """The config that a run would go on with, resumed or forked, and what it has behind it.
+
+    Raises:
+        MinitfError: there is no such run or checkpoint, or a setting cannot change.
+    """
+    if is_fork:
+        ref = find_run(spec)
+        run, step = checked_not_quantized(ref.run), ref.step
+        config = settings_for_fork(run, step, changes)
+    else:
+        run = launch.whole_run(spec, "goes on from its newest checkpoint")
+        step = (run.checkpoint_steps() or [0])[-1]
+        config = run.config.with_changes(**(BUDGETS | dict(changes))) if changes else run.config
+    clock, progress = launch.point_at(run, step) if step else (Clock(), Progress())
+    made_with = {name: run.provenance[name] for name in ("device", "dtype", "threads")}
+    train = replace(config.train, **made_with)
+    if progress.budget is not None and not BUDGETS.keys() & changes.keys():
+        train = replace(train, **(BUDGETS | progress.budget))
+    return replace(config, train=train), Behind(step, clock.seconds("train"))
 
 
 def _told(

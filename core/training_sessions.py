@@ -6,7 +6,7 @@ Importing this module imports neither torch nor numpy.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from core import paths
@@ -34,6 +34,31 @@ def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent
 
         loading_s = time.perf_counter() - began
         yield from forecast(config, guessed_vocab(config), seconds, is_stopping, loading_s)
+
+    return Job(work)
+
+
+def forecasting_rest(
+    run: str = "last",
+    changes: Mapping[str, Any] | None = None,
+    *,
+    is_fork: bool = False,
+    seconds: float = 3.0,
+) -> Job[ForecastEvent]:
+    """What is still to come of a run that goes on, as `resuming` or `forking` would, with these
+    changes; neither is done, and the run stays as it is."""
+
+    def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
+        yield SetupProgressed(stage="loading PyTorch")
+        began = time.perf_counter()
+        tame_openmp()
+        from core.measure.forecast import forecast
+        from core.retaking import rest_of
+
+        loading_s = time.perf_counter() - began
+        config, behind = rest_of(run, changes or {}, is_fork=is_fork)
+        vocab = config.model.vocab_size or guessed_vocab(config)
+        yield from forecast(config, vocab, seconds, is_stopping, loading_s, behind)
 
     return Job(work)
 

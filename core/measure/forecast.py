@@ -54,18 +54,32 @@ class Costs:
     checkpoint_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a run that goes on has done already."""
+
+    step: int = 0
+    train_s: float = 0.0
+    """Of pure training."""
+
+
+NOTHING = Behind()
+
+
 def forecast(
     config: RunConfig,
     guessed_vocab: int,
     seconds: float,
     is_stopping: Callable[[], bool],
     loading_s: float = 0.0,
+    behind: Behind = NOTHING,
 ) -> Generator[ForecastEvent, None, None]:
     """Time the run's steps for about `seconds`; ends without a result when it is stopped.
 
     Args:
         guessed_vocab: number of token ids where the text is too large to find out.
         loading_s: what loading PyTorch has taken, as the run will have to, too.
+        behind: of a run that goes on; told is then what is still to come, and the loss at its end.
 
     Raises:
         MinitfError: a setting, the text or the device cannot be used.
@@ -86,7 +100,7 @@ def forecast(
     if is_stopping():
         return
     yield Setup(stage="timing a validation, a sample and a checkpoint")
-    result = _forecast(config, trial, samples, seconds, setup_s, has_peak=has_peak)
+    result = _forecast(config, trial, samples, seconds, setup_s, behind, has_peak=has_peak)
     if not is_stopping():
         yield ForecastCompleted(result=result)
 
@@ -118,6 +132,7 @@ def _forecast(
     samples: list[float],
     seconds: float,
     setup_s: float,
+    behind: Behind,
     *,
     has_peak: bool,
 ) -> Forecast:
@@ -130,9 +145,10 @@ def _forecast(
         checkpoint_s=checkpoint_s,
     )
     ground = trial.ground
-    steps, total_s = extrapolate(config, ground.n_train, costs)
+    end, total_s = extrapolate(config, ground.n_train, costs, behind)
+    steps = end - behind.step
     n_params = sum(p.numel() for p in trial.model.parameters())
-    kept = min(KEPT_CHECKPOINTS + 1, _saves(config, steps))
+    kept = min(KEPT_CHECKPOINTS + 1, _saves(config, end))
     return Forecast(
         step_ms=1000 * step.mean,
         step_ms_sd=1000 * step.sd,
@@ -146,7 +162,7 @@ def _forecast(
         peak_bytes=trial.peak_bytes(),
         process_bytes=memory.peak_bytes("cpu") if has_peak else None,
         disk_bytes=kept * checkpoint_bytes,
-        final_loss=guess_loss(config, ground, n_params, steps * tokens_per_step),
+        final_loss=guess_loss(config, ground, n_params, end * tokens_per_step),
     )
 
 
@@ -159,21 +175,30 @@ def with_health(config: RunConfig, step_s: float, health_s: float) -> float:
     return step_s / (1 - TIMED * every.health_share)
 
 
-def extrapolate(config: RunConfig, n_train: int, costs: Costs) -> tuple[int, float]:
-    """Steps until the nearest budget ends the run, and its seconds with all that is done
-    between them. A validation counts as the best so far, hence as a checkpoint."""
+def extrapolate(
+    config: RunConfig, n_train: int, costs: Costs, behind: Behind = NOTHING
+) -> tuple[int, float]:
+    """The step at which the nearest budget ends the run, and the seconds until then with all that
+    is done between steps. A validation counts as the best so far, hence as a checkpoint."""
     train, every = config.train, config.eval
     limits = [train.planned_steps] if train.planned_steps else []
     if train.epochs:
         limits.append(math.ceil(train.epochs * n_train / train.tokens_per_step))
     if train.seconds:
-        limits.append(math.ceil(train.seconds / costs.step_s))
-    steps = max(1, min(limits)) if limits else 0
-    return steps, (
-        steps * costs.step_s
-        + _times(steps, every.eval_interval) * costs.validation_s
-        + _times(steps, every.sample_interval) * costs.sample_s
-        + _saves(config, steps) * costs.checkpoint_s
+        limits.append(behind.step + math.ceil((train.seconds - behind.train_s) / costs.step_s))
+    end = max(1, behind.step, min(limits)) if limits else behind.step
+    if behind.step and end == behind.step:
+        return end, 0.0
+    validations = _times(end, every.eval_interval) - _done(behind, every.eval_interval)
+    samples = _times(end, every.sample_interval) - _done(behind, every.sample_interval)
+    saves = _saves(config, end)
+    if behind.step:
+        saves -= 1 + _done(behind, train.checkpoint_interval, every.eval_interval)
+    return end, (
+        (end - behind.step) * costs.step_s
+        + validations * costs.validation_s
+        + samples * costs.sample_s
+        + saves * costs.checkpoint_s
     )
 
 
@@ -184,8 +209,16 @@ def _saves(config: RunConfig, steps: int) -> int:
 def _times(steps: int, *intervals: int) -> int:
     """How many of steps 1 … `steps` are a multiple of an interval, or the last. By inclusion
     and exclusion: there may be 10⁹ of them."""
-    kept = [interval for interval in intervals if interval]
-    due = int(all(steps % interval for interval in kept))
+    return _multiples(steps, *intervals) + all(steps % n for n in intervals if n)
+
+
+def _done(behind: Behind, *intervals: int) -> int:
+    """Of what is still to come, how much was: the run's last step then is none now."""
+    return _multiples(behind.step, *intervals)
+
+
+def _multiples(steps: int, *intervals: int) -> int:
+    kept, due = [interval for interval in intervals if interval], 0
     for size in range(1, len(kept) + 1):
         due -= (-1) ** size * sum(steps // math.lcm(*some) for some in combinations(kept, size))
     return due

@@ -5,8 +5,11 @@ tokens, from the bytes of text it learns on and its parameters. Where a finished
 text and tokens is at hand, the law only has to say how the two runs differ.
 
 The law is a least-squares fit of ln(loss / best n-gram); the spread is what remained on a text that
-was left out of the fit. Constants and spreads: `tests/benchmarks/loss_guess.py`, which makes them
-anew. They hold for what was in that grid; outside of it there is no guess.
+was left out of the fit. They hold for what was in that grid; outside of it there is no guess.
+
+Source of the constants LAW … MOST_PARAMS: `python tests/benchmarks/loss_guess.py fit rows.jsonl`,
+entered on 2026-12-01; the rows of that fit were not kept. NEAR_SPREAD, FAR_SPREAD, BEYOND and NEAR
+are chosen, the first two so as to cover what `fit` lists under "from a near run".
 """
 
 from __future__ import annotations

@@ -11,18 +11,21 @@ from minitf_tui.cli.running import conclude
 from minitf_tui.problems import escape
 from minitf_tui.standing import final_loss
 
+_OF_TRAIN = ("preset", "config", "resume", "fork")
+
 COMMAND = Command(
     name="forecast",
     about="Tell what minitf train with the same flags would take and learn, from 3 s of its steps.",
     operands=(),
     flags=(
-        *(flag for flag in train.COMMAND.flags if flag.name in ("preset", "config")),
+        *(flag for flag in train.COMMAND.flags if flag.name in _OF_TRAIN),
         JSON,
         *flags_of(preset(train.DEFAULT_PRESET)),
     ),
     notes=(
         "Nothing of it is kept. The final loss is a guess: from a finished run on the same text,"
-        " where there is one, else by a law that was fitted to small runs.",
+        " where there is one, else by a law that was fitted to small runs. With --resume or --fork"
+        " it tells what is still to come, and the loss at the end.",
     ),
 )
 
@@ -37,7 +40,14 @@ def execute(arguments: Arguments) -> int:
         else:
             output.say(report(result))
 
-    session = recipes.forecasting(train.config_of(arguments))
+    given = arguments.values
+    if "resume" in given:
+        session = recipes.forecasting_rest(given["resume"], train.new_budget(arguments))
+    elif "fork" in given:
+        changes = train.fork_changes(arguments)
+        session = recipes.forecasting_rest(given["fork"], changes, is_fork=True)
+    else:
+        session = recipes.forecasting(train.config_of(arguments))
     return conclude(session, ForecastCompleted, tell)
 
 

@@ -144,23 +144,13 @@ def _session(arguments: Arguments) -> Session:
     from core import recipes
 
     if "resume" in arguments.values:
-        hint = "Only --steps, --seconds or --tokens may; for other settings start a new run."
-        _refuse_others(arguments, _BESIDE_RESUME, "resumed", hint)
-        budget: dict[str, Any] = arguments.among(BUDGET)
-        return recipes.resuming(arguments.values["resume"], **budget)
+        return recipes.resuming(arguments.values["resume"], **new_budget(arguments))
     if "replay" in arguments.values:
         hint = "A replay takes the same steps again; for other settings start a new run."
         _refuse_others(arguments, _BESIDE_REPLAY, "replayed", hint)
         return recipes.replaying(arguments.values["replay"], name=arguments.get("name"))
     if "fork" in arguments.values:
-        for key in ("preset", "config", "init_from"):
-            if key in arguments.values:
-                raise UsageError(
-                    f"--{COMMAND.flag(key).name} does not go with --fork.",
-                    hint="A fork has the settings of its run; change some by their flags.",
-                )
-        changes = arguments.among(field_names(preset(DEFAULT_PRESET)))
-        name = arguments.get("name")
+        changes, name = fork_changes(arguments), arguments.get("name")
         return recipes.forking(arguments.values["fork"], name=name, **changes)
     return recipes.training(
         config_of(arguments),
@@ -168,6 +158,24 @@ def _session(arguments: Arguments) -> Session:
         init_from=arguments.get("init_from", ""),
         given=_given(arguments),
     )
+
+
+def new_budget(arguments: Arguments) -> dict[str, Any]:
+    """Beside --resume."""
+    hint = "Only --steps, --seconds or --tokens may; for other settings start a new run."
+    _refuse_others(arguments, _BESIDE_RESUME, "resumed", hint)
+    return arguments.among(BUDGET)
+
+
+def fork_changes(arguments: Arguments) -> dict[str, Any]:
+    """Beside --fork."""
+    for key in ("preset", "config", "init_from"):
+        if key in arguments.values:
+            raise UsageError(
+                f"--{COMMAND.flag(key).name} does not go with --fork.",
+                hint="A fork has the settings of its run; change some by their flags.",
+            )
+    return arguments.among(field_names(preset(DEFAULT_PRESET)))
 
 
 def _given(arguments: Arguments) -> set[str]:

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from core.config import RunConfig, TrainConfig
 from core.events import Forecast
-from minitf_tui import course, readings
+from minitf_tui import course, outlook
 from minitf_tui.figure import Figure
 from minitf_tui.sanitize import clean_line
 from minitf_tui.standing import final_loss
@@ -132,5 +132,5 @@ class PlanView(Container):
         self._words.update(words)
         self._words.display = bool(words.plain) and not self.has_class("-measuring")
         if self._forecast is not None:
-            self._readout.show(*readings.forecast_groups(self._forecast, is_stale=self.is_stale))
+            self._readout.show(*outlook.forecast_groups(self._forecast, is_stale=self.is_stale))
             self._guess.update(f"Final loss: {clean_line(final_loss(self._forecast.final_loss))}.")

@@ -2,13 +2,15 @@
 
     python tests/benchmarks/forecast_error.py [--cases quick seed ...] [--rounds 2] [--seconds 20]
 
-Each case is forecast and then run by `minitf`, as anybody would, in processes of their own; steps
-are chosen so that a run trains for about `--seconds`. Told are wall time (of the whole process, its
-start included), training time, the most memory that the process held, and the loss of the last
-validation, each as run / forecast, with the
-range over the rounds. Figures count on a quiet machine
-only. On a busy one `--cpu` counts the processor's seconds instead, on one thread, in the forecast
-as in the run: what waits for the disk is then left out.
+Each case is forecast and then run by `minitf`, as anybody would, in processes of their own; its
+budget is chosen so that a run trains for about `--seconds`. A table tells, as run / forecast with
+the range over the rounds: wall time (of the whole process, its start included), training time,
+steps (which are forecast where the budget is in seconds), the most memory that the process held,
+and the loss of the last validation; a second one the seconds and losses themselves. `rest` is a run
+that is resumed when half of its steps are done.
+
+Figures count on a quiet machine only. On a busy one `--cpu` counts the processor's seconds instead,
+on one thread, in the forecast as in the run: what waits for the disk is then left out.
 """
 
 from __future__ import annotations
@@ -33,11 +35,17 @@ CASES: dict[str, tuple[str, ...]] = {
     "seed": ("--preset", "seed"),
     "task": ("--preset", "quick", "--corpus", "task:addition", "--tokenizer", "char"),
     "char": ("--preset", "quick", "--tokenizer", "char", "--corpus", "generated"),
+    "shuffled": ("--preset", "quick", "--rows", "shuffled"),
+    "seconds": ("--preset", "quick"),
+    "epochs": ("--preset", "quick"),
+    "rest": ("--preset", "quick"),
 }
 FIXED_STEPS = {"seed": 100}
+RATIOS = ("in all", "train", "steps", "memory", "loss")
 PROBE_STEPS = 200
 BY_CPU = (
-    "import time; time.perf_counter = time.process_time; import minitf_tui.__main__ as m; m.main()"
+    "import time; time.perf_counter = time.process_time; import minitf_tui.__main__ as m, sys;"
+    " sys.exit(m.main())"
 )
 
 
@@ -50,13 +58,26 @@ class Pair:
     all_s: float
     """Of the run's process, from its start to its end."""
     rss_bytes: int
+    behind: dict[str, Any] | None = None
+    """The result of the run that this one goes on from."""
+
+    @property
+    def train_s(self) -> float:
+        """Of this process alone."""
+        return float(self.run["train_s"]) - (self.behind["train_s"] if self.behind else 0.0)
+
+    @property
+    def steps(self) -> int:
+        """Of this process alone."""
+        return int(self.run["steps"]) - (self.behind["steps"] if self.behind else 0)
 
     def ratios(self) -> dict[str, float]:
         """Run / forecast."""
         told, loss = self.forecast, self.forecast["final_loss"]["loss"]
         return {
             "in all": self.all_s / told["total_s"],
-            "train": self.run["train_s"] / told["train_s"],
+            "train": self.train_s / told["train_s"],
+            "steps": self.steps / told["steps"],
             "memory": self.rss_bytes / (told["process_bytes"] or math.nan),
             "loss": self.run["val_loss"] / (loss or math.nan),
         }
@@ -65,7 +86,8 @@ class Pair:
 def minitf(words: list[str], home: str, *, by_cpu: bool) -> tuple[dict[str, Any], float, int]:
     """The result of a command, the seconds of its process, its peak memory."""
     how = ["-c", BY_CPU] if by_cpu else ["-m", "minitf_tui"]
-    words = [*words, "--threads", "1"] if by_cpu else words
+    if by_cpu and "--resume" not in words:  # what is resumed has the threads it was made with
+        words = [*words, "--threads", "1"]
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *how, *words, "--json"],
@@ -86,38 +108,55 @@ def minitf(words: list[str], home: str, *, by_cpu: bool) -> tuple[dict[str, Any]
 
 def measure(name: str, seconds: float, home: str, *, by_cpu: bool) -> Pair:
     """Forecast a case, then run it."""
-    flags = list(CASES[name])
+    flags, behind = list(CASES[name]), None
     steps = FIXED_STEPS.get(name)
-    if steps is None:
-        probe = minitf(["forecast", *flags, "--steps", str(PROBE_STEPS)], home, by_cpu=by_cpu)[0]
-        steps = max(20, round(1000 * seconds / probe["step_ms"]))
-    flags += ["--steps", str(steps)]
+    if name == "seconds":
+        flags += ["--seconds", str(seconds)]
+    else:
+        probed = ["forecast", *flags, "--steps", str(PROBE_STEPS)]
+        if steps is None:
+            step_ms = minitf(probed, home, by_cpu=by_cpu)[0]["step_ms"]
+            steps = max(20, round(1000 * seconds / step_ms))
+        flags += ["--steps", str(steps)]
+    if name == "epochs":
+        one = minitf(["forecast", *CASES[name], "--epochs", "1"], home, by_cpu=by_cpu)[0]
+        flags = [*CASES[name], "--epochs", f"{steps / one['steps']:.3f}"]
+    if name == "rest":
+        half = [*CASES[name], "--steps", str(steps // 2)]
+        behind = minitf(["train", *half], home, by_cpu=by_cpu)[0]
+        flags = ["--resume", "last", "--steps", str(steps)]
     told = minitf(["forecast", *flags], home, by_cpu=by_cpu)[0]
     run, all_s, rss = minitf(["train", *flags], home, by_cpu=by_cpu)
-    return Pair(told, run, all_s, rss)
+    return Pair(told, run, all_s, rss, behind)
 
 
-def report(name: str, pairs: list[Pair]) -> str:
-    """One line a case: the last pair's seconds, and the ratios of all."""
-    last = pairs[-1]
-    words = [
-        f"{name:11} {last.run['steps']:5} steps"
-        f"  in all {last.forecast['total_s']:6.1f} s, run {last.all_s:6.1f} s;"
-        f" training {last.forecast['train_s']:6.1f} s, run {last.run['train_s']:6.1f} s"
-    ]
-    for what in ("in all", "train", "memory", "loss"):
+def report_ratios(name: str, pairs: list[Pair]) -> str:
+    """A row: the middle and the range of run / forecast."""
+    cells = []
+    for what in RATIOS:
         found = sorted(pair.ratios()[what] for pair in pairs)
-        middle = found[len(found) // 2]
-        spread = f" ({found[0]:.2f}-{found[-1]:.2f})" if len(found) > 1 else ""
-        words.append(f"{what} {middle:.3f}{spread}")
-    guess = last.forecast["final_loss"]
-    if guess["loss"] is not None:
-        is_inside = guess["low"] <= last.run["val_loss"] <= guess["high"]
-        words.append(
-            f"loss {last.run['val_loss']:.3f} for {guess['loss']:.3f} ({guess['low']:.2f}-"
-            f"{guess['high']:.2f}), {'inside' if is_inside else 'OUTSIDE'}, {guess['why']}"
-        )
-    return "  ".join(words)
+        middle = "-" if math.isnan(found[0]) else f"{found[len(found) // 2]:.3f}"
+        spread = f" {found[0]:.2f}-{found[-1]:.2f}" if len(found) > 1 and middle != "-" else ""
+        cells.append(f"{middle + spread:16}")
+    return f"{name:11}" + "".join(cells)
+
+
+def report_figures(name: str, pairs: list[Pair]) -> str:
+    """A row: the last pair's own figures, forecast > run."""
+    last, told = pairs[-1], pairs[-1].forecast
+    guess, mb = told["final_loss"], 1e-6
+    words = (
+        f"{name:11}{last.steps:6} steps  in all {told['total_s']:5.1f} > {last.all_s:5.1f} s"
+        f"  train {told['train_s']:5.1f} > {last.train_s:5.1f} s"
+        f"  memory {mb * (told['process_bytes'] or 0):5.0f} > {mb * last.rss_bytes:5.0f} MB"
+    )
+    if guess["loss"] is None:
+        return f"{words}  no guess: {guess['why']}"
+    is_inside = guess["low"] <= last.run["val_loss"] <= guess["high"]
+    return (
+        f"{words}  loss {guess['loss']:.3f} ({guess['low']:.2f}-{guess['high']:.2f}) >"
+        f" {last.run['val_loss']:.3f} {'inside' if is_inside else 'OUTSIDE'}, {guess['why']}"
+    )
 
 
 def main() -> None:
@@ -127,12 +166,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()
+    found: dict[str, list[Pair]] = {}
+    print(f"run / forecast\n{'case':11}" + "".join(f"{what:16}" for what in RATIOS))
     for name in options.cases:
-        pairs = []
+        found[name] = []
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as home:
-                pairs.append(measure(name, options.seconds, home, by_cpu=options.cpu))
-        print(report(name, pairs), flush=True)
+                found[name].append(measure(name, options.seconds, home, by_cpu=options.cpu))
+        print(report_ratios(name, found[name]), flush=True)
+    print("\nforecast > run, of the last round")
+    for name, pairs in found.items():
+        print(report_figures(name, pairs))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
     python tests/benchmarks/loss_guess.py run rows.jsonl [--texts python-docs ...]
     python tests/benchmarks/loss_guess.py fit rows.jsonl
 
+`fit` begins with a table: each run's loss beside what the module's law says today, and what a law
+says that was fitted without its text (leave one text out).
+
 `run` trains the grid on one thread, seed 0, and appends a line a run; what stands there already is
 not run again. `fit` prints the constants of the module, from those rows and from `MEASURED`, and
 how far the law is from each text when it was fitted on the others. Texts of known source are told
@@ -26,7 +29,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from core.measure.outlook import NEAR, Effort, features
+from core.measure.outlook import LAW_SPREAD, NEAR, Effort, Z, features, law
+
+Row = tuple[str, Effort, float, float]
+"""Text, effort, passes, ln(loss / best n-gram)."""
 
 TEXTS = ("python-docs", "generated", "python-source")
 SOURCE_TOKENS = 1_000_000
@@ -113,7 +119,7 @@ def run_grid(path: Path, texts: list[str]) -> None:
             print(preset_name, text, steps, changes, f"{row['loss']:.4f}", flush=True)
 
 
-def known(path: Path) -> list[tuple[str, Effort, float, float]]:
+def known(path: Path) -> list[Row]:
     """Text, effort, passes and ln(loss / best n-gram) of all runs on texts of unknown source."""
     found = []
     for text, optimizer, params, tokens, per_token, n_train, ngram, loss in MEASURED:
@@ -129,18 +135,35 @@ def known(path: Path) -> list[tuple[str, Effort, float, float]]:
     return found
 
 
+def left_out(rows: list[Row], x: Any, y: Any) -> list[tuple[float, Row]]:
+    """Print a line a run; what a law leaves of each that was fitted without its text."""
+    left: list[tuple[float, Row]] = []
+    heads = f"{'text':14}{'optimizer':10}{'params':>9}{'MB':>7}{'ratio':>8}"
+    print(f"{heads}{'module':>9}{'left out':>10}")
+    inside = 0
+    texts = np.array([text for text, *_ in rows])
+    for text in dict.fromkeys(texts):
+        is_out = texts == text
+        errors = y[is_out] - x[is_out] @ solved(x[~is_out], y[~is_out])
+        own = [row for row in rows if row[0] == text]
+        left += zip(errors, own, strict=True)
+        for error, (_, effort, _, ratio) in zip(errors, own, strict=True):
+            of_module = ratio - law(effort)
+            inside += abs(of_module) <= Z * LAW_SPREAD.get(effort.optimizer, math.inf)
+            print(
+                f"{text:14}{effort.optimizer:10}{effort.n_params:9}{effort.n_bytes / 1e6:7.2f}"
+                f"{math.exp(ratio):8.3f}{100 * of_module:+8.1f}%{100 * error:+9.1f}%"
+            )
+    print(f"inside the module's interval: {inside} of {len(rows)}")
+    return left
+
+
 def fit(path: Path) -> None:
     """Print the constants and what the law leaves."""
     rows = known(path)
     x = np.array([features(effort) for _, effort, _, _ in rows])
     y = np.array([ratio for *_, ratio in rows])
-    texts = np.array([text for text, *_ in rows])
-    left: list[tuple[float, Any]] = []
-    for text in dict.fromkeys(texts):
-        is_out = texts == text
-        errors = y[is_out] - x[is_out] @ solved(x[~is_out], y[~is_out])
-        left += zip(errors, itertools.compress(rows, is_out), strict=True)
-        print(f"without {text}: errors {', '.join(f'{100 * e:+.1f} %' for e in errors)}")
+    left = left_out(rows, x, y)
     weights = solved(x, y)
     print("LAW =", tuple(round(float(w), 4) for w in weights))
     for optimizer in ("muon", "adamw"):

@@ -23,6 +23,7 @@ settings.load_profile("unhurried")
 
 SESSIONS = (
     "forecasting",
+    "forecasting_rest",
     "training",
     "resuming",
     "replaying",

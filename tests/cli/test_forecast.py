@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import pytest
+
 from core.events import Forecast, ForecastCompleted, LossGuess, SetupProgressed
 from core.presets import QUICK
 
@@ -68,6 +70,23 @@ def test_what_comes_from_a_runs_name_is_made_safe(minitf, recipes):
     assert "\x1b" not in minitf("forecast").out
 
 
-def test_a_flag_of_another_kind_of_run_is_refused(minitf):
-    done = minitf("forecast", "--resume", "tiny")
+@pytest.mark.parametrize(
+    ("flags", "called"),
+    [
+        (("--resume", "tiny"), (("tiny", {}), {})),
+        (("--resume", "tiny", "--steps", "9"), (("tiny", {"steps": 9}), {})),
+        (("--fork", "tiny@5", "--lr", "0.5"), (("tiny@5", {"lr": 0.5}), {"is_fork": True})),
+    ],
+)
+def test_a_run_can_go_on(minitf, recipes, flags, called):
+    recipes.play(ForecastCompleted(result=forecast()))
+    assert minitf("forecast", *flags).code == 0
+    assert recipes.call == ("forecasting_rest", *called)
+
+
+def test_what_does_not_go_together_is_refused(minitf):
+    done = minitf("forecast", "--resume", "tiny", "--lr", "0.5")
     assert done.code == 2
+    assert "Only --steps, --seconds or --tokens may" in done.err
+    assert minitf("forecast", "--fork", "tiny", "--preset", "seed").code == 2
+    assert minitf("forecast", "--replay", "tiny").code == 2

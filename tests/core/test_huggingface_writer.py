@@ -170,8 +170,10 @@ def test_every_switch_is_written_or_refused_by_its_name(tmp_path: Path) -> None:
         " switches of this model.",
         "softcap": "No architecture of transformers computes logit_softcap=5 with the other"
         " switches of this model.",
-        "all at once": "No architecture of transformers computes logit_softcap=8, qk_norm=true,"
-        " norm_place=post with the other switches of this model.",
+        "n-grams": "No architecture of transformers computes ngram_buckets=37 with the other"
+        " switches of this model.",
+        "all at once": "No architecture of transformers computes logit_softcap=8, ngram_buckets=5,"
+        " qk_norm=true, norm_place=post with the other switches of this model.",
     }
 
 
