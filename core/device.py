@@ -69,8 +69,8 @@ def choose_device(
             hint=f"Available: {', '.join(available)}.",
         )
     if dtype == "auto":
-        has_fast_bfloat16 = device == "cuda" and torch.cuda.is_bf16_supported()
-        dtype = "bfloat16" if has_fast_bfloat16 else "float32"
+        is_exact = device != "cuda" or not torch.cuda.is_bf16_supported()
+        dtype = "float32" if is_exact else "bfloat16"
     if threads > MAX_THREADS:
         raise DeviceError(
             f"threads={threads} is above {MAX_THREADS}.", hint="0 takes one thread a core."
@@ -103,6 +103,13 @@ def thread_counts() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         logical = len(os.sched_getaffinity(0))
     return list(dict.fromkeys([_default_threads(), 1, _TORCH_THREADS, logical]))
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU has instructions for it (AVX512-BF16, AMX, or those of ARM); without them
+    a product takes many times as long as in float32."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(name.endswith("bf16") and has is True for name, has in known.items())
 
 
 def machine_key(device: str) -> list[Any]:

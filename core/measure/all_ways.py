@@ -14,12 +14,14 @@ from core.config import RunConfig
 from core.device import Device, why_not_compiled
 from core.events import Pace, SetupProgressed, WayTimed
 from core.measure.forecast import find_ground
-from core.measure.pace import Trial, Way, keep, time_ways, undisturbed, ways_of
+from core.measure.pace import keep, ways_of
+from core.measure.pace_trial import HOPELESS, Trial, Way, time_ways, undisturbed
 from core.model.transformer import Transformer
 from core.text.batches import make_batches
 
 PLAIN_S, COMPILED_S = 15.0, 10.0
 """Seconds after which no more rounds begin."""
+UNSETTLED = "Other programs were at work: this is believed for ten minutes only."
 
 
 def time_all_ways(
@@ -41,23 +43,30 @@ def time_all_ways(
     model = Transformer(config.model, seed=config.train.seed).to(device.type)
     trial = Trial(config, device, model, make_batches(ground.train_ids, config.train))
     ways = ways_of(config, device)
-    yield SetupProgressed(stage=f"timing {len(ways)} ways to train")
+    yield SetupProgressed(stage="timing all ways to train, a minute or two to compile them")
     with undisturbed():
-        trial.turn_s(ways[0])
-        timed = time_ways(trial, ways, time.perf_counter() + PLAIN_S)
+        timed, note = timed_ways(trial, ways)
     if is_stopping() or not timed:
         return None
-    best = _fastest(timed)
-    yield SetupProgressed(stage="compiling a training step, a minute or two")
-    with undisturbed():
-        compiled, note = _compiled(trial, ways[0], best)
-    return None if is_stopping() else keep(config, device, [*timed, *compiled], note)
+    return keep(config, device, timed, note, is_settled=UNSETTLED not in note)
+
+
+def timed_ways(trial: Trial, ways: Sequence[Way]) -> tuple[list[WayTimed], str]:
+    """These, the first of them that of default, and what they are compiled; and a sentence
+    where something came in between. None if each turn takes seconds."""
+    trial.turn_s(ways[0])
+    timed, is_settled = time_ways(trial, ways, time.perf_counter() + PLAIN_S)
+    if not timed:
+        return [], ""
+    compiled, note = _compiled(trial, ways[0], _fastest(timed))
+    notes = [note, "" if is_settled else UNSETTLED]
+    return [*timed, *compiled], " ".join(filter(None, notes))
 
 
 def _fastest(timed: Sequence[WayTimed]) -> list[Way]:
     """Threads of the fastest way, in each number type: what is worth compiling."""
     best = min(timed, key=lambda way: way.ratio)
-    dtypes = dict.fromkeys(way.dtype for way in timed)
+    dtypes = dict.fromkeys(way.dtype for way in timed if way.ratio <= HOPELESS)
     return [Way(best.threads, dtype, is_compiled=True) for dtype in dtypes]
 
 
@@ -76,4 +85,5 @@ def _compiled(trial: Trial, default: Way, ways: Sequence[Way]) -> tuple[list[Way
         why = (lines[0] if lines else type(error).__name__).removesuffix(".")
         return [], f"PyTorch could not compile the step: {why[:200]}."
     until = time.perf_counter() + COMPILED_S
-    return time_ways(trial, [default, *ways], until, compile_s=[0.0, *took])[1:], ""
+    timed, _ = time_ways(trial, [default, *ways], until, compile_s=[0.0, *took])
+    return timed[1:], ""
