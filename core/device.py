@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,8 @@ class Device:
     threads: int
     has_fixed_threads: bool = False
     """Somebody asked for so many, and whatever could do with fewer takes them all."""
+    is_compiled: bool = False
+    """Whether training steps go through PyTorch's compiler; nothing else ever does."""
 
     def tensor(self, ids: NDArray[np.int64]) -> Tensor:
         """Token ids on this device, int64."""
@@ -45,14 +49,16 @@ class Device:
         return torch.autocast(self.type, dtype=torch.bfloat16)
 
 
-def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -> Device:
+def choose_device(
+    device: str = "auto", dtype: str = "auto", threads: int = 0, *, is_compiled: bool = False
+) -> Device:
     """Resolve "auto", check that the choice exists here, and set torch's threads.
 
     The defaults depend on the machine alone and not on its load: float32 on a CPU with one
     thread a core, so that two runs of one config compute the same numbers.
 
     Raises:
-        DeviceError: this machine has no such device, or it has no such dtype.
+        DeviceError: this machine has no such device, or no compiler where one is wanted.
     """
     available = available_devices()
     if device == "auto":
@@ -63,17 +69,54 @@ def choose_device(device: str = "auto", dtype: str = "auto", threads: int = 0) -
             hint=f"Available: {', '.join(available)}.",
         )
     if dtype == "auto":
-        has_fast_bfloat16 = device == "cuda" and torch.cuda.is_bf16_supported()
-        dtype = "bfloat16" if has_fast_bfloat16 else "float32"
+        is_exact = device != "cuda" or not torch.cuda.is_bf16_supported()
+        dtype = "float32" if is_exact else "bfloat16"
     if threads > MAX_THREADS:
         raise DeviceError(
             f"threads={threads} is above {MAX_THREADS}.", hint="0 takes one thread a core."
         )
+    if is_compiled and (reason := why_not_compiled(device)):
+        raise DeviceError(reason, hint="--compile off trains without one.")
     has_fixed_threads = threads > 0
     threads = threads or _default_threads()
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    return Device(device, dtype, threads, has_fixed_threads)
+    return Device(device, dtype, threads, has_fixed_threads, is_compiled)
+
+
+def why_not_compiled(device: str) -> str:
+    """A sentence where training steps cannot be compiled here; empty where they can."""
+    if device == "mps":
+        return "Training steps are not compiled on mps."
+    if device == "cuda":
+        is_there = importlib.util.find_spec("triton") is not None
+        return "" if is_there else "Compiling a step for cuda needs triton, which is not installed."
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++", "cl"]
+    if any(name and shutil.which(name) for name in names):
+        return ""
+    return "Compiling a step needs a C++ compiler, and none is on the PATH."
+
+
+def thread_counts() -> list[int]:
+    """That may be worth a try on this CPU, the default first: it, one, a core, a logical one."""
+    logical = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        logical = len(os.sched_getaffinity(0))
+    return list(dict.fromkeys([_default_threads(), 1, _TORCH_THREADS, logical]))
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU has instructions for it (AVX512-BF16, AMX, or those of ARM); without them
+    a product takes many times as long as in float32."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(name.endswith("bf16") and has is True for name, has in known.items())
+
+
+def machine_key(device: str) -> list[Any]:
+    """What tells this machine and its PyTorch from another, as plain data."""
+    name = torch.cuda.get_device_name() if device == "cuda" else _cpu_name()
+    counts = [os.cpu_count(), _TORCH_THREADS]
+    return [platform.node(), platform.machine(), name, *counts, torch.__version__, VERSION]
 
 
 def environment(device: Device) -> dict[str, Any]:

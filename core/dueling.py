@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config import RunConfig
-from core.device import Device, choose_device
+from core.device import Device
 from core.duel_rules import better, sentence
 from core.errors import StoreError
 from core.events import (
@@ -39,10 +39,11 @@ from core.events import (
     ValidationCompleted,
     ValidationDiffered,
 )
-from core.launch import build, provenance_of, session_of, settled
+from core.launch import session_of
 from core.measure.differences import Differences
 from core.measure.evaluate import interval_of_blocks
 from core.measure.statistics import interval
+from core.parts import build, provenance_of, settled, wanted_device
 from core.probes import make_probes
 from core.store.duels import DuelStory, KeptDuel, keep_duel
 from core.store.run import Run, create_run
@@ -131,9 +132,8 @@ def duel(contest: Contest) -> Generator[DuelEvent, None, None]:
     Raises:
         MinitfError: a setting, the text, the device or a name cannot be used.
     """
-    train = contest.a.train
-    device_a = choose_device(train.device, train.dtype, train.threads)
-    device_b = choose_device(train.device, contest.b.train.dtype, train.threads)
+    train = contest.a.train  # no way is measured: both train in the same one, or as they were told
+    device_a, device_b = wanted_device(contest.a), wanted_device(contest.b)
     text = yield from tokenize_corpus(contest.a.text, contest.is_stopping, None)
     if text is None:
         return

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
 from core.config import RunConfig
-from core.device import Device, choose_device, environment
 from core.errors import CheckpointError, RunError
 from core.events import RunStarted, SetupProgressed, TrainEvent
-from core.measure.machine import check_memory
-from core.model.transformer import Transformer
-from core.probes import make_probes
+from core.measure.pace import may_be_measured
+from core.parts import (
+    GAIN,
+    Parts,
+    build,
+    count,
+    device_of,
+    paced,
+    provenance_of,
+    settled,
+    wanted_device,
+)
 from core.starts import begin, find_start, settings_for
 from core.store.baselines import with_baselines
 from core.store.checkpoint import forget_moved_budget, load_moments, load_weights
 from core.store.controls import Recorded, controls_to_repeat
 from core.store.find import find_run, split_spec
-from core.store.floor import FLOOR_FACTS, floor_facts
+from core.store.floor import FLOOR_FACTS
 from core.store.inbox import clear, take
 from core.store.packed_weights import checked_not_quantized
 from core.store.rates import (
@@ -31,16 +36,15 @@ from core.store.rates import (
     rates_to_repeat,
 )
 from core.store.run import Run, change_budget, create_run
-from core.store.tokens import TokenizedText, tokenize_corpus, tokenized_text_of
-from core.text.batches import Batches
-from core.text.problem_batches import make_batches
+from core.store.tokens import tokenize_corpus, tokenized_text_of
 from core.training.clock import Clock
 from core.training.control import Control
 from core.training.health import Health
 from core.training.optimizer import make_optimizer
 from core.training.progress import Progress, progress_from
 from core.training.session import TrainingSession
-from core.training.trainer import Probes, Trainer
+from core.training.step import forget_compiled
+from core.training.trainer import Trainer
 from core.training.wishes import Wishes
 
 
@@ -53,17 +57,6 @@ class Retaken:
     controls: Collection[Recorded] = ()
     told_only: Collection[int] = ()
     """See `core.training.control.Control`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run is made of, beside its folder."""
-
-    text: TokenizedText
-    device: Device
-    model: Transformer
-    batches: Batches
-    probes: Probes
 
 
 def launch_new(
@@ -80,7 +73,7 @@ def launch_new(
             written.
     """
     clock = Clock()
-    device = choose_device(config.train.device, config.train.dtype, config.train.threads)
+    device = wanted_device(config)
     start = find_start(init_from) if init_from else None
     if start is not None:
         config = settings_for(config, start.ref.run, given)
@@ -95,6 +88,9 @@ def launch_new(
     if wishes.is_stopping():
         return
     begun = begin(start, parts.model)
+    if may_be_measured(config, device):
+        yield SetupProgressed(stage="choosing threads and number type")
+    parts = paced(config, parts, clock, wishes)
     provenance = provenance_of(parts, config) | begun.provenance
     run = create_run(name, config, provenance, text.tokenizer.to_json(), begun.fill)
     with run.lock():
@@ -151,14 +147,6 @@ def _to_take_again(run: Run, progress: Progress, *, keeps_budget: bool) -> Retak
     return Retaken(to_come, still, frozenset(c.n for c in given))
 
 
-def device_of(run: Run) -> Device:
-    """Device, dtype and threads that a run was made with."""
-    made_with = run.provenance
-    return choose_device(
-        str(made_with["device"]), str(made_with["dtype"]), int(made_with["threads"])
-    )
-
-
 def _resume_point(run: Run) -> tuple[Clock, Progress | None]:
     """Time and progress of the newest checkpoint; a run without one starts again."""
     saved = run.checkpoint_steps()
@@ -181,21 +169,6 @@ def point_at(run: Run, step: int) -> tuple[Clock, Progress]:
         ) from error
 
 
-def settled(config: RunConfig, text: TokenizedText) -> RunConfig:
-    """What only the text decides: its full name, the number of token ids, and of steps in
-    an epoch. Budgets in epochs and tokens become one in steps. A task's rows are drawn at
-    random, each beginning with a problem, and the run says so."""
-    model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
-    train = config.train
-    limits = [train.planned_steps]
-    if train.epochs:
-        limits.append(math.ceil(train.epochs * len(text.train_ids) / train.tokens_per_step))
-    rows = "random" if config.text.is_task else train.rows  # see `core.text.problem_batches`
-    train = replace(train, steps=min((n for n in limits if n), default=0), rows=rows)
-    named = replace(config.text, corpus=text.corpus)
-    return replace(config, model=model, text=named, train=train)
-
-
 def whole_run(spec: str, what: str) -> Run:
     """A run may be younger than its first checkpoint: then it starts again from its seed."""
     _, step = split_spec(spec)
@@ -205,18 +178,6 @@ def whole_run(spec: str, what: str) -> Run:
             hint=f"Leave out @{step}.",
         )
     return checked_not_quantized(find_run(spec, needs_checkpoint=False).run)
-
-
-def build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> Parts:
-    """The model and what it is trained with; a DeviceError if they would not fit into memory."""
-    check_memory(config, device)
-    return Parts(
-        text=text,
-        device=device,
-        model=Transformer(config.model, seed=config.train.seed).to(device.type),
-        batches=make_batches(config, text.tokenizer, text.train_ids),
-        probes=make_probes(config, text, device, wishes.is_stopping),
-    )
 
 
 def session_of(
@@ -233,6 +194,8 @@ def session_of(
         CheckpointError: that of the step at which `progress` is cannot be loaded.
     """
     again = again or Retaken()
+    if parts.device.is_compiled:
+        forget_compiled()
     optimizer = make_optimizer(parts.model, run.config.train, dtype=parts.device.dtype)
     if progress is not None:
         load_weights(run, progress.step, parts.model)
@@ -264,7 +227,7 @@ def _started(run: Run, parts: Parts, trainer: Trainer) -> RunStarted:
         step=trainer.progress.step,
         steps=trainer.budget.steps,
         seconds=trainer.budget.seconds,
-        n_params=_count(parts.model),
+        n_params=count(parts.model),
         vocab_size=run.config.model.vocab_size,
         train_tokens=len(text.train_ids),
         validation_tokens=len(text.validation_ids),
@@ -274,19 +237,7 @@ def _started(run: Run, parts: Parts, trainer: Trainer) -> RunStarted:
         dtype=device.dtype,
         threads=device.threads,
         tokens_per_step=train.tokens_per_step,
+        is_compiled=device.is_compiled,
+        pace_gain=run.provenance.get(GAIN),
         **{name: run.provenance.get(name) for name in FLOOR_FACTS},
     )
-
-
-def provenance_of(parts: Parts, config: RunConfig) -> dict[str, Any]:
-    """What run.toml says of where a run comes from."""
-    return {
-        "corpus_sha256": parts.text.corpus_sha256,
-        "n_params": _count(parts.model),
-        **environment(parts.device),
-        **floor_facts(config.text, parts.text),
-    }
-
-
-def _count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())

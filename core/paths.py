@@ -5,6 +5,7 @@
     cache_dir()/tokens/         token ids, by content hash
     cache_dir()/tokenizers/     trained tokenizers, by content hash
     cache_dir()/engines/        which engine decodes a model, and on how many threads
+    cache_dir()/paces/          how training steps of a shape are fastest
     cache_dir()/compiled/       machine code of the fast engine, by its sources
     cache_dir()/baselines/      what n-grams and compressors make of a text, by its tokens
 

@@ -32,8 +32,9 @@ from core.events import (
 from core.jobs import Job, Session, TrainingJob, until
 from core.kept_run import KeptRun, written_with
 from core.openmp import tame_openmp
-from core.plans import Estimate, estimate, planned_lr
+from core.plans import Estimate, estimate, guessed_vocab, planned_lr
 from core.proving import proof_of
+from core.store.named import config_named
 from core.sweeping import sweeping
 from core.training_sessions import (
     forecasting,
@@ -180,9 +181,19 @@ def benchmarking(
 
 
 def examination(
-    *, is_measuring: bool = True, device: str = "auto", dtype: str = "auto", threads: int = 0
+    *,
+    is_measuring: bool = True,
+    train: str = "",
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
 ) -> Job[MachineEvent]:
-    """What this machine is, and how fast."""
+    """What this machine is, and how fast.
+
+    Args:
+        train: a preset, a config file or a run: all ways to take its training steps are timed
+            too, and kept for the runs to come.
+    """
 
     def work(is_stopping: Callable[[], bool]) -> Generator[MachineEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
@@ -191,6 +202,14 @@ def examination(
         from core.measure.machine import examine
 
         chosen = choose_device(device, dtype, threads)
+        if train:
+            from core.measure.all_ways import time_all_ways
+
+            asked = {"device": device, "dtype": dtype, "threads": threads}
+            config = config_named(train).with_changes(**asked)
+            vocab = guessed_vocab(config)
+            timing = time_all_ways(config, chosen, vocab, is_stopping)
+            yield from until(is_stopping, timing)
         looking = examine(chosen, is_measuring=is_measuring, is_stopping=is_stopping)
         result = yield from until(is_stopping, looking)
         if result is not None:

@@ -14,6 +14,7 @@ from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
 from core.measure.forecast import Behind
+from core.parts import build, device_of, provenance_of, settled
 from core.starts import begin_again, facts_for_fork, settings_for_fork
 from core.store.baselines import with_baselines
 from core.store.find import RunRef, find_run
@@ -39,7 +40,7 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     """
     source = launch.whole_run(spec, "is replayed from its seed")
     rates = rates_of_steps(source)
-    clock, device = Clock(), launch.device_of(source)
+    clock, device = Clock(), device_of(source)
     yield SetupProgressed(stage=f"reading {source.config.text.corpus}")
     reading = tokenized_text_of(source, wishes.is_stopping)
     text = yield from with_baselines(source.config, reading, wishes.is_stopping)
@@ -48,11 +49,11 @@ def launch_replay(spec: str, name: str | None, wishes: Wishes) -> Generator[Trai
     # What led back to a checkpoint is not among these steps, and what did not shall not now.
     config = source.config.with_changes(steps=len(rates), on_spike="warn")
     yield SetupProgressed(stage="building the model")
-    parts = launch.build(config, text, device, wishes)
+    parts = build(config, text, device, wishes)
     if wishes.is_stopping():
         return
     begun = begin_again(source, parts.model)
-    provenance = launch.provenance_of(parts, config) | begun.provenance
+    provenance = provenance_of(parts, config) | begun.provenance
     provenance |= {"replay_of": source.name}
 
     def fill(folder: Path) -> None:
@@ -83,7 +84,7 @@ def launch_forked(
     ref = find_run(spec)
     source = checked_not_quantized(ref.run)
     config = settings_for_fork(source, ref.step, changes)
-    device = launch.device_of(source)
+    device = device_of(source)
     clock, progress = launch.point_at(source, ref.step)
     if BUDGETS.keys() & changes.keys():
         progress.budget = None
@@ -92,12 +93,12 @@ def launch_forked(
     text = yield from with_baselines(source.config, reading, wishes.is_stopping)
     if text is None:
         return
-    config = launch.settled(config, text)
+    config = settled(config, text)
     yield SetupProgressed(stage="building the model")
-    parts = launch.build(config, text, device, wishes)
+    parts = build(config, text, device, wishes)
     if wishes.is_stopping():
         return
-    provenance = launch.provenance_of(parts, config) | facts_for_fork(source, ref.step)
+    provenance = provenance_of(parts, config) | facts_for_fork(source, ref.step)
     told = _told(ref, config, changes, progress)
 
     def fill(folder: Path) -> None:

@@ -22,7 +22,7 @@ FIND_TRIES = 5
 OF_THE_MODEL = ("architecture", "tokenizer", "end_ids")
 INHERITED = (*OF_THE_MODEL, "init_from", "imported_from", HASH, "fork_of", "fork_step")
 """Of a run's provenance: what a replay has in common with it beside what it measures itself."""
-_BOUND = ("device", "dtype", "threads", "optimizer")
+_BOUND = ("device", "dtype", "threads", "compile", "optimizer")
 """Settings of training that a fork keeps: by the first the same step has other figures, and
 moments are those of their optimiser."""
 _OF_THE_TEXT = ("tokenizer", "vocab_size", "fixed_vocab")

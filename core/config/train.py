@@ -15,6 +15,7 @@ ROWS = ("random", "shuffled")
 ON_SPIKE = ("warn", "return")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16")
+COMPILE = ("auto", "on", "off")
 BUDGETS = {"steps": 0, "seconds": 0.0, "epochs": 0.0, "tokens": 0}
 """The limits of a run, each off; the nearest one that is on ends it. With none on, no step is
 taken."""
@@ -75,6 +76,9 @@ class TrainConfig:
     device: str = setting("auto", "where tensors live", choices=DEVICES)
     dtype: str = setting("auto", "number type of matrix products", choices=DTYPES)
     threads: int = setting(0, "CPU threads; 0 is one a core, at most 8", unit="threads")
+    compile: str = setting(
+        "auto", "compile the step; auto does where doctor --train saw it pay", choices=COMPILE
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -34,7 +34,7 @@ from core.events.dueling import (
     ValidationDiffered,
 )
 from core.events.health import AlertRaised, HealthMeasured
-from core.events.machine import Machine, MachineExamined, Speed
+from core.events.machine import Machine, MachineExamined, Pace, Speed, WayTimed
 from core.events.measuring import (
     Evaluation,
     EvaluationCompleted,
@@ -210,6 +210,7 @@ __all__ = [
     "MachineEvent",
     "MachineExamined",
     "MatrixQuantized",
+    "Pace",
     "Paused",
     "PromptRead",
     "Proof",
@@ -251,4 +252,5 @@ __all__ = [
     "ValidationDiffered",
     "Variant",
     "Verdict",
+    "WayTimed",
 ]

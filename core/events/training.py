@@ -41,6 +41,11 @@ class RunStarted:
     threads: int
     tokens_per_step: int = 0
     """Of all of a step's batches; 0 in runs that are older than this field."""
+    is_compiled: bool = False
+    """Whether the steps go through PyTorch's compiler."""
+    pace_gain: float | None = None
+    """How many times as fast as in the way of default a step was when the way of this run was
+    chosen; None if nothing was measured."""
     floor_loss: float | None = None
     """The least loss on the validation split, in nats per token: what is random in its text.
     None where the source of the text is not known."""

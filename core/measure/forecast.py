@@ -88,7 +88,7 @@ def forecast(
         raise ConfigError(f"seconds={seconds:g} is not above 0.", hint="Try seconds=3.")
     train = config.train
     device = choose_device(train.device, train.dtype, train.threads)
-    ground = yield from _ground(config, guessed_vocab, is_stopping)
+    ground = yield from find_ground(config, guessed_vocab, is_stopping)
     if ground is None:
         return
     yield Setup(stage="building the model")
@@ -224,10 +224,11 @@ def _multiples(steps: int, *intervals: int) -> int:
     return due
 
 
-def _ground(
+def find_ground(
     config: RunConfig, guessed_vocab: int, is_stopping: IsStopping
 ) -> Telling[Ground | None]:
-    """None if it was stopped. A stream is left to the run itself: it can be read only once."""
+    """What its steps would learn from; None if it was stopped. A stream is left to the run
+    itself: it can be read only once."""
     n_bytes = size_of(full_name(config.text.source))
     if n_bytes is not None and (n_bytes <= SMALL_BYTES or config.text.is_task):
         return (yield from _read(config, is_stopping))

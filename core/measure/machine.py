@@ -16,11 +16,12 @@ from pathlib import Path
 import torch
 
 from core.config import RunConfig
-from core.device import Device, available_devices, environment, synchronize
+from core.device import Device, available_devices, environment, machine_key, synchronize
 from core.errors import DeviceError
 from core.events import Machine, SetupProgressed, Speed
 from core.measure.statistics import summarize
 from core.model.arithmetic import training_bytes
+from core.store.paces import kept_paces
 
 REPETITIONS, LEAST_REPETITIONS = 7, 3
 LONGEST_S = 0.5
@@ -59,6 +60,7 @@ def examine(
         memory_bytes=memory,
         free_bytes=free,
         speeds=tuple(speeds),
+        paces=kept_paces(machine_key(device.type)),
     )
 
 

@@ -5,6 +5,9 @@ Training and the forecast take the same step, so that what is forecast is what w
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -35,7 +38,14 @@ def compute_gradients(
     norm = clip_gradients(model, config.grad_clip)
     # Batches are of one size, so the mean of their means is that of their tokens.
     loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
-    return loss.item(), norm.item()
+    loss_now, norm_now = torch.stack((loss, norm)).tolist()  # one wait for the device
+    return loss_now, norm_now
+
+
+def forget_compiled() -> None:
+    """Begin with an empty table of compiled steps: PyTorch keeps only some in one process, and
+    would go on without compiling. What it has on disk it takes from there."""
+    torch.compiler.reset()
 
 
 def _backward(
@@ -43,11 +53,21 @@ def _backward(
 ) -> Tensor:
     """Add one batch's share to the gradients; its mean loss."""
     inputs, targets = (device.tensor(ids) for ids in batches.at(step, micro))
-    with device.autocast():
-        logits = model(inputs)
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    loss_of = _compiled_loss() if device.is_compiled else _loss
+    loss = loss_of(model, inputs, targets, device)
     (loss if of == 1 else loss / of).backward()
     return loss.detach()
+
+
+def _loss(model: nn.Module, inputs: Tensor, targets: Tensor, device: Device) -> Tensor:
+    with device.autocast():
+        logits = model(inputs)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+@cache
+def _compiled_loss() -> Any:
+    return torch.compile(_loss, dynamic=False)
 
 
 def _dropout_seed(seed: int, step: int) -> int:

@@ -18,7 +18,17 @@ COMMAND = Command(
     name="doctor",
     about="Look at versions, device, terminal and folders, and time the machine (a few seconds).",
     operands=(),
-    flags=(Flag("quick", bool, "look only, and time nothing"), JSON, *MACHINE_FLAGS),
+    flags=(
+        Flag("quick", bool, "look only, and time nothing"),
+        Flag(
+            "train",
+            str,
+            "time all ways to train this preset, file or run, and keep the best",
+            metavar="NAME",
+        ),
+        JSON,
+        *MACHINE_FLAGS,
+    ),
     notes=("The report can be pasted into a bug report; it names your folders and your system.",),
 )
 COLOURS = {0: "none", 16: "16", 256: "256", 1 << 24: "16 million"}
@@ -30,7 +40,7 @@ def execute(arguments: Arguments) -> int:
 
     variables = surroundings.openmp()  # before we set one ourselves
     session = recipes.examination(
-        is_measuring=not arguments.get("quick"), **arguments.among(MACHINE)
+        is_measuring=not arguments.get("quick"), **arguments.among(("train", *MACHINE))
     )
     line = ProgressLine()
     done: list[dict[str, Any]] = []
@@ -81,6 +91,8 @@ def text_of(report: dict[str, Any]) -> str:
     ]
     if report["machine"].get("speeds"):
         parts.append(f"Speed, mean ± sd of repetitions\n{_speeds(report['machine']['speeds'])}")
+    if report["machine"].get("paces"):
+        parts.append(f"Training, ways timed on this machine\n{_paces(report['machine']['paces'])}")
     found = [part for p in report["problems"] for part in (p["problem"], f"  {p['hint']}")]
     parts.append("\n".join(["Problems", *(f"  {line}" for line in found or ["none"])]))
     return "\n".join(escape(line).rstrip() for line in "\n\n".join(parts).split("\n"))
@@ -143,6 +155,23 @@ def _speeds(speeds: list[dict[str, Any]]) -> str:
         f"{a.ljust(widths[0])}  {b.ljust(widths[1])}  {c.rjust(widths[2])} {d}"
         for a, b, c, d in rows
     )
+
+
+def _paces(paces: list[dict[str, Any]]) -> str:
+    lines = []
+    for pace in paces:
+        first, *others = pace["ways"]
+        lines += [f"  {pace['shape']}", f"    {_way(first)}: {first['step_ms']:.1f} ms a step"]
+        for way in others:
+            compiled = f", compiled in {way['compile_s']:.0f} s" if way["is_compiled"] else ""
+            word = "" if way["is_clear"] else ", not clearly faster"
+            lines.append(f"    {_way(way)}: {1 / way['ratio']:.2f} × as fast{compiled}{word}")
+        lines += [f"    {pace['note']}"] if pace["note"] else []
+    return "\n".join(lines)
+
+
+def _way(way: dict[str, Any]) -> str:
+    return f"{fmt.plural(way['threads'], 'thread')} in {way['dtype']}"
 
 
 def _shown(value: str | None) -> str:
