@@ -241,6 +241,17 @@ def run_config(**changes: Any) -> RunConfig:
     return RunConfig().with_changes(**(tiny | text | ends | changes))
 
 
+def test_a_task_that_comes_alone_is_read_in_characters() -> None:
+    quick, task = RunConfig(), {"corpus": "task:copy"}
+    assert quick.text.tokenizer == "bpe"
+    assert quick.with_changes(**task).text.tokenizer == "char"
+    assert RunConfig.from_dict({"text": task}, quick).text.tokenizer == "char"
+    assert quick.with_changes(**task, tokenizer="byte").text.tokenizer == "byte"
+    assert quick.with_changes(tokenizer="byte").with_changes(**task).text.tokenizer == "byte"
+    with pytest.raises(ConfigError, match="does not go with tokenizer=bpe"):
+        quick.with_changes(**task, tokenizer="bpe")
+
+
 class TestRuns:
     def test_a_task_is_learned_and_its_accuracy_is_told(self) -> None:
         events = list(recipes.training(run_config(answers_only=True)).run())
