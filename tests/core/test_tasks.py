@@ -264,6 +264,7 @@ class TestRuns:
         assert {b.kind for b in counted.baselines} == {"uniform", "ngram"}
         assert isinstance(events[-1], RunFinished)
         assert events[-1].result.accuracy == last.accuracy
+        assert events[-1].result.baselines == counted.baselines
         assert events[-1].result.run == "copy-1"
         *_, scored = recipes.evaluation("copy-1").run()
         assert (scored.result.loss, scored.result.accuracy) == (last.loss, last.accuracy)
