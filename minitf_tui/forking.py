@@ -20,7 +20,7 @@ def fork_box(about: RunDetails, fork: Fork) -> WordsBox:
     run, steps = about.run, about.checkpoints
     at = str(steps[-1]) if steps else ""
     help = (
-        f"A new run with the steps, weights and moments of {run.name} until a checkpoint, and\n"
+        f"A new run with the steps, weights and moments of {run.name} until a checkpoint, and "
         "other settings from there: STEP, then settings of training, as in\n"
         f"  {at or 'STEP'} lr=0.0003 steps=2000\n"
         f"Checkpoints: {', '.join(map(str, steps)) or 'none yet'}.\n\n"
