@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from core.store.find import run_names
 from core.sweeping import settings_of
 from core.testing import tiny_run_config
 from minitf_tui.cli.main import main
+from minitf_tui.cli.sweep import COMMAND, Watch
 
 TINY = {"checkpoint_interval": 0, "sample_interval": 0, "sample_tokens": 0, "eval_interval": 0}
 
@@ -124,6 +127,27 @@ def test_the_table_in_every_format(file: Path, capsys: pytest.CaptureFixture[str
         ["lr", 0.001],
         ["d_model", 16],
     ]
+
+
+def test_who_stops_a_sweep_reads_how_it_goes_on(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, kills = Watch.hear, iter([True])
+
+    def hear(watch: Watch, event: Any) -> None:
+        if isinstance(event, StepCompleted) and next(kills, False):
+            os.kill(os.getpid(), signal.SIGINT)
+        begin(watch, event)
+
+    monkeypatch.setattr(Watch, "hear", hear)
+    assert main(["sweep", str(file), "--name", "halted"]) == 130
+    assert "Stopped with 8 runs to train; the same command goes on." in capsys.readouterr().err
+
+
+def test_the_file_that_the_help_shows_is_a_sweep() -> None:
+    lines = [note[2:] for note in COMMAND.notes if note.startswith("  ")]
+    sweep = read_sweep("\n".join(lines))
+    assert (sweep.base, sweep.seeds, len(sweep.settings)) == ("quick", 3, 4)
 
 
 def test_another_plan_is_another_sweep(file: Path, tmp_path: Path) -> None:
