@@ -21,7 +21,7 @@ def fork_box(about: RunDetails, fork: Fork) -> WordsBox:
     run, steps = about.run, about.checkpoints
     at = str(steps[-1]) if steps else ""
     help = (
-        f"A new run with the steps, weights and moments of {run.name} until a checkpoint, and\n"
+        f"A new run with the steps, weights and moments of {run.name} until a checkpoint, and "
         "other settings from there: STEP, then settings of training, as in\n"
         f"  {at or 'STEP'} lr=0.0003 steps=2000\n"
         f"Checkpoints: {kept_steps(steps, about.best_step)}. {WHY_THESE}\n\n"

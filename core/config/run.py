@@ -48,7 +48,8 @@ class RunConfig:
 
         A new budget replaces the old one: `steps=200` also lifts limits in seconds and epochs, and
         so does `steps=0` alone: nothing is trained. A longer `context` alone makes the model hold
-        it.
+        it, and a task as the `corpus` alone is read in characters, for BPE would join questions
+        and answers.
 
         Raises:
             ConfigError: a name is unknown or a value impossible.
@@ -57,6 +58,7 @@ class RunConfig:
         context = changes.get("context")
         if type(context) is int and context > self.model.max_seq_len:
             changes.setdefault("max_seq_len", context)
+        changes = self._with_its_tokenizer(changes)
         sections: dict[str, dict[str, Any]] = {}
         owners = {about.name: section for section, about in flag_fields(self)}
         for name, value in changes.items():
@@ -64,6 +66,12 @@ class RunConfig:
                 raise ConfigError(f"There is no setting {name!r}.", hint=did_you_mean(name, owners))
             sections.setdefault(owners[name], {})[name] = value
         return self._replaced(sections)
+
+    def _with_its_tokenizer(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """A task that comes without a tokenizer takes characters in place of BPE."""
+        if changes.get("corpus") in TASKS and self.text.tokenizer == "bpe":
+            return {"tokenizer": "char", **changes}
+        return dict(changes)
 
     def _replaced(self, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:
         parts = {
@@ -85,11 +93,14 @@ class RunConfig:
         base = base or cls()
         if isinstance(tables.get("train"), Mapping):
             tables = {**tables, "train": _with_one_budget(tables["train"])}
+        if isinstance(tables.get("text"), Mapping):
+            tables = {**tables, "text": base._with_its_tokenizer(tables["text"])}
         for section, values in tables.items():
             known = {f.name for f in dataclasses.fields(base)}
             if section not in known or not isinstance(values, Mapping):
                 raise ConfigError(
-                    f"The config has no table [{section}].", hint=did_you_mean(section, known)
+                    f"The config has no table [{section}].",
+                    hint=_home_of(section, base) or did_you_mean(section, known),
                 )
             names = {f.name for f in dataclasses.fields(getattr(base, section))}
             for name in values:
@@ -99,6 +110,12 @@ class RunConfig:
                         hint=did_you_mean(name, names),
                     )
         return base._replaced(tables)
+
+
+def _home_of(name: str, config: RunConfig) -> str:
+    """Where a setting belongs that stands outside of all tables; "" if it is none."""
+    sections = [section for section, about in flag_fields(config) if about.name == name]
+    return f"The setting {name} belongs below [{sections[0]}]." if sections else ""
 
 
 def _with_one_budget(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.events.baselines import Baseline
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupProgressed:
@@ -233,6 +235,8 @@ class TrainResult:
     """See `RunStarted`."""
     accuracy: float | None = None
     """Of that validation; see `ValidationCompleted`."""
+    baselines: tuple[Baseline, ...] = ()
+    """What the losses are held against; see `BaselinesCounted`. Empty if none were counted."""
     agreement: Agreement | None = None
     """Of a replay with the run that it repeats; None for any other run."""
 

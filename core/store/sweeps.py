@@ -53,7 +53,7 @@ class SweepRecord:
         elif kept["plan"] != wanted:
             raise ConfigError(
                 f"The file of the sweep {self.name} has changed since its first run.",
-                hint="Restore it, or give the file another name: that is another sweep.",
+                hint="Restore it, or give another --name: that is another sweep.",
             )
         else:
             self._plan, self.failed = wanted, dict(kept["failed"])
@@ -102,13 +102,16 @@ class SweepRecord:
 
 
 def _row(planned: SweepRow, run: Run) -> SweepRow:
+    """A run that was stopped between its last step and the validation of it is not finished."""
     summary, events = summarise(run), read_last_metrics(run.path)
     ends = [e for e in events if e["event"] == "RunFinished"]
     result = ends[-1].get("result", {}) if ends else {}
     diverged = [e for e in events if e["event"] == "Diverged"]
     steps = [e for e in events if e["event"] == "StepCompleted"]
-    state = "stopped" if summary.state == "new" else summary.state
     newest = steps[-1] if steps else {}
+    judged = {e["step"] for e in events if e["event"] == "ValidationCompleted"}
+    is_open = summary.state == "finished" and newest.get("step") not in judged
+    state = "stopped" if is_open or summary.state == "new" else summary.state
     return replace(
         planned,
         state=state,

@@ -127,6 +127,7 @@ class TrainingSession:
             bits_per_byte=validation.get("bits_per_byte"),
             floor_loss=self._started.floor_loss,
             accuracy=validation.get("accuracy"),
+            baselines=self._baselines.baselines if self._baselines else (),
             agreement=None,
         )
 

@@ -44,7 +44,14 @@ COMMAND = Command(
     notes=(
         "FILE.toml has base (a preset, file or run), seeds, [set] for all runs, and [grid] of "
         "lists, or [random] with n, seed and [random.ranges] of lists and ranges as in "
-        '"1e-4..1e-2 log".',
+        '"1e-4..1e-2 log":',
+        '  base = "quick"',
+        "  seeds = 3",
+        "  [set]",
+        "  seconds = 30",
+        "  [grid]",
+        "  lr = [3e-3, 6e-3]",
+        "  n_layers = [1, 2]",
         "It can be stopped at any moment; the same command goes on. Its runs are NAME-001, ... A "
         "run that diverges, or cannot be trained, is a row of the table and not its end.",
     ),
@@ -71,6 +78,9 @@ def execute(arguments: Arguments) -> int:
     for result in watch.done:
         output.say_json(result) if how == "json" else output.say(_PRINTED[how](result))
         output.keep_metrics(arguments.get("metrics"), COMMAND.name, result)
+        if interruption.signal is not None and (left := _left(result.rows)):
+            words = f"Stopped with {fmt.plural(left, 'run')} to train; the same command goes on."
+            output.tell(words)
     return interruption.exit_code
 
 
@@ -88,7 +98,7 @@ class Watch:
             case SetupProgressed():
                 self.line.setup(event)
             case SweepPlanned():
-                left = sum(row.state not in ("finished", "diverged") for row in event.rows)
+                left = _left(event.rows)
                 of = fmt.plural(len(event.rows), "run")
                 self.line.note(f"sweep {event.name}: {of}, {left} to train")
             case SweepRunBegun():
@@ -100,6 +110,10 @@ class Watch:
                 self.line.note(f"{self._here}: {_outcome(event.row)}")
             case SweepCompleted():
                 self.done.append(event.result)
+
+
+def _left(rows: Sequence[SweepRow]) -> int:
+    return sum(row.state not in ("finished", "diverged") for row in rows)
 
 
 def _outcome(row: SweepRow) -> str:

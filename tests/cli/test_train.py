@@ -21,7 +21,15 @@ from core.presets import QUICK, SEED
 FIELDS = [
     *("run", "path", "steps", "tokens", "params", "context"),
     *("train_s", "eval_s", "sample_s", "save_s", "setup_s", "wall_s"),
-    *("val_loss", "val_perplexity", "bits_per_byte", "floor_loss", "accuracy", "agreement"),
+    *(
+        "val_loss",
+        "val_perplexity",
+        "bits_per_byte",
+        "floor_loss",
+        "accuracy",
+        "baselines",
+        "agreement",
+    ),
 ]
 
 

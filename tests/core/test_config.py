@@ -431,6 +431,7 @@ def test_a_toml_file_changes_what_it_names_alone() -> None:
     ("toml", "message", "hint"),
     [
         ("[modl]\n", "The config has no table [modl].", "Did you mean model?"),
+        ("lr = 3\n", "The config has no table [lr].", "The setting lr belongs below [train]."),
         ("model = 3\n", "The config has no table [model].", "Did you mean model?"),
         (
             "[model]\nn_layer = 3\n",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,21 @@ import core
 from core import paths, recipes
 from core.config.sweep import read_sweep
 from core.errors import ConfigError, MinitfError
-from core.events import RunStarted, StepCompleted, SweepCompleted, SweepPlanned, SweepRow
+from core.events import (
+    RunStarted,
+    StepCompleted,
+    SweepCompleted,
+    SweepPlanned,
+    SweepRow,
+    SweepRunEnded,
+)
 from core.measure.scaling import fit_law
 from core.presets import PRESETS
 from core.store.find import run_names
 from core.sweeping import settings_of
 from core.testing import tiny_run_config
 from minitf_tui.cli.main import main
+from minitf_tui.cli.sweep import COMMAND, Watch
 
 TINY = {"checkpoint_interval": 0, "sample_interval": 0, "sample_tokens": 0, "eval_interval": 0}
 
@@ -83,6 +93,22 @@ def test_a_run_that_is_dropped_half_way_is_resumed(file: Path) -> None:
     assert rows_of(file)[0].state == "finished"
 
 
+def test_a_run_stopped_before_its_last_validation_is_validated_later(file: Path) -> None:
+    session = recipes.sweeping(file)
+    for event in session.run():
+        if isinstance(event, StepCompleted) and event.step == 4:
+            session.stop()
+    assert isinstance(event, SweepCompleted)
+    first = event.result.rows[0]
+    assert (first.state, first.steps, first.val_loss) == ("stopped", 4, None)
+    told: list[Any] = []
+    again = core.sweep(file, on_event=told.append).rows[0]
+    ended = next(i for i, e in enumerate(told) if isinstance(e, SweepRunEnded))
+    assert not any(isinstance(e, StepCompleted) for e in told[:ended])
+    assert (again.state, again.steps) == ("finished", 4)
+    assert again.val_loss is not None
+
+
 def test_the_table_in_every_format(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", str(file)]) == 0
     said = capsys.readouterr()
@@ -103,6 +129,27 @@ def test_the_table_in_every_format(file: Path, capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_who_stops_a_sweep_reads_how_it_goes_on(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, kills = Watch.hear, iter([True])
+
+    def hear(watch: Watch, event: Any) -> None:
+        if isinstance(event, StepCompleted) and next(kills, False):
+            os.kill(os.getpid(), signal.SIGINT)
+        begin(watch, event)
+
+    monkeypatch.setattr(Watch, "hear", hear)
+    assert main(["sweep", str(file), "--name", "halted"]) == 130
+    assert "Stopped with 8 runs to train; the same command goes on." in capsys.readouterr().err
+
+
+def test_the_file_that_the_help_shows_is_a_sweep() -> None:
+    lines = [note[2:] for note in COMMAND.notes if note.startswith("  ")]
+    sweep = read_sweep("\n".join(lines))
+    assert (sweep.base, sweep.seeds, len(sweep.settings)) == ("quick", 3, 4)
+
+
 def test_another_plan_is_another_sweep(file: Path, tmp_path: Path) -> None:
     record = paths.data_dir() / "sweeps" / "sweep.json"
 
@@ -115,7 +162,7 @@ def test_another_plan_is_another_sweep(file: Path, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("steps = 4", "steps = 5"))
     assert refused() == (
         "The file of the sweep sweep has changed since its first run.",
-        "Restore it, or give the file another name: that is another sweep.",
+        "Restore it, or give another --name: that is another sweep.",
     )
     record.write_text("{")
     sentence, hint = refused()

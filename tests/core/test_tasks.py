@@ -243,6 +243,17 @@ def run_config(**changes: Any) -> RunConfig:
     return RunConfig().with_changes(**(tiny | text | ends | changes))
 
 
+def test_a_task_that_comes_alone_is_read_in_characters() -> None:
+    quick, task = RunConfig(), {"corpus": "task:copy"}
+    assert quick.text.tokenizer == "bpe"
+    assert quick.with_changes(**task).text.tokenizer == "char"
+    assert RunConfig.from_dict({"text": task}, quick).text.tokenizer == "char"
+    assert quick.with_changes(**task, tokenizer="byte").text.tokenizer == "byte"
+    assert quick.with_changes(tokenizer="byte").with_changes(**task).text.tokenizer == "byte"
+    with pytest.raises(ConfigError, match="does not go with tokenizer=bpe"):
+        quick.with_changes(**task, tokenizer="bpe")
+
+
 class TestRuns:
     def test_a_task_is_learned_and_its_accuracy_is_told(self) -> None:
         events = list(recipes.training(run_config(answers_only=True)).run())
@@ -255,6 +266,7 @@ class TestRuns:
         assert {b.kind for b in counted.baselines} == {"uniform", "ngram"}
         assert isinstance(events[-1], RunFinished)
         assert events[-1].result.accuracy == last.accuracy
+        assert events[-1].result.baselines == counted.baselines
         assert events[-1].result.run == "copy-1"
         *_, scored = recipes.evaluation("copy-1").run()
         assert (scored.result.loss, scored.result.accuracy) == (last.loss, last.accuracy)
