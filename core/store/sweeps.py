@@ -85,10 +85,11 @@ class SweepRecord:
             kept: dict[str, Any] = json.loads(self.path.read_bytes())
             if kept["format"] != FORMAT or not isinstance(kept["plan"], list):
                 raise ValueError("wrong format")
-            dict(kept["failed"])
+            if not all(isinstance(why, str) for why in dict(kept["failed"]).values()):
+                raise ValueError("a reason is no text")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
                 f"The record of the sweep {self.name} is damaged: {error}.",
                 hint=f"Delete {self.path}, and give the file another name: the old runs stay.",
@@ -103,7 +104,7 @@ class SweepRecord:
 def _row(planned: SweepRow, run: Run) -> SweepRow:
     summary, events = summarise(run), read_last_metrics(run.path)
     ends = [e for e in events if e["event"] == "RunFinished"]
-    result = ends[-1].get("result", {}) if ends else {}
+    result = ends[-1].get("result") or {} if ends else {}
     diverged = [e for e in events if e["event"] == "Diverged"]
     steps = [e for e in events if e["event"] == "StepCompleted"]
     state = "stopped" if summary.state == "new" else summary.state
