@@ -117,6 +117,6 @@ def _row(planned: SweepRow, run: Run) -> SweepRow:
         steps=int(newest.get("step", 0)),
         tokens=int(newest.get("tokens", 0)),
         params=summary.n_params,
-        train_s=float(result.get("train_s", newest.get("train_s", 0.0))),
+        train_s=float(result.get("train_s") or newest.get("train_s") or 0.0),
         remark=str(diverged[-1].get("what", "")) if state == "diverged" and diverged else "",
     )

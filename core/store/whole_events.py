@@ -18,7 +18,7 @@ from core import events
 
 _NEEDED = {
     "RunStarted": ("steps", "seconds"),
-    "StepCompleted": ("step", "train_s"),
+    "StepCompleted": ("step",),
     "Resumed": ("step",),
     "Controlled": ("step", "n", "action"),
     "ReturnedToCheckpoint": ("to_step", "returns"),
