@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOG_NAME = "minitf.log"
 LONGEST_MESSAGE = 300
+LONGEST_SENTENCE = 1000
+"""Of an error in core's own words, which may repeat a value of any length."""
 LARGEST_LOG_BYTES = 1_000_000
 _REFUSALS = {
     errno.ENOSPC: "There is no space left on the disk",
@@ -39,7 +41,8 @@ def explain(error: BaseException) -> str:
     """
     known = recognised(error)
     if known is not None:
-        return "\n".join(escape(part) for part in (str(known), known.hint) if part)
+        parts = (escape(part) for part in (str(known), known.hint) if part)
+        return "\n".join(shortened(part, LONGEST_SENTENCE) for part in parts)
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     where = record(error)
     report = f"the full report is in {where}" if where else "and the log file cannot be written"

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.config.model import ModelConfig
 from core.config.text import TextConfig
+from core.config.toml_text import read_tables
 from core.config.train import BUDGETS, EvalConfig, TrainConfig
 from core.config.written import TASKS
 from core.errors import ConfigError, did_you_mean
@@ -132,10 +133,8 @@ def read_toml(text: str, base: RunConfig | None = None, *, source: str = "config
     Raises:
         ConfigError: not TOML, or not a config.
     """
-    import tomllib
-
     try:
-        tables = tomllib.loads(text)
+        tables = read_tables(text)
     except ValueError as error:
         raise ConfigError(
             f"{source} is not valid TOML: {error}.",

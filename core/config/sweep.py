@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.config.run import RunConfig
+from core.config.toml_text import read_tables
 from core.errors import ConfigError, did_you_mean
 from core.fields import MAX_SEED, flag_fields
 
@@ -64,10 +65,8 @@ def read_sweep(text: str, *, source: str = "sweep") -> SweepConfig:
     Raises:
         ConfigError: it is no sweep.
     """
-    import tomllib
-
     try:
-        tables = tomllib.loads(text)
+        tables = read_tables(text)
     except ValueError as error:
         raise ConfigError(
             f"{source} is not valid TOML: {error}.",
@@ -81,21 +80,13 @@ def read_sweep(text: str, *, source: str = "sweep") -> SweepConfig:
         tables.get("seeds", 1),
         tables.get("set", {}),
     )
-    if not isinstance(base, str):
-        raise ConfigError(
-            f"base={base!r} does not name a config.", hint="Name a preset, a file or a run."
-        )
-    if type(seeds) is not int or not 1 <= seeds <= MOST_RUNS:
-        raise ConfigError(
-            f"A sweep cannot have seeds={seeds!r}.", hint=f"Give a whole number up to {MOST_RUNS}."
-        )
+    _check_head(base, seeds, fixed)
     if ("grid" in tables) == ("random" in tables):
         raise ConfigError(
             f"{source} has {'both' if 'grid' in tables else 'neither'} of [grid] and [random].",
             hint="Give one of them.",
         )
     settings = _grid(tables["grid"]) if "grid" in tables else _random(tables["random"])
-    _check_names({"set": fixed} if isinstance(fixed, dict) else {})
     if len(settings) * seeds > MOST_RUNS:
         raise ConfigError(
             f"{len(settings)} settings with {seeds} seeds are more than {MOST_RUNS} runs.",
@@ -104,11 +95,30 @@ def read_sweep(text: str, *, source: str = "sweep") -> SweepConfig:
     return SweepConfig(base=base, seeds=seeds, fixed=dict(fixed), settings=settings)
 
 
+def _check_head(base: Any, seeds: Any, fixed: Any) -> None:
+    if not isinstance(base, str):
+        raise ConfigError(
+            f"base={base!r} does not name a config.", hint="Name a preset, a file or a run."
+        )
+    if type(seeds) is not int or not 1 <= seeds <= MOST_RUNS:
+        raise ConfigError(
+            f"A sweep cannot have seeds={seeds!r}.", hint=f"Give a whole number up to {MOST_RUNS}."
+        )
+    if not isinstance(fixed, dict):
+        raise ConfigError(f"set={fixed!r} is no table.", hint="As in [set] and steps = 500.")
+    _check_names({"set": fixed})
+
+
 def _grid(table: Any) -> tuple[Changes, ...]:
     _check_names({"grid": table})
     for name, values in table.items():
         _check_list(name, values, _LIST_HINT)
-    names = tuple(table)
+    names, size = tuple(table), math.prod(map(len, table.values()))
+    if size > MOST_RUNS:  # told before they are made: a few long lists would fill the memory
+        raise ConfigError(
+            f"[grid] has {min(size, 10**15):,} settings, which are more than {MOST_RUNS} runs.",
+            hint="Try fewer, or [random].",
+        )
     return tuple(
         tuple(zip(names, values, strict=True)) for values in itertools.product(*table.values())
     )
@@ -116,7 +126,9 @@ def _grid(table: Any) -> tuple[Changes, ...]:
 
 def _random(table: Any) -> tuple[Changes, ...]:
     known = ("n", "seed", "ranges")
-    for name in table if isinstance(table, dict) else ():
+    if not isinstance(table, dict):
+        raise ConfigError(f"random={table!r} is no table.", hint="It has n, seed and ranges.")
+    for name in table:
         if name not in known:
             raise ConfigError(
                 f"[random] has no {name!r}.", hint="It has n, seed, and a table [random.ranges]."

@@ -114,7 +114,7 @@ def _read(path: Path) -> BaselinesCounted | None:
         if len(baselines) != len(found["baselines"]):
             return None
         counts = int(found["counted_tokens"]), int(found["scored_tokens"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return BaselinesCounted(baselines=baselines, counted_tokens=counts[0], scored_tokens=counts[1])
 

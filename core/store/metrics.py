@@ -21,18 +21,12 @@ from types import TracebackType
 from typing import Any
 
 from core.events import Baseline
+from core.store.whole_events import is_whole
 
 FORMAT = 1
 FILE_NAME = "metrics.jsonl"
 _TAIL_BYTES = 1 << 16
 _WORD = re.compile("[a-z0-9-]{1,16}")
-_COUNTS = {
-    "StepCompleted": ("step",),
-    "Resumed": ("step",),
-    "Controlled": ("step", "n"),
-    "ReturnedToCheckpoint": ("to_step", "returns"),
-}
-"""What no event of that name can be without."""
 
 
 class MetricsWriter:
@@ -107,11 +101,7 @@ class MetricsWriter:
 
 def read_metrics(run_path: Path) -> list[dict[str, Any]]:
     """The run's events as they would be had it never been interrupted, oldest first."""
-    try:
-        data = (run_path / FILE_NAME).read_bytes()
-    except FileNotFoundError:
-        return []
-    return _events(data)
+    return _events(_bytes(run_path))
 
 
 def events_at(
@@ -124,24 +114,12 @@ def events_at(
 
 def read_last_metrics(run_path: Path) -> list[dict[str, Any]]:
     """The newest events, enough to tell how a run stands; cheap for a long run."""
-    try:
-        with (run_path / FILE_NAME).open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            data = file.read()
-    except FileNotFoundError:
-        return []
-    if size > _TAIL_BYTES:
-        data = data[data.find(b"\n") + 1 :]
-    return _events(data)
+    return _events(_bytes(run_path, most=_TAIL_BYTES))
 
 
 def read_lines(run_path: Path) -> Iterator[dict[str, Any]]:
     """All that was ever written, lost steps included, oldest first."""
-    try:
-        yield from _lines((run_path / FILE_NAME).read_bytes())
-    except FileNotFoundError:
-        return
+    yield from _lines(_bytes(run_path))
 
 
 def numbers_in(event: Mapping[str, Any], name: str) -> list[int]:
@@ -165,6 +143,23 @@ def _is_baseline(found: Any) -> bool:
     return words and isinstance(found["loss"], float) and math.isfinite(found["loss"])
 
 
+def _bytes(run_path: Path, *, most: int | None = None) -> bytes:
+    """The file, or its last lines of that size; nothing where there is no plain file: a folder
+    cannot be read, and a pipe would not end."""
+    path = run_path / FILE_NAME
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            start = 0 if most is None else max(0, size - most)
+            file.seek(start)
+            data = file.read()
+    except FileNotFoundError:  # gone since
+        return b""
+    return data[data.find(b"\n") + 1 :] if start else data
+
+
 def _events(data: bytes) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for event in _lines(data):
@@ -182,17 +177,10 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.split(b"\n")[:-1]:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict) and _is_whole(event):
+        if isinstance(event, dict) and is_whole(event):
             yield event
-
-
-def _is_whole(event: dict[str, Any]) -> bool:
-    """Whether the numbers that its readers count by are there."""
-    counts = _COUNTS.get(str(event.get("event")), ())
-    is_counted = all(isinstance(event.get(name), int) for name in counts)
-    return "event" in event and is_counted and isinstance(event.get("step", 0), int)
 
 
 def _outlives(

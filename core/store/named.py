@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from core import paths
 from core.config import RunConfig, read_toml
 from core.errors import ConfigError, RunError
@@ -22,7 +24,7 @@ def config_named(spec: str) -> RunConfig:
     if spec in PRESETS:
         return preset(spec)
     path = paths.absolute(spec)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or _is_file(path):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -41,3 +43,10 @@ def config_named(spec: str) -> RunConfig:
             f"{spec!r} is no preset, no file and no run.",
             hint="minitf presets and minitf runs list those that there are.",
         ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file's can be
+        return False

@@ -104,7 +104,7 @@ def _given(run: Run) -> tuple[dict[int, float], list[Recorded]]:
         return rates, from_json(found.get("controls", ()))
     except FileNotFoundError:
         return {}, []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"The rates of the replay {run.name} cannot be read: {error}.",
             hint="Restore its rates.json, or replay again.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.config import RunConfig
+from core.config.toml_text import read_tables
 from core.errors import RunError
 
 FORMAT = 1
@@ -26,10 +27,8 @@ def check_readable(run_toml: bytes) -> None:
     Raises:
         RunError: it is none.
     """
-    import tomllib
-
     try:
-        tomllib.loads(run_toml.decode())
+        read_tables(run_toml.decode())
     except ValueError as error:
         raise RunError(
             f"The settings of the run cannot be kept: {error}.",
@@ -43,9 +42,7 @@ def read_run_toml(text: str) -> tuple[RunConfig, dict[str, Any]]:
     Raises:
         ValueError, KeyError, ConfigError: it does not.
     """
-    import tomllib
-
-    tables = tomllib.loads(text)
+    tables = read_tables(text)
     if tables.pop("format") != FORMAT:
         raise ValueError("made by another version of minitf")
     provenance = tables.pop("provenance")

@@ -86,10 +86,11 @@ class SweepRecord:
             kept: dict[str, Any] = json.loads(self.path.read_bytes())
             if kept["format"] != FORMAT or not isinstance(kept["plan"], list):
                 raise ValueError("wrong format")
-            dict(kept["failed"])
+            if not all(isinstance(why, str) for why in dict(kept["failed"]).values()):
+                raise ValueError("a reason is no text")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
                 f"The record of the sweep {self.name} is damaged: {error}.",
                 hint=f"Delete {self.path}, and give the file another name: the old runs stay.",
@@ -105,7 +106,7 @@ def _row(planned: SweepRow, run: Run) -> SweepRow:
     """A run that was stopped between its last step and the validation of it is not finished."""
     summary, events = summarise(run), read_last_metrics(run.path)
     ends = [e for e in events if e["event"] == "RunFinished"]
-    result = ends[-1].get("result", {}) if ends else {}
+    result = ends[-1].get("result") or {} if ends else {}
     diverged = [e for e in events if e["event"] == "Diverged"]
     steps = [e for e in events if e["event"] == "StepCompleted"]
     newest = steps[-1] if steps else {}
@@ -120,6 +121,6 @@ def _row(planned: SweepRow, run: Run) -> SweepRow:
         steps=int(newest.get("step", 0)),
         tokens=int(newest.get("tokens", 0)),
         params=summary.n_params,
-        train_s=float(result.get("train_s", newest.get("train_s", 0.0))),
+        train_s=float(result.get("train_s") or newest.get("train_s") or 0.0),
         remark=str(diverged[-1].get("what", "")) if state == "diverged" and diverged else "",
     )

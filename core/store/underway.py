@@ -67,7 +67,7 @@ def status_of(run: Run) -> RunStatus:
     last, validation = _newest(steps), _newest(_of(events, "ValidationCompleted"))
     train = run.config.train
     limit = _newest(limits) or {"steps": train.steps, "seconds": train.seconds}
-    done, train_s = int(last.get("step", 0)), float(last.get("train_s", 0.0))
+    done, train_s = int(last.get("step", 0)), float(last.get("train_s") or 0.0)
     tokens, pace = last.get("tokens"), _pace(steps)
     return RunStatus(
         run=run.name,
@@ -79,7 +79,7 @@ def status_of(run: Run) -> RunStatus:
         loss=last.get("loss"),
         val_loss=validation.get("loss"),
         lr=last.get("lr"),
-        lr_factor=float(_newest(factors).get("lr_factor", 1.0)),
+        lr_factor=float(_newest(factors).get("lr_factor") or 1.0),
         tokens_per_s=tokens / done / pace if tokens and pace else None,
         train_s=train_s,
         left_s=_left(done, train_s, int(limit["steps"]), float(limit["seconds"]), pace),
@@ -109,7 +109,7 @@ def _newest(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _pace(steps: Sequence[dict[str, Any]]) -> float | None:
     """Training seconds a step, the median of the newest ones."""
-    times = [float(event["train_s"]) for event in steps[-RECENT:]]
+    times = [float(event.get("train_s") or 0.0) for event in steps[-RECENT:]]
     each = [b - a for a, b in itertools.pairwise(times) if b > a]
     return statistics.median(each) if each else None
 

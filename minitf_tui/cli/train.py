@@ -180,10 +180,10 @@ def fork_changes(arguments: Arguments) -> dict[str, Any]:
 
 def _given(arguments: Arguments) -> set[str]:
     """Settings that stand in a flag or in the file, not in the preset."""
-    import tomllib
+    from core.config.toml_text import read_tables
 
     path: Path | None = arguments.get("config")
-    tables = {} if path is None else tomllib.loads(_text_of(path))
+    tables = {} if path is None else read_tables(_text_of(path))
     return {*arguments.values, *(name for table in tables.values() for name in table)}
 
 

@@ -98,3 +98,10 @@ def test_what_the_machine_refuses_is_no_fault_of_ours(error, words):
 def test_other_errors_are(home):
     for error in (RuntimeError("x"), OSError(errno.EIO, ""), KeyboardInterrupt()):
         assert problems.recognised(error) is None
+
+
+def test_a_value_without_end_is_not_repeated_in_full():
+    words = problems.explain(ConfigError(f"{'9' * 5000} is too much.", hint="\x1b" * 5000))
+    assert all(len(line) <= problems.LONGEST_SENTENCE for line in words.split("\n"))
+    assert "is too much." in words
+    assert "\x1b" not in words

@@ -24,9 +24,11 @@ from core.config import (
     read_toml,
     write_toml,
 )
+from core.config.sweep import read_sweep
 from core.errors import ConfigError, MinitfError, did_you_mean
 from core.fields import MAX_SEED, flag_fields
 from core.presets import ABOUT, PRESETS, preset
+from core.store.named import config_named
 
 MODEL = [
     (
@@ -521,3 +523,45 @@ def test_a_vocabulary_in_the_wrong_table_is_not_ignored() -> None:
     )
     assert caught.value.hint == "Set it in [text]."
     assert read_toml("[model]\nvocab_size = 0") == RunConfig()
+
+
+@pytest.mark.parametrize("read", [read_toml, read_sweep])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a" + ".a" * 100_000 + " = 1", "more than 1,000 dots"),
+        ("[" + "a." * 100_000 + "a]", "more than 1,000 dots"),
+        ("#" * 1_000_001, "1,000,001 characters"),
+    ],
+)
+def test_toml_that_would_fill_the_memory_or_the_stack_is_refused(
+    read: Any, text: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read(text)
+
+
+def test_a_name_longer_than_any_file_has_is_no_config() -> None:
+    with pytest.raises(ConfigError, match="is no preset, no file and no run"):
+        config_named("9" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("random = 3", "random=3 is no table"),
+        ("set = 3\n[grid]\nlr = [1e-3]", "set=3 is no table"),
+        (
+            "[grid]\n"
+            + "\n".join(
+                f"{name} = {list(range(1, 900))}"
+                for name in ("d_model", "n_layers", "n_heads", "d_ff", "steps", "batch_size")
+            ),
+            "1,000,000,000,000,000 settings, which are more than 999 runs",
+        ),
+    ],
+)
+def test_a_garbled_or_endless_sweep_is_refused_at_once(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read_sweep(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,3 +104,32 @@ def test_the_newest_events_of_a_long_run_are_read_from_its_end(tmp_path: Path) -
     last = read_last_metrics(tmp_path)
     assert 100 < len(last) < 1000
     assert [e["step"] for e in last] == list(range(1001 - len(last), 1001))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "StepCompleted", "step": 2, "loss": "\\u001b[31m", "lr": 0.1, "train_s": 1.0}',
+        '{"event": "StepCompleted", "step": 2, "loss": 1.0, "lr": [], "train_s": 1.0}',
+        '{"event": "StepCompleted", "step": 2, "loss": 1e999, "lr": 0.1, "train_s": 1.0}',
+        '{"event": "StepCompleted", "step": 1' + "0" * 30 + ', "train_s": 1.0}',
+        '{"event": "RunStarted", "steps": null, "seconds": 0.0}',
+        '{"event": "RunFinished", "reason": "budget", "result": "x"}',
+        '{"event": "RunFinished", "reason": "budget", "result": {"train_s": "x"}}',
+        '{"event": ["Resumed"]}',
+        '{"event": ' + "[" * 50_000,
+    ],
+)
+def test_a_line_that_is_no_such_event_is_skipped(tmp_path: Path, line: str) -> None:
+    good = '{"event": "StepCompleted", "step": 1, "loss": null, "lr": 0.1, "train_s": 1}'
+    (tmp_path / "metrics.jsonl").write_text(f"{good}\n{line}\n")
+    assert [event["step"] for event in read_metrics(tmp_path)] == [1]
+    assert [event["step"] for event in read_last_metrics(tmp_path)] == [1]
+
+
+def test_a_folder_or_a_pipe_in_place_of_metrics_holds_none(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    assert read_metrics(tmp_path) == read_last_metrics(tmp_path) == []
+    (tmp_path / "metrics.jsonl").rmdir()
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    assert read_metrics(tmp_path) == read_last_metrics(tmp_path) == []

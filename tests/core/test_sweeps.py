@@ -281,3 +281,17 @@ def test_settings_without_a_loss_come_last() -> None:
         SweepRow(run="b", changes=(("lr", 2.0),), seed=0, state="finished", val_loss=2.0),
     ]
     assert [s.runs for s in settings_of(rows)] == [("b",), ("a",)]
+
+
+@pytest.mark.parametrize(
+    "record", ["[" * 100_000, '{"format": 1, "plan": [], "failed": {"a": [1]}}']
+)
+def test_a_garbled_record_is_told_and_left_alone(tmp_path: Path, record: str) -> None:
+    file = tmp_path / "garbled.toml"
+    file.write_text('base = "seed"\n[grid]\nlr = [1e-3]\n')
+    kept = paths.data_dir() / "sweeps" / "garbled.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(record)
+    with pytest.raises(MinitfError, match="The record of the sweep garbled is damaged"):
+        list(recipes.sweeping(file, trains=False).run())
+    assert kept.read_text() == record
