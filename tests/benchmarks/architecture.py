@@ -6,11 +6,11 @@ Every variant differs from `quick` in one thing. Its step is timed beside quick'
 processor time on one thread; then it takes as many steps as quick takes `--steps` of in that
 time, so that what is slower learns less long. All are scored on the whole held-out tenth, in
 characters, stride = context. Seeds are paired: the same rows and, where the shapes are the same,
-the same fresh weights. What minitf does not have (`EXTRAS`) is built here, and only here.
+the same fresh weights. What minitf does not have (`extras`) is built here, and only here.
 
 Sources: value embeddings, arXiv:2410.17897; learned scalars of the stream and of its beginning,
-and n-gram embeddings by hash, github.com/KellerJordan/modded-nanogpt; softcap, arXiv:2408.00118;
-averaged weights, arXiv:2405.18392 §5; short rows first, arXiv:2108.06084.
+github.com/KellerJordan/modded-nanogpt; softcap, arXiv:2408.00118; averaged weights,
+arXiv:2405.18392 §5; short rows first, arXiv:2108.06084.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from torch import Tensor, nn  # noqa: E402
 from core.config import TrainConfig  # noqa: E402
 from core.device import choose_device  # noqa: E402
 from core.measure.evaluate import evaluate  # noqa: E402
+from core.model.ngrams import from_beginning  # noqa: E402
 from core.model.transformer import Transformer  # noqa: E402
 from core.presets import preset  # noqa: E402
 from core.store.tokens import TokenizedText  # noqa: E402
@@ -53,9 +54,8 @@ from core.training.step import compute_gradients  # noqa: E402
 
 ROUNDS = 12
 """Of timing a step beside quick's."""
-BUCKETS = {2: 2048, 3: 3072}
-"""Of hashed pairs and triples of tokens: with them quick stays below a million parameters."""
-PRIMES = (36_313, 27_191, 51_647)
+NGRAMS = {"ngram_buckets": 2560}
+"""With so many vectors in either table quick stays below a million parameters."""
 Shape = tuple[int, int]
 """Rows and context of a batch."""
 QUICK: Shape = (8, 128)
@@ -87,8 +87,7 @@ VARIANTS = {
     "softcap 15": Variant(model={"logit_softcap": 15.0}),
     "value embeddings": Variant(extras=("values",)),
     "scalars, x0": Variant(extras=("scalars",)),
-    "2-gram embeddings": Variant(extras=("2-grams",)),
-    "2- and 3-gram embeddings": Variant(extras=("2-grams", "3-grams")),
+    "n-gram embeddings": Variant(model=NGRAMS),
     "batch warm-up": Variant(course=((0.3, (4, 128)), (0.7, QUICK), (1.0, (16, 128)))),
     "context warm-up": Variant(course=((0.25, (32, 32)), (0.6, (16, 64)), (1.0, QUICK))),
     "context warm-up, 300 steps": Variant(
@@ -98,7 +97,7 @@ VARIANTS = {
     "averaged, rate ends at 0.2": Variant(average=0.98, train={"min_lr": 0.2}),
     "AdamW for Muon": Variant(train={"optimizer": "adamw", "matrix_lr": 3e-3}),
 }
-TOGETHER = Variant(extras=("values", "scalars", "2-grams", "3-grams"))
+TOGETHER = Variant(model=NGRAMS, extras=("values", "scalars"))
 
 
 class Extended(Transformer):
@@ -106,21 +105,18 @@ class Extended(Transformer):
 
     def __init__(self, *args: Any, extras: tuple[str, ...], **named: Any) -> None:
         super().__init__(*args, **named)
-        width, ids = self.config.d_model, self.config.vocab_size
-        self.grams = nn.ModuleDict()
-        for n, buckets in BUCKETS.items():
-            if f"{n}-grams" in extras:
-                self.grams[str(n)] = nn.Embedding(buckets, width)
         self.scalars, self.value_embeddings = nn.ParameterList(), nn.ModuleList()
         if "scalars" in extras:
             self.scalars.extend(torch.tensor([1.0, 0.0]) for _ in self.blocks)
         if "values" in extras:
             size = self.config.kv_heads * self.config.head_dim
-            self.value_embeddings.extend(nn.Embedding(ids, size) for _ in self.blocks)
+            self.value_embeddings.extend(
+                nn.Embedding(self.config.vocab_size, size) for _ in self.blocks
+            )
             for table, block in zip(self.value_embeddings, self.blocks, strict=True):
                 project = block.attention._project
                 block.attention._project = partial(self._with_values, project, table)
-        for table in (*self.grams.values(), *self.value_embeddings):
+        for table in self.value_embeddings:
             nn.init.zeros_(table.weight)
 
     def _with_values(self, project: Any, table: nn.Embedding, x_BTD: Tensor) -> Any:
@@ -131,8 +127,8 @@ class Extended(Transformer):
         """Shape (B, T, V); only without a cache."""
         self._ids_BT = ids_BT
         x_BTD = self.embedding(ids_BT)
-        for n, table in self.grams.items():
-            x_BTD = x_BTD + table(hashed(ids_BT, int(n), table.num_embeddings))
+        if self.ngrams is not None:
+            x_BTD = x_BTD + self.ngrams(from_beginning(ids_BT))
         first_BTD = x_BTD
         rotation = self.rope.rows(slice(0, ids_BT.size(1))) if self.rope is not None else None
         for i, block in enumerate(self.blocks):
@@ -141,15 +137,6 @@ class Extended(Transformer):
             x_BTD = block(x_BTD, rotation, None)
         logits_BTV: Tensor = self.head(self.final_norm(x_BTD))
         return logits_BTV
-
-
-def hashed(ids_BT: Tensor, n: int, buckets: int) -> Tensor:
-    """A bucket for the n tokens that end at each position; before the row there are zeros."""
-    mixed = ids_BT * PRIMES[0]
-    for back in range(1, n):
-        earlier = torch.nn.functional.pad(ids_BT, (back, 0))[:, : ids_BT.size(1)]
-        mixed = mixed ^ ((earlier + 1) * PRIMES[back])
-    return mixed % buckets
 
 
 class Reshaped:
