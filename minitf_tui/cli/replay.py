@@ -5,7 +5,7 @@ from __future__ import annotations
 from minitf_tui.cli import output
 from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, Flag
 from minitf_tui.cli.exit_codes import FAULT, SUCCESS
-from minitf_tui.cli.train import report_run
+from minitf_tui.cli.train_report import report_run
 
 COMMAND = Command(
     name="replay",
