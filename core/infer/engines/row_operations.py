@@ -45,7 +45,7 @@ def operate(code: int, at: int, job: int, row: int, stride: int, position: int, 
     shift = row * stride
     to = word(at, 1) + shift
     position += row * word(job, POSITION_STEP)
-    if token < 0 and (code == EMBED or code == NGRAMS):
+    if token < 0 and code in (EMBED, NGRAMS):
         token = load_int(word(job, TOKENS) + 8 * row)
     if code == EMBED:
         _embed(to, word(at, 2), word(at, 3), word(at, 4), token, position)
