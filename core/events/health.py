@@ -45,7 +45,8 @@ class AlertRaised:
 
     step: int
     kind: str
-    """"nan", "spike", "plateau", "overfitting", "dead layer", "large updates", "always clipped"."""
+    """"nan", "spike", "rising", "plateau", "overfitting", "dead layer", "large updates", "always
+    clipped"."""
     sentence: str
     """What was seen, with its figures."""
     hint: str

@@ -33,7 +33,12 @@ KEPT_PIECES = 20
 """Hundredths of the budget."""
 LOOKS = {"overfitting": 2, "dead layer": 2, "large updates": 2}
 """How often in a row a thing must look wrong before it is said; once where nothing stands."""
-CALM = {"spike": WINDOW, "plateau": KEPT_PIECES, "always clipped": KEPT_PIECES}
+CALM = {
+    "spike": WINDOW,
+    "plateau": KEPT_PIECES,
+    "rising": KEPT_PIECES,
+    "always clipped": KEPT_PIECES,
+}
 """How often in a row it must look right before it counts as gone; three times otherwise."""
 
 
@@ -156,7 +161,10 @@ class Alarm:
             if len(self._high) == WINDOW:  # it stays there: what was far out is usual now
                 self._losses, self._high = self._high, []
                 self._level = alerts.spike_level(self._losses)
-            return self._judge(event.step, "spike", found)
+            told = self._judge(event.step, "spike", found)
+            if told:  # what was before it is another story
+                self._pieces.clear()
+            return told
         self._high.clear()
         self._losses.append(event.loss)
         if not math.isfinite(self._level):
@@ -178,6 +186,7 @@ class Alarm:
         config = self._config
         return [
             *self._judge(step, "plateau", alerts.plateau(self._pieces, config, self._floor)),
+            *self._judge(step, "rising", alerts.rising(self._pieces, config)),
             *self._judge(step, "always clipped", alerts.always_clipped(self._pieces, config)),
         ]
 

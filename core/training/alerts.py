@@ -36,6 +36,8 @@ SPAN = 0.2
 """Share of the budget over which a loss that does not fall is a plateau."""
 LEAST_FALL = 0.01
 """Of the loss: a fall over `SPAN` that is surely smaller is none."""
+LEAST_CLIMB = 0.01
+"""Of the loss: what it must surely have risen over `SPAN` to be called rising."""
 LEAST_STEPS = 200
 """In `SPAN`, before anything is said of it."""
 END = 0.9
@@ -134,7 +136,7 @@ def plateau(
 
     A straight line is laid through the means of the pieces, each weighted by how well it is
     known; what counts is the greatest fall that two standard errors allow. A loss that surely
-    rises is something else.
+    rises is something else: `rising`.
 
     Args:
         pieces: the newest ones, without the one that is not full yet.
@@ -143,9 +145,7 @@ def plateau(
     recent = _span(pieces)
     if not recent or recent[-1].place >= 100 * END:
         return None
-    means = [piece.loss_sum / piece.steps for piece in recent]
-    level = statistics.fmean(means)
-    slope, error = _line([piece.place for piece in recent], means, recent)
+    level, slope, error = _trend(recent)
     fall = (2 * error - slope) * 100 * SPAN
     if not 0 <= fall < LEAST_FALL * level:
         return None
@@ -160,6 +160,27 @@ def plateau(
             f" than n_layers={model.n_layers} and d_model={model.d_model}."
         )
     return Finding("plateau", sentence, hint)
+
+
+def rising(pieces: Sequence[Piece], config: RunConfig) -> Finding | None:
+    """A loss that has surely risen by a hundredth over the last fifth of the budget, so slowly that
+    no step stands out; `pieces` as for `plateau`."""
+    recent = _span(pieces)
+    if not recent:
+        return None
+    level, slope, error = _trend(recent)
+    climb = (slope - 2 * error) * 100 * SPAN
+    if climb < LEAST_CLIMB * level:
+        return None
+    train = config.train
+    clipped = "" if train.grad_clip else ", or grad_clip=1"
+    return Finding(
+        "rising",
+        f"The training loss rises: over the last fifth of the budget by {climb:.2g} at least, to"
+        f" {recent[-1].loss_sum / recent[-1].steps:.3g}.",
+        f"Steps that are too large undo what was learned. Go back to an earlier checkpoint with a"
+        f" lower lr than {train.lr:g}{clipped}.",
+    )
 
 
 def overfitting(best: Validated, now: Validated, config: RunConfig) -> Finding | None:
@@ -232,6 +253,14 @@ def _span(pieces: Sequence[Piece]) -> Sequence[Piece]:
     recent = pieces[-round(100 * SPAN) :]
     is_whole = len(recent) == round(100 * SPAN)
     return recent if is_whole and sum(p.steps for p in recent) >= LEAST_STEPS else ()
+
+
+def _trend(pieces: Sequence[Piece]) -> tuple[float, float, float]:
+    """The mean of some pieces' losses, and the slope of the line through them, per hundredth of the
+    budget, with its standard error."""
+    means = [piece.loss_sum / piece.steps for piece in pieces]
+    slope, error = _line([piece.place for piece in pieces], means, pieces)
+    return statistics.fmean(means), slope, error
 
 
 def _line(x: Sequence[float], y: Sequence[float], pieces: Sequence[Piece]) -> tuple[float, float]:

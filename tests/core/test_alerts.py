@@ -145,6 +145,17 @@ def test_a_loss_that_does_not_fall_any_more_is_a_plateau() -> None:
     )
 
 
+def test_a_loss_that_climbs_slowly_rises() -> None:
+    dice = np.random.default_rng(1)
+    levels = [max(2.0, 5.0 - i / 100, 2.0 + (i - 700) / 1000) for i in range(1, 2001)]
+    told = heard([step(i, loss + dice.normal(0, 0.05)) for i, loss in enumerate(levels, 1)])
+    (alert,) = [a for a in told if a.kind != "plateau"]
+    assert alert.kind == "rising"
+    assert 720 <= alert.step <= 1150
+    assert alert.sentence.startswith("The training loss rises: over the last fifth of the budget")
+    assert alert.hint.startswith("Steps that are too large undo what was learned.")
+
+
 def test_at_the_floor_there_is_nothing_to_do() -> None:
     (alert,) = heard(flat(), floor=1.99)
     assert (
