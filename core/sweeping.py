@@ -16,6 +16,7 @@ from pathlib import Path
 from core import paths
 from core.config import Command, RunConfig
 from core.config.sweep import SweepConfig, read_sweep
+from core.config.toml_text import read_file
 from core.errors import ConfigError, MinitfError
 from core.events import (
     Sweep,
@@ -199,7 +200,7 @@ def _asked(planned: _Planned, sweep: SweepConfig) -> dict[str, object]:
 
 def _read(file: Path) -> SweepConfig:
     try:
-        text = paths.absolute(str(file)).read_text(encoding="utf-8")
+        text = read_file(paths.absolute(str(file)))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core import paths
+from core.config.toml_text import read_file, read_tables
 from core.errors import ConfigError, MinitfError
 from core.fields import check_types, default, in_choices, setting
 from minitf_tui.pacing import SHARE
@@ -114,9 +115,7 @@ def save_settings(settings: Settings) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_tables(read_file(path))
 
 
 def _kept(path: Path) -> dict[str, Any]:

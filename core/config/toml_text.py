@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 MOST_CHARACTERS = 1_000_000
 MOST_DOTS = 1000
 """In a key: the parser takes the square of it, so that a file of 200 kB fills any memory."""
+
+
+def read_file(path: Path) -> str:
+    """The text of a file, which may be a pipe or have no end: of more than settings can be, only so
+    much is read that `read_tables` refuses it.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with path.open(encoding="utf-8") as file:
+        return file.read(MOST_CHARACTERS + 1)
 
 
 def read_tables(text: str) -> dict[str, Any]:

@@ -264,6 +264,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         RunError: another process holds it, or has removed it with its folder.
+        StoreError: a folder is in its place.
     """
     lock = FileLock(path)
     for _ in range(LOCK_TRIES):
@@ -273,6 +274,10 @@ def locked(path: Path, what: str) -> Iterator[None]:
         except FileNotFoundError as error:
             raise RunError(
                 f"{what} is not there any more.", hint="minitf runs lists those that are."
+            ) from error
+        except IsADirectoryError as error:
+            raise StoreError(
+                f"{what} cannot be locked: {path} is a folder.", hint="Remove it, or rename it."
             ) from error
         time.sleep(LOCK_PAUSE_S)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core import paths
 from core.config import RunConfig, read_toml
+from core.config.toml_text import read_file
 from core.errors import ConfigError, RunError
 from core.presets import PRESETS, preset
 from core.store.find import find_run
@@ -26,7 +27,7 @@ def config_named(spec: str) -> RunConfig:
     path = paths.absolute(spec)
     if path.suffix == ".toml" or _is_file(path):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_file(path)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
             raise ConfigError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import RunError
+from core.errors import RunError, StoreError
 from core.store.find import all_runs
 from core.store.metrics import read_last_metrics
 from core.store.run import Run
@@ -85,7 +85,7 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
             pass
     except RunError:
         return "running"
-    except OSError:  # a folder that we may not write cannot be trained by us either
+    except (OSError, StoreError):  # a folder that we may not write cannot be trained by us either
         pass
     last = events[-1] if events else {"event": "Created"}
     if last["event"] == "Created":

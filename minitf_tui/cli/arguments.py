@@ -265,14 +265,15 @@ def _unknown_flag(command: Command, spelling: str, known: Iterable[str]) -> Usag
 def _check_operands(command: Command, operands: Sequence[str]) -> None:
     allowed = len(command.operands)
     is_open_ended = command.operands[-1:] and "..." in command.operands[-1]
+    form = " ".join(("minitf", command.name, *command.operands))
     if len(operands) > allowed and not is_open_ended:
         extra = quoted(operands[allowed])
-        form = " ".join(("minitf", command.name, *command.operands))
         raise UsageError(f"There is a word too many: {extra}.", hint=f"The form is {form}.")
     needed = sum(not operand.startswith("[") for operand in command.operands)
     if len(operands) < needed:
         missing = command.operands[len(operands)]
-        raise UsageError(f"minitf {command.name} needs a {missing}.")
+        hint = f"The form is {form}; minitf {command.name} --help tells what may stand there."
+        raise UsageError(f"minitf {command.name} needs a {missing}.", hint=hint)
     for operand in operands:
         if not operand or not _is_unicode(operand):
             raise UsageError(f"{quoted(operand)} is not the name of a run.")

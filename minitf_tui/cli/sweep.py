@@ -24,7 +24,7 @@ from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, METRICS, Arguments, Command, Flag
 from minitf_tui.cli.progress import ProgressLine
-from minitf_tui.cli.running import drive
+from minitf_tui.cli.running import FAULT, drive
 from minitf_tui.problems import escape
 
 FORMATS = ("table", "markdown", "csv", "json")
@@ -81,6 +81,8 @@ def execute(arguments: Arguments) -> int:
         if interruption.signal is not None and (left := _left(result.rows)):
             words = f"Stopped with {fmt.plural(left, 'run')} to train; the same command goes on."
             output.tell(words)
+        elif result.rows and all(row.state == "failed" for row in result.rows):
+            return FAULT
     return interruption.exit_code
 
 

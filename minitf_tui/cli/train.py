@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import RunConfig, read_toml
+from core.config.toml_text import read_file
 from core.presets import PRESETS, preset
 from minitf_tui.cli import output
 from minitf_tui.cli.arguments import (
@@ -151,7 +152,7 @@ def _refuse_others(arguments: Arguments, allowed: tuple[str, ...], what: str, hi
 def _text_of(path: Path) -> str:
     shown = escape(str(path))
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UsageError(f"The config file {shown} cannot be read: {reason}.") from None

@@ -150,6 +150,25 @@ def test_the_file_that_the_help_shows_is_a_sweep() -> None:
     assert (sweep.base, sweep.seeds, len(sweep.settings)) == ("quick", 3, 4)
 
 
+def test_a_sweep_of_which_nothing_could_be_trained_has_failed(file: Path) -> None:
+    file.write_text("[grid]\nd_model = [15, 17]\n")
+    assert main(["sweep", str(file)]) == 1
+
+
+def test_a_folder_in_place_of_the_lock_is_one_sentence(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.data_dir() / "sweeps" / "sweep.lock").mkdir(parents=True)
+    assert main(["sweep", str(file)]) == 2
+    assert "The sweep sweep cannot be locked" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no file without end")
+def test_a_file_without_end_is_read_only_so_far(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "/dev/zero"]) == 2
+    assert "at most 1,000,000" in capsys.readouterr().err
+
+
 def test_another_plan_is_another_sweep(file: Path, tmp_path: Path) -> None:
     record = paths.data_dir() / "sweeps" / "sweep.json"
 

@@ -48,6 +48,7 @@ def test_a_commanded_run_is_resumed_replayed_and_forked_bit_for_bit(
     torn = find_run("torn").run
     assert equality.story(torn) == equality.story(whole)
     assert equality.finish(recipes.replaying("whole", name="again")).agreement.is_equal
+    assert equality.finish(recipes.replaying("torn", name="torn-again")).agreement.is_equal
     equality.finish(recipes.forking("whole@9", name="fork"))
     for name in ("torn", "again", "fork"):
         assert equality.tensors(find_run(name).run) == equality.tensors(whole), name
