@@ -45,7 +45,7 @@ def with_rms_norm(model: Portable) -> Portable:
         return model
     model = untied(model)
     centred = {
-        name: tensor - tensor.mean(dim=0 if _is_written_by_rows(name) else -1, keepdim=True)
+        name: tensor - tensor.mean(dim=-1 if _is_table(name) else 0, keepdim=True)
         for name, tensor in model.weights.items()
         if _writes_into_stream(name)
     }
@@ -120,16 +120,12 @@ def applied(model: Portable, *steps: Callable[[Portable], Portable]) -> Portable
 
 
 def _writes_into_stream(name: str) -> bool:
-    return (
-        name in ("embedding.weight", "position_table")
-        or ".o_proj." in name
-        or (".down_proj." in name)
-    )
+    return _is_table(name) or ".o_proj." in name or ".down_proj." in name
 
 
-def _is_written_by_rows(name: str) -> bool:
-    """Whether each row is a number of the stream, not each column."""
-    return name not in ("embedding.weight", "position_table")
+def _is_table(name: str) -> bool:
+    """Whether each column is a number of the stream, not each row."""
+    return name in ("embedding.weight", "position_table") or name.startswith("ngrams.")
 
 
 def _has_bias(name: str, config: ModelConfig) -> bool:

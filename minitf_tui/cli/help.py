@@ -15,7 +15,6 @@ _INTRO = "minitf: train small transformers in the terminal, and look inside them
 _FLAGS = "Flags: --help, --version, --no-autostart (open the app, and let it wait for you)"
 _OUTRO = """\
 RUN is a name, a path, last (the default) or best; NAME@STEP is one checkpoint.
-minitf alone opens the app; without a terminal it trains the preset quick.
 MINITF_HOME=FOLDER keeps all data there.  minitf COMMAND --help tells the rest."""
 
 

@@ -37,7 +37,7 @@ COMMANDS = {
     "presets": ("minitf_tui.cli.presets", "list the presets, or print one as a file"),
     "doctor": ("minitf_tui.cli.doctor", "look at this machine, and time it"),
     "completion": ("minitf_tui.cli.completion", "let the Tab key finish words in your shell"),
-    "app": ("minitf_tui.cli.app", "open the app"),
+    "app": ("minitf_tui.cli.app", "open the app, as minitf alone does in a terminal"),
 }
 
 

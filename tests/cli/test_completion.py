@@ -126,7 +126,7 @@ def test_the_scripts(minitf, refused):
         "minitf: There is no completion for 'bsh'.\nDid you mean bash?\n"
     )
     assert refused("completion", "tcsh").endswith("There are bash, zsh, fish.\n")
-    assert refused("completion") == "minitf: minitf completion needs a bash|zsh|fish.\n"
+    assert refused("completion").startswith("minitf: minitf completion needs a bash|zsh|fish.\n")
 
 
 DRIVE = r"""

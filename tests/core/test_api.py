@@ -68,7 +68,7 @@ def test_train_evaluate_generate_benchmark(config: RunConfig) -> None:
         (
             "TrainResult",
             "run path steps tokens params context train_s eval_s sample_s save_s setup_s wall_s"
-            " val_loss val_perplexity bits_per_byte floor_loss accuracy agreement",
+            " val_loss val_perplexity bits_per_byte floor_loss accuracy baselines agreement",
         ),
         (
             "Evaluation",

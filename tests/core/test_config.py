@@ -548,10 +548,10 @@ def test_a_name_longer_than_any_file_has_is_no_config() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "says", "hint"),
     [
-        ("random = 3", "random=3 is no table"),
-        ("set = 3\n[grid]\nlr = [1e-3]", "set=3 is no table"),
+        ("random = 3", "random=3 is no table", "It has n, seed and ranges."),
+        ("set = 3\n[grid]\nlr = [1e-3]", "set=3 is no table", "As in [set] and steps = 500."),
         (
             "[grid]\n"
             + "\n".join(
@@ -559,9 +559,11 @@ def test_a_name_longer_than_any_file_has_is_no_config() -> None:
                 for name in ("d_model", "n_layers", "n_heads", "d_ff", "steps", "batch_size")
             ),
             "1,000,000,000,000,000 settings, which are more than 999 runs",
+            "Try fewer, or [random].",
         ),
     ],
 )
-def test_a_garbled_or_endless_sweep_is_refused_at_once(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_a_garbled_or_endless_sweep_is_refused_at_once(text: str, says: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=says) as refused:
         read_sweep(text)
+    assert refused.value.hint == hint

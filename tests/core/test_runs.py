@@ -305,7 +305,7 @@ def test_of_two_who_take_a_name_at_once_the_slower_is_refused_or_counted_on(
     monkeypatch.setattr("core.store.run.check_new_name", lambda _: None)
     assert refused(lambda: make("tiny"))[0] == "A run named 'tiny' exists already."
     monkeypatch.setattr(
-        "core.store.run._free_names", lambda *_, **__: iter(["python-docs-1", "python-docs-2"])
+        "core.store.run.free_names", lambda *_, **__: iter(["python-docs-1", "python-docs-2"])
     )
     assert make(None).name == "python-docs-2"
     assert not list(paths.runs_dir().glob(".partial-*"))

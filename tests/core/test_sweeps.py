@@ -160,7 +160,9 @@ def test_a_folder_in_place_of_the_lock_is_one_sentence(
 ) -> None:
     (paths.data_dir() / "sweeps" / "sweep.lock").mkdir(parents=True)
     assert main(["sweep", str(file)]) == 2
-    assert "The sweep sweep cannot be locked" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "The sweep sweep cannot be locked: " in said
+    assert "Remove it, or rename it." in said
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no file without end")
