@@ -59,9 +59,7 @@ class TrainPane(ControllingPane):
         Binding("o", "smooth", show=False, tooltip="another level of smoothing for the loss"),
         Binding("b", "baselines", show=False, tooltip="baselines as levels of the loss, or not"),
         Binding("m", "largest", "max", tooltip="one plot as large as it gets; then the next"),
-        Binding(
-            "h", "health", show=False, tooltip="how the layers fare, and all alerts; or the curves"
-        ),
+        Binding("h", "health", "health", tooltip="how the layers fare, all alerts; or the curves"),
         Binding("escape", "back", "back", key_display="Esc", tooltip="show all plots again"),
     )
 

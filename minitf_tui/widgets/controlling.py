@@ -14,7 +14,7 @@ CONTROLS = (
     Binding("n", "step", "step", tooltip="take one step and pause again"),
     Binding("w", "save", "save", tooltip="save a checkpoint now"),
     Binding("s", "stop", "stop", tooltip="save and stop"),
-    Binding("l", "command", show=False, tooltip="control the run in words: lr 0.3, budget +500"),
+    Binding("l", "command", "control", tooltip="control the run in words: lr 0.3, budget +500"),
     Binding(
         "less_than_sign",
         "halve",
