@@ -98,7 +98,7 @@ def _layer_line(
         (name.ljust(LAYER), "$foreground"),
         " " * GAP,
         (drawn("update_ratios", place, is_log=True), "$accent"),
-        (" " + _short(update).rjust(NUMBER), "$warning" if is_large else ""),
+        (" " + _of_weights(update).rjust(NUMBER), "$warning" if is_large else ""),
         " " * GAP,
         (drawn("grad_norms", place, is_log=True), "$secondary"),
         " " + _short(gradient).rjust(NUMBER),
@@ -153,6 +153,13 @@ def _block(last: HealthMeasured, place: int) -> int:
 
 def _at(values: Sequence[float], place: int) -> float | None:
     return values[place] if 0 <= place < len(values) else None
+
+
+def _of_weights(ratio: float | None) -> str:
+    """An update as a share of what it changes; far from the usual, as any number."""
+    if ratio is None or not 1e-4 <= ratio < 1:
+        return _short(ratio)
+    return f"{100 * ratio:.2g} %"
 
 
 def _short(value: float | None) -> str:
