@@ -156,13 +156,16 @@ def measure(options: argparse.Namespace, corpus: str, folder: Path) -> None:
                 f"{result.train_s:.1f} s, {result.steps} steps",
                 flush=True,
             )
-    after = run_recipe(options.nanogpt, text, folder, 1, options.t0_steps)
-    told = f", loss {after.loss:.4f}" if options.t0_steps == STEPS else ""
+    after_steps = options.after_steps or options.t0_steps
+    after = run_recipe(options.nanogpt, text, folder, 1, after_steps)
+    told = f", loss {after.loss:.4f}" if after_steps == STEPS else ""
     print(f"nanoGPT after:  T0 = {after.train_s:.1f} s{told}", flush=True)
     t0 = (before.train_s + after.train_s) / 2
     print("preset       parameters   share of T0    nats per character   under nanoGPT's   goals")
     # A shortened recipe has not learned what it would have.
-    theirs = (before.loss + after.loss) / 2 if options.t0_steps == STEPS else float("nan")
+    whole = [(before, options.t0_steps), (after, after_steps)]
+    learned = [recipe.loss for recipe, steps in whole if steps == STEPS]
+    theirs = statistics.fmean(learned) if learned else float("nan")
     for (name, share), results in found.items():
         losses = [result.val_loss or float("nan") for result in results]
         mean = statistics.fmean(losses)
@@ -184,6 +187,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="*", default=[0.125, 0.25, 0.5, 1.0])
     parser.add_argument("--large-shares", type=float, nargs="*", default=[4.0])
     parser.add_argument("--t0-steps", type=int, default=STEPS, help="fewer: T0 by proportion")
+    parser.add_argument("--after-steps", type=int, default=0, help="as --t0-steps, of the second")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
