@@ -66,12 +66,15 @@ class Recipe:
     loss: float
 
 
-def run_recipe(checkout: Path, text: TokenizedText, folder: Path, seed: int, steps: int) -> Recipe:
+def run_recipe(
+    options: argparse.Namespace, text: TokenizedText, folder: Path, seed: int, steps: int
+) -> Recipe:
     """nanoGPT's, with another seed; fewer steps give its time only."""
+    torch.set_num_threads(options.threads)  # a run of ours may have chosen other ones
     np.asarray(text.train_ids, np.uint16).tofile(folder / "train.bin")
     torch.manual_seed(1337 + seed)
-    theirs = NanoGPT(checkout, SHAPES["small"], text.tokenizer.vocab_size, folder)
-    rate: Any = _function(checkout / "train.py", "get_lr", {"math": math, **SCHEDULE})
+    theirs = NanoGPT(options.nanogpt, SHAPES["small"], text.tokenizer.vocab_size, folder)
+    rate: Any = _function(options.nanogpt / "train.py", "get_lr", {"math": math, **SCHEDULE})
     began = time.perf_counter()
     for step in range(steps):
         for group in theirs._optimizer.param_groups:
@@ -141,7 +144,7 @@ def measure(options: argparse.Namespace, corpus: str, folder: Path) -> None:
     text = read(corpus)
     n_distinct, n_all = text.tokenizer.vocab_size, len(text.train_ids) + len(text.validation_ids)
     print(f"\n{corpus}: {n_all:,} characters, {n_distinct} distinct", flush=True)
-    before = run_recipe(options.nanogpt, text, folder, 0, options.t0_steps)
+    before = run_recipe(options, text, folder, 0, options.t0_steps)
     told = f"loss {before.loss:.4f}" if options.t0_steps == STEPS else "(shortened: time only)"
     print(f"nanoGPT before: T0 = {before.train_s:.1f} s, {told}", flush=True)
     cells = [("quick", share) for share in options.shares]
@@ -157,7 +160,7 @@ def measure(options: argparse.Namespace, corpus: str, folder: Path) -> None:
                 flush=True,
             )
     after_steps = options.after_steps or options.t0_steps
-    after = run_recipe(options.nanogpt, text, folder, 1, after_steps)
+    after = run_recipe(options, text, folder, 1, after_steps)
     told = f", loss {after.loss:.4f}" if after_steps == STEPS else ""
     print(f"nanoGPT after:  T0 = {after.train_s:.1f} s{told}", flush=True)
     t0 = (before.train_s + after.train_s) / 2
@@ -190,7 +193,6 @@ def main() -> None:
     parser.add_argument("--after-steps", type=int, default=0, help="as --t0-steps, of the second")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINITF_HOME"] = folder
         for corpus in options.text:
