@@ -14,6 +14,8 @@ arXiv:2010.04245, here as RMS norm before the rotation.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,8 @@ from core.model.positions import rotate
 
 Rotation = tuple[Tensor, Tensor]
 """(cos_TR, sin_TR) of the new positions."""
+MOST_IN_FLOAT32 = 16_384
+"""Positions times head width at which bfloat16 has caught up in training on a CPU."""
 
 
 class CausalSelfAttention(nn.Module):
@@ -63,6 +67,8 @@ class CausalSelfAttention(nn.Module):
         q_BNTH = self._split_heads(q, self.n_heads)
         k_BKSH = self._split_heads(k, self.n_kv_heads)
         v_BKSH = self._split_heads(v, self.n_kv_heads)
+        if in_float32 := _is_faster_in_float32(q_BNTH):
+            q_BNTH, k_BKSH, v_BKSH = (x.float() for x in (q_BNTH, k_BKSH, v_BKSH))
         if self.q_norm is not None and self.k_norm is not None:
             # In float32, the type of the norm's weight, also where products are bfloat16.
             q_BNTH = self.q_norm(q_BNTH.float()).to(v_BKSH.dtype)
@@ -73,7 +79,8 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             mask_TS = cache.mask(x_BTD.size(1))
             k_BKSH, v_BKSH = cache.extend(k_BKSH, v_BKSH)
-        y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH, mask_TS)
+        with torch.autocast("cpu", enabled=False) if in_float32 else nullcontext():
+            y_BNTH = self._attend(q_BNTH, k_BKSH, v_BKSH, mask_TS)
         return self.o_proj(y_BNTH.transpose(1, 2).flatten(2))
 
     def _project(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,3 +116,15 @@ class CausalSelfAttention(nn.Module):
     def _split_heads(self, x: Tensor, n_heads: int) -> Tensor:
         """(B, T, n_heads * H) -> (B, n_heads, T, H)."""
         return x.unflatten(-1, (n_heads, self.head_dim)).transpose(1, 2)
+
+
+def _is_faster_in_float32(q_BNTH: Tensor) -> bool:
+    """Whether attention's backward pass is: on a CPU PyTorch's own takes in bfloat16 about as long
+    for short rows of narrow heads as for long and wide ones (docs/lab-notes.md)."""
+    n_positions, width = q_BNTH.shape[2:]
+    return (
+        q_BNTH.dtype == torch.bfloat16
+        and q_BNTH.device.type == "cpu"
+        and q_BNTH.requires_grad
+        and n_positions * width <= MOST_IN_FLOAT32
+    )

@@ -215,3 +215,41 @@ def test_a_cache_hands_out_what_it_was_given() -> None:
     held_k, held_v = cache.extend(k[:, :, 3:], v[:, :, 3:])
     assert torch.equal(held_k, k)
     assert torch.equal(held_v, v)
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+@pytest.mark.parametrize(
+    ("n_positions", "is_trained", "expected"),
+    [(9, True, torch.float32), (9, False, torch.bfloat16), (4096, True, torch.bfloat16)],
+)
+def test_short_rows_are_attended_to_in_float32_where_bfloat16_is_trained(
+    n_positions: int,
+    is_trained: bool,
+    expected: torch.dtype,
+    qk_norm: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.dtype] = []
+    pytorchs = F.scaled_dot_product_attention
+
+    def attend(*args: Any, **named: Any) -> torch.Tensor:
+        y: torch.Tensor = pytorchs(*args, **named)
+        seen.extend([*(arg.dtype for arg in args), y.dtype])
+        return y
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attend)
+    attention = make_attention(qk_norm=qk_norm)
+    x_BTD = torch.randn(1, n_positions, 32, requires_grad=is_trained)
+    with torch.set_grad_enabled(is_trained), torch.autocast("cpu", torch.bfloat16):
+        attention(x_BTD, rope_tables(tiny_model_config(max_seq_len=n_positions, d_head=8)))
+    assert seen == [expected] * 4
+
+
+def test_gradients_in_bfloat16_are_near_those_in_float32() -> None:
+    attention = make_attention()
+    x_BTD = torch.randn(2, 9, 32, requires_grad=True)
+    (exact,) = torch.autograd.grad(attention(x_BTD).square().sum(), x_BTD)
+    with torch.autocast("cpu", torch.bfloat16):
+        y_BTD = attention(x_BTD)
+    (near,) = torch.autograd.grad(y_BTD.float().square().sum(), x_BTD)
+    assert (near - exact).norm() < 0.02 * exact.norm()
