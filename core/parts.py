@@ -3,7 +3,6 @@ which they are used."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
+from core.measure.ground import budget_steps
 from core.measure.machine import check_memory
 from core.measure.pace import settle
 from core.model.transformer import Transformer
@@ -68,12 +68,9 @@ def settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     an epoch. Budgets in epochs and tokens become one in steps. A task's rows are drawn at
     random, each beginning with a problem, and the run says so."""
     model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
-    train = config.train
-    limits = [train.planned_steps]
-    if train.epochs:
-        limits.append(math.ceil(train.epochs * len(text.train_ids) / train.tokens_per_step))
-    rows = "random" if config.text.is_task else train.rows  # see `core.text.problem_batches`
-    train = replace(train, steps=min((n for n in limits if n), default=0), rows=rows)
+    steps = budget_steps(config.train, len(text.train_ids))
+    rows = "random" if config.text.is_task else config.train.rows  # see `core.text.problem_batches`
+    train = replace(config.train, steps=steps, rows=rows)
     named = replace(config.text, corpus=text.corpus)
     return replace(config, model=model, text=named, train=train)
 

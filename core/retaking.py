@@ -10,6 +10,7 @@ from typing import Any
 
 from core import launch
 from core.config import BUDGETS, RunConfig
+from core.device import Device
 from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
@@ -110,8 +111,10 @@ def launch_forked(
         yield from launch.session_of(run, parts, clock, progress, wishes).run()
 
 
-def rest_of(spec: str, changes: Mapping[str, Any], *, is_fork: bool) -> tuple[RunConfig, Behind]:
-    """The config that a run would go on with, resumed or forked, and what it has behind it.
+def rest_of(
+    spec: str, changes: Mapping[str, Any], *, is_fork: bool
+) -> tuple[RunConfig, Device, Behind]:
+    """What a run would go on with, resumed or forked, and what it has behind it.
 
     Raises:
         MinitfError: there is no such run or checkpoint, or a setting cannot change.
@@ -125,11 +128,10 @@ def rest_of(spec: str, changes: Mapping[str, Any], *, is_fork: bool) -> tuple[Ru
         step = (run.checkpoint_steps() or [0])[-1]
         config = run.config.with_changes(**(BUDGETS | dict(changes))) if changes else run.config
     clock, progress = launch.point_at(run, step) if step else (Clock(), Progress())
-    made_with = {name: run.provenance[name] for name in ("device", "dtype", "threads")}
-    train = replace(config.train, **made_with)
+    train = config.train
     if progress.budget is not None and not BUDGETS.keys() & changes.keys():
         train = replace(train, **(BUDGETS | progress.budget))
-    return replace(config, train=train), Behind(step, clock.seconds("train"))
+    return replace(config, train=train), device_of(run), Behind(step, clock.seconds("train"))
 
 
 def _told(

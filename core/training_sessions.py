@@ -22,18 +22,26 @@ if TYPE_CHECKING:
     from core.store.stages import Telling
 
 
-def forecasting(config: RunConfig, *, seconds: float = 3.0) -> Job[ForecastEvent]:
+def forecasting(
+    config: RunConfig, *, seconds: float = 3.0, start_s: float = 0.0
+) -> Job[ForecastEvent]:
     """What a run will cost on this machine, from about `seconds` of its real steps; nothing
-    is written to the runs folder."""
+    is written to the runs folder.
+
+    Args:
+        start_s: what it took to come here, as it will take the run, too.
+    """
 
     def work(is_stopping: Callable[[], bool]) -> Generator[ForecastEvent, None, None]:
         yield SetupProgressed(stage="loading PyTorch")
         began = time.perf_counter()
         tame_openmp()
         from core.measure.forecast import forecast
+        from core.parts import wanted_device
 
-        loading_s = time.perf_counter() - began
-        yield from forecast(config, guessed_vocab(config), seconds, is_stopping, loading_s)
+        took_s = start_s + time.perf_counter() - began
+        device, vocab = wanted_device(config), guessed_vocab(config)
+        yield from forecast(config, device, vocab, seconds, is_stopping, took_s)
 
     return Job(work)
 
@@ -44,6 +52,7 @@ def forecasting_rest(
     *,
     is_fork: bool = False,
     seconds: float = 3.0,
+    start_s: float = 0.0,
 ) -> Job[ForecastEvent]:
     """What is still to come of a run that goes on, as `resuming` or `forking` would, with these
     changes; neither is done, and the run stays as it is."""
@@ -55,10 +64,10 @@ def forecasting_rest(
         from core.measure.forecast import forecast
         from core.retaking import rest_of
 
-        loading_s = time.perf_counter() - began
-        config, behind = rest_of(run, changes or {}, is_fork=is_fork)
+        took_s = start_s + time.perf_counter() - began
+        config, device, behind = rest_of(run, changes or {}, is_fork=is_fork)
         vocab = config.model.vocab_size or guessed_vocab(config)
-        yield from forecast(config, vocab, seconds, is_stopping, loading_s, behind)
+        yield from forecast(config, device, vocab, seconds, is_stopping, took_s, behind)
 
     return Job(work)
 

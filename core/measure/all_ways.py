@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 
 from core.config import RunConfig
 from core.device import Device, why_not_compiled
 from core.events import Pace, SetupProgressed, WayTimed
-from core.measure.forecast import find_ground
+from core.measure.ground import find_ground
 from core.measure.pace import keep, ways_of
-from core.measure.pace_trial import HOPELESS, Trial, Way, time_ways, undisturbed
+from core.measure.trial import Trial, Way, undisturbed
+from core.measure.ways import HOPELESS, time_ways
 from core.model.transformer import Transformer
-from core.text.batches import make_batches
 
 PLAIN_S, COMPILED_S = 15.0, 10.0
 """Seconds after which no more rounds begin."""
@@ -39,9 +38,9 @@ def time_all_ways(
     ground = yield from find_ground(config, guessed_vocab, is_stopping)
     if ground is None:
         return None
-    config = replace(config, model=replace(config.model, vocab_size=ground.vocab_size))
+    config = ground.settled(config)
     model = Transformer(config.model, seed=config.train.seed).to(device.type)
-    trial = Trial(config, device, model, make_batches(ground.train_ids, config.train))
+    trial = Trial(config, device, model, ground.batches(config))
     ways = ways_of(config, device)
     yield SetupProgressed(stage="timing all ways to train, a minute or two to compile them")
     with undisturbed():

@@ -1,57 +1,39 @@
 """What a run will cost, from a few of its real steps, and what it may learn.
 
 The steps are those the run itself would take: its model, its optimiser, its batches where
-its text is at hand, else random ids of its vocabulary. Nothing of it is kept, but for what the
-cache has of any text that was read: its tokens and its baselines, which the run then finds there.
+its text is at hand, else random ids of its vocabulary, in the way in which it would take them.
+Nothing of it is kept, but for what the cache has of any text that was read and of any way that was
+tried: tokens, baselines and times, which the run then finds there.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-
 from core.config import RunConfig
-from core.device import choose_device
+from core.device import Device
 from core.errors import ConfigError
 from core.events import Forecast, ForecastCompleted, ForecastEvent, ForecastProgressed
 from core.events import SetupProgressed as Setup
 from core.measure import memory
+from core.measure.costs import Costs, checkpoint, health_s, peak_bytes, sample_s, validation_s
+from core.measure.ground import Ground, budget_steps, find_ground
 from core.measure.outlook import guess_loss
-from core.measure.statistics import summarize
-from core.measure.trial import Ground, Trial
-from core.store.baselines import with_baselines
+from core.measure.pace import may_be_measured, settle
+from core.measure.statistics import Summary, summarize
+from core.measure.trial import Trial
+from core.model.transformer import Transformer
 from core.store.checkpoint import KEPT_CHECKPOINTS
-from core.store.floor import floor_facts
-from core.store.stages import IsStopping, Telling
-from core.store.tokens import TokenizedText, tokenize_corpus
-from core.text.sources import full_name, size_of
 from core.training.health import TIMED
+from core.training.step import forget_compiled
 
-SMALL_BYTES = 4 << 20
-"""A text up to this size is read and tokenised at once; a task of any size is."""
 WARM_UPS = 2
 PROBE_SHARE = 0.2
 """Of the forecast's time, for each of validation and sample."""
-BYTES_PER_TOKEN = {"byte": 1.0, "char": 1.0, "bpe": 3.5}
-"""Guesses, for a text that is too large to be tokenised for a forecast."""
-TOKENIZED_PER_S = 9e6
-"""Bytes of such a text, on one core of a laptop; see docs/lab-notes.md, "A gigabyte"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Seconds, each of one."""
-
-    step_s: float
-    """With its share of what is measured of the model's health."""
-    validation_s: float
-    sample_s: float
-    checkpoint_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,84 +50,118 @@ NOTHING = Behind()
 
 def forecast(
     config: RunConfig,
+    device: Device,
     guessed_vocab: int,
     seconds: float,
     is_stopping: Callable[[], bool],
-    loading_s: float = 0.0,
-    behind: Behind = NOTHING,
+    start_s: float = 0.0,
+    behind: Behind | None = None,
 ) -> Generator[ForecastEvent, None, None]:
     """Time the run's steps for about `seconds`; ends without a result when it is stopped.
 
     Args:
+        device: of a new run the choice of default, of one that goes on what it was made with.
         guessed_vocab: number of token ids where the text is too large to find out.
-        loading_s: what loading PyTorch has taken, as the run will have to, too.
+        start_s: what starting has taken so far, as it will take the run, too.
         behind: of a run that goes on; told is then what is still to come, and the loss at its end.
 
     Raises:
-        MinitfError: a setting, the text or the device cannot be used.
+        MinitfError: a setting or the text cannot be used.
     """
     if not seconds > 0:
         raise ConfigError(f"seconds={seconds:g} is not above 0.", hint="Try seconds=3.")
-    train = config.train
-    device = choose_device(train.device, train.dtype, train.threads)
     ground = yield from find_ground(config, guessed_vocab, is_stopping)
     if ground is None:
         return
+    config = ground.settled(config)
     yield Setup(stage="building the model")
     has_peak = memory.set_back_peak("cpu")
     began = time.perf_counter()
-    trial = Trial(config, ground, device)
-    setup_s = loading_s + ground.setup_s + time.perf_counter() - began
-    samples = yield from _timed(trial, seconds, is_stopping)
+    model = Transformer(config.model, seed=config.train.seed).to(device.type)
+    batches = ground.batches(config)
+    setup_s = start_s + ground.setup_s + time.perf_counter() - began
+    if behind is None:
+        if may_be_measured(config, device):
+            yield Setup(stage="choosing threads and number type")
+        device = settle(config, device, model, batches).device
+    trial = Trial(config, device, model, batches)
+    warm_ups_s, samples_s = yield from _timed(trial, seconds, is_stopping)
     if is_stopping():
         return
     yield Setup(stage="timing a validation, a sample and a checkpoint")
-    result = _forecast(config, trial, samples, seconds, setup_s, behind, has_peak=has_peak)
+    measured = _measured(trial, ground, warm_ups_s, samples_s, PROBE_SHARE * seconds)
+    result = _told(trial, ground, measured, setup_s, behind or NOTHING, has_peak=has_peak)
     if not is_stopping():
         yield ForecastCompleted(result=result)
 
 
 def _timed(
     trial: Trial, seconds: float, is_stopping: Callable[[], bool]
-) -> Generator[ForecastProgressed, None, list[float]]:
-    """Seconds of each step but the warm-ups; fewer if it was stopped."""
-    samples: list[float] = []
+) -> Generator[ForecastProgressed, None, tuple[list[float], list[float]]]:
+    """Seconds of each step, the warm-ups apart; fewer if it was stopped."""
+    if trial.device.is_compiled:
+        forget_compiled()
+    warm_ups_s: list[float] = []
+    samples_s: list[float] = []
     began, spent = time.perf_counter(), 0.0
-    while not is_stopping() and (not samples or spent < seconds):
-        index = trial.steps + 1 - WARM_UPS
-        step_s = trial.step()
-        if index > 0:
-            samples.append(step_s)
+    while not is_stopping() and (not samples_s or spent < seconds):
+        step_s = trial.step_s()
+        if is_warm := len(warm_ups_s) == WARM_UPS:
+            samples_s.append(step_s)
         else:
+            warm_ups_s.append(step_s)
             began = time.perf_counter()
         # Read once: the last event told is then the one that says that all is done.
         spent = time.perf_counter() - began
         yield ForecastProgressed(
-            index=index, step_ms=1000 * step_s, share=min(1.0, spent / seconds)
+            index=len(samples_s) if is_warm else len(warm_ups_s) - WARM_UPS,
+            step_ms=1000 * step_s,
+            share=min(1.0, spent / seconds),
         )
-    return samples
+    return warm_ups_s, samples_s
 
 
-def _forecast(
-    config: RunConfig,
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found out."""
+
+    step: Summary
+    """Seconds."""
+    costs: Costs
+    checkpoint_bytes: int
+
+
+def _measured(
     trial: Trial,
-    samples: list[float],
-    seconds: float,
+    ground: Ground,
+    warm_ups_s: Sequence[float],
+    samples_s: Sequence[float],
+    at_most: float,
+) -> Measured:
+    step = summarize(samples_s)
+    checkpoint_s, checkpoint_bytes = checkpoint(trial)
+    costs = Costs(
+        step_s=with_health(trial.config, step.mean, health_s(trial)),
+        validation_s=validation_s(trial, ground, at_most),
+        sample_s=sample_s(trial, ground.text, at_most),
+        checkpoint_s=checkpoint_s,
+        compile_s=sum(warm_ups_s) if trial.device.is_compiled else 0.0,
+    )
+    return Measured(step, costs, checkpoint_bytes)
+
+
+def _told(
+    trial: Trial,
+    ground: Ground,
+    measured: Measured,
     setup_s: float,
     behind: Behind,
     *,
     has_peak: bool,
 ) -> Forecast:
-    step, tokens_per_step = summarize(samples), config.train.tokens_per_step
-    checkpoint_s, checkpoint_bytes = trial.checkpoint()
-    costs = Costs(
-        step_s=with_health(config, step.mean, trial.health_s()),
-        validation_s=trial.validation_s(PROBE_SHARE * seconds),
-        sample_s=trial.sample_s(PROBE_SHARE * seconds),
-        checkpoint_s=checkpoint_s,
-    )
-    ground = trial.ground
-    end, total_s = extrapolate(config, ground.n_train, costs, behind)
+    config, step, costs = trial.config, measured.step, measured.costs
+    tokens_per_step = config.train.tokens_per_step
+    end, train_s, beside_s = extrapolate(config, ground.n_train, costs, behind)
     steps = end - behind.step
     n_params = sum(p.numel() for p in trial.model.parameters())
     kept = min(KEPT_CHECKPOINTS + 1, _saves(config, end))
@@ -153,15 +169,15 @@ def _forecast(
         step_ms=1000 * step.mean,
         step_ms_sd=1000 * step.sd,
         steps=steps,
-        train_s=steps * costs.step_s,
-        total_s=setup_s + total_s,
+        train_s=train_s,
+        total_s=setup_s + train_s + beside_s,
         setup_s=setup_s,
         tokens=steps * tokens_per_step,
         tokens_per_s=tokens_per_step / step.mean,
         n_params=n_params,
-        peak_bytes=trial.peak_bytes(),
+        peak_bytes=peak_bytes(trial),
         process_bytes=memory.peak_bytes("cpu") if has_peak else None,
-        disk_bytes=kept * checkpoint_bytes,
+        disk_bytes=kept * measured.checkpoint_bytes,
         final_loss=guess_loss(config, ground, n_params, end * tokens_per_step),
     )
 
@@ -177,29 +193,28 @@ def with_health(config: RunConfig, step_s: float, health_s: float) -> float:
 
 def extrapolate(
     config: RunConfig, n_train: int, costs: Costs, behind: Behind = NOTHING
-) -> tuple[int, float]:
-    """The step at which the nearest budget ends the run, and the seconds until then with all that
-    is done between steps. A validation counts as the best so far, hence as a checkpoint."""
+) -> tuple[int, float, float]:
+    """The step at which the nearest budget ends the run, the seconds of training until then, and
+    those of all that is done between steps. A validation counts as the best so far, hence as a
+    checkpoint."""
     train, every = config.train, config.eval
-    limits = [train.planned_steps] if train.planned_steps else []
-    if train.epochs:
-        limits.append(math.ceil(train.epochs * n_train / train.tokens_per_step))
+    steps = budget_steps(train, n_train)
+    limits = [steps] if steps else []
     if train.seconds:
-        limits.append(behind.step + math.ceil((train.seconds - behind.train_s) / costs.step_s))
+        rest_s = train.seconds - behind.train_s - costs.compile_s
+        limits.append(behind.step + math.ceil(rest_s / costs.step_s))
     end = max(1, behind.step, min(limits)) if limits else behind.step
     if behind.step and end == behind.step:
-        return end, 0.0
+        return end, 0.0, 0.0
     validations = _times(end, every.eval_interval) - _done(behind, every.eval_interval)
     samples = _times(end, every.sample_interval) - _done(behind, every.sample_interval)
     saves = _saves(config, end)
     if behind.step:
         saves -= 1 + _done(behind, train.checkpoint_interval, every.eval_interval)
-    return end, (
-        (end - behind.step) * costs.step_s
-        + validations * costs.validation_s
-        + samples * costs.sample_s
-        + saves * costs.checkpoint_s
+    beside_s = (
+        validations * costs.validation_s + samples * costs.sample_s + saves * costs.checkpoint_s
     )
+    return end, (end - behind.step) * costs.step_s + costs.compile_s, beside_s
 
 
 def _saves(config: RunConfig, steps: int) -> int:
@@ -222,50 +237,3 @@ def _multiples(steps: int, *intervals: int) -> int:
     for size in range(1, len(kept) + 1):
         due -= (-1) ** size * sum(steps // math.lcm(*some) for some in combinations(kept, size))
     return due
-
-
-def find_ground(
-    config: RunConfig, guessed_vocab: int, is_stopping: IsStopping
-) -> Telling[Ground | None]:
-    """What its steps would learn from; None if it was stopped. A stream is left to the run
-    itself: it can be read only once."""
-    n_bytes = size_of(full_name(config.text.source))
-    if n_bytes is not None and (n_bytes <= SMALL_BYTES or config.text.is_task):
-        return (yield from _read(config, is_stopping))
-    n_bytes = n_bytes or SMALL_BYTES
-    n_tokens = int(n_bytes / BYTES_PER_TOKEN[config.text.tokenizer])
-    n_tokens = min(n_tokens, config.text.max_tokens or n_tokens)
-    n_validation = int(n_tokens * config.text.validation_fraction)
-    ids = np.random.default_rng(config.train.seed).integers(0, guessed_vocab, SMALL_BYTES)
-    return Ground(
-        ids,
-        ids,
-        n_tokens - n_validation,
-        n_validation,
-        guessed_vocab,
-        setup_s=n_bytes / TOKENIZED_PER_S,
-    )
-
-
-def _read(config: RunConfig, is_stopping: IsStopping) -> Telling[Ground | None]:
-    """The text, twice: the second time is what the run will do, which finds it in the cache."""
-    text = yield from _tokenized(config, is_stopping)
-    began = time.perf_counter()
-    if text is not None:
-        text = yield from _tokenized(config, is_stopping)
-    if text is None:
-        return None
-    return Ground(
-        text.train_ids,
-        text.validation_ids,
-        len(text.train_ids),
-        len(text.validation_ids),
-        text.tokenizer.vocab_size,
-        text=text,
-        floor=floor_facts(config.text, text).get("floor_loss"),
-        setup_s=time.perf_counter() - began,
-    )
-
-
-def _tokenized(config: RunConfig, is_stopping: IsStopping) -> Telling[TokenizedText | None]:
-    return with_baselines(config, tokenize_corpus(config.text, is_stopping), is_stopping)

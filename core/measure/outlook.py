@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from core.config import RunConfig
 from core.errors import DataError
 from core.events import LossGuess
-from core.measure.trial import Ground
+from core.measure.ground import Ground
 from core.store.find import all_runs
 from core.store.metrics import read_last_metrics
 from core.store.run import Run

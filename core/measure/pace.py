@@ -11,6 +11,7 @@ that with the same way it takes the same steps, bit for bit.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,8 @@ import torch
 from core.config import RunConfig
 from core.device import Device, has_fast_bfloat16, machine_key, thread_counts
 from core.events import Pace, WayTimed
-from core.measure.pace_trial import LEAST_ROUNDS, MARGIN, Trial, Way, time_ways, undisturbed
+from core.measure.trial import Trial, Way, undisturbed
+from core.measure.ways import LEAST_ROUNDS, MARGIN, time_ways
 from core.model.arithmetic import training_flops_per_token
 from core.model.transformer import Transformer
 from core.store.paces import keep_pace, kept_pace
@@ -65,7 +67,7 @@ def settle(config: RunConfig, device: Device, model: Transformer, batches: Batch
     pace = kept_for(config, device)
     if pace is None:
         with undisturbed():
-            trial = Trial(config, plain, model, batches)
+            trial = Trial(config, plain, copy.deepcopy(model), batches)
             pace = _measured(config, trial, ways)
     if pace is None:
         return Settled(device)

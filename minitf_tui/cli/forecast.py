@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from core.events import Forecast, ForecastCompleted
 from core.presets import preset
 from minitf_tui import format as fmt
@@ -41,13 +43,15 @@ def execute(arguments: Arguments) -> int:
             output.say(report(result))
 
     given = arguments.values
+    start_s = time.process_time()  # Python's start and imports, near enough to the clock's
     if "resume" in given:
-        session = recipes.forecasting_rest(given["resume"], train.new_budget(arguments))
+        budget = train.new_budget(arguments)
+        session = recipes.forecasting_rest(given["resume"], budget, start_s=start_s)
     elif "fork" in given:
         changes = train.fork_changes(arguments)
-        session = recipes.forecasting_rest(given["fork"], changes, is_fork=True)
+        session = recipes.forecasting_rest(given["fork"], changes, is_fork=True, start_s=start_s)
     else:
-        session = recipes.forecasting(train.config_of(arguments))
+        session = recipes.forecasting(train.config_of(arguments), start_s=start_s)
     return conclude(session, ForecastCompleted, tell)
 
 

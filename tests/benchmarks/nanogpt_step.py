@@ -44,7 +44,7 @@ from core.device import choose_device  # noqa: E402
 from core.events import StepCompleted  # noqa: E402
 from core.measure.all_ways import timed_ways  # noqa: E402
 from core.measure.pace import ways_of  # noqa: E402
-from core.measure.pace_trial import Trial, Way, undisturbed  # noqa: E402
+from core.measure.trial import Trial, Way, undisturbed  # noqa: E402
 from core.model.transformer import Transformer  # noqa: E402
 from core.text.batches import RandomBatches  # noqa: E402
 from core.training.optimizer import make_optimizer  # noqa: E402

@@ -15,6 +15,12 @@ GUESS = LossGuess(loss=2.512, low=2.318, high=2.744, why="by the law of small ru
 NONE = LossGuess(loss=None, low=None, high=None, why="nothing is trained")
 
 
+@pytest.fixture(autouse=True)
+def started(monkeypatch):
+    """The process has taken half a second so far."""
+    monkeypatch.setattr("minitf_tui.cli.forecast.time.process_time", lambda: 0.5)
+
+
 def forecast(**given: Any) -> Forecast:
     figures: dict[str, Any] = {
         "step_ms": 21.4,
@@ -39,7 +45,8 @@ def test_it_takes_the_settings_of_a_run(minitf, recipes):
     done = minitf("forecast", "--steps", "9", "--lr", "0.5")
     assert done.code == 0
     name, args, kwargs = recipes.call
-    assert (name, args, kwargs) == ("forecasting", (QUICK.with_changes(steps=9, lr=0.5),), {})
+    assert (name, args) == ("forecasting", (QUICK.with_changes(steps=9, lr=0.5),))
+    assert kwargs == {"start_s": 0.5}
     for part in (
         "1 min 43 s, 2.5 s of it set-up",
         "3,912 steps of 21.4 ± 1.3 ms",
@@ -81,7 +88,8 @@ def test_what_comes_from_a_runs_name_is_made_safe(minitf, recipes):
 def test_a_run_can_go_on(minitf, recipes, flags, called):
     recipes.play(ForecastCompleted(result=forecast()))
     assert minitf("forecast", *flags).code == 0
-    assert recipes.call == ("forecasting_rest", *called)
+    args, kwargs = called
+    assert recipes.call == ("forecasting_rest", args, kwargs | {"start_s": 0.5})
 
 
 def test_what_does_not_go_together_is_refused(minitf):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from core import paths, recipes
 from core.config import RunConfig
 from core.errors import ConfigError, DataError
 from core.events import Forecast, ForecastCompleted, ForecastProgressed, SetupProgressed
+from core.measure import costs as costs_of
 from core.measure import forecast as measured
-from core.measure import trial as trials
-from core.measure.forecast import Costs, extrapolate, with_health
-from core.measure.trial import Ground, Trial
+from core.measure import ground as grounds
+from core.measure.costs import Costs, health_s, peak_bytes, sample_s, validation_s
+from core.measure.forecast import extrapolate, with_health
+from core.measure.ground import Ground
+from core.measure.trial import Trial
 from core.model import arithmetic
+from core.model.transformer import Transformer
 from core.store.tokens import tokenize_corpus
 from core.testing import CPU, tiny_run_config
 from core.text.problem_batches import ProblemBatches
@@ -97,9 +102,9 @@ def test_the_nearest_budget_ends_it(config: RunConfig, budget: dict[str, Any], s
     ("intervals", "expected"),
     [
         # 10 steps; validations at 3 6 9 10, samples at 4 8 10, checkpoints there, at 0 and at 5
-        ((3, 4, 5), 20 + 40 + 300 + 6000),
-        ((0, 0, 0), 20 + 10 + 100 + 2000),
-        ((5, 0, 5), 20 + 20 + 100 + 3000),
+        ((3, 4, 5), 40 + 300 + 6000),
+        ((0, 0, 0), 10 + 100 + 2000),
+        ((5, 0, 5), 20 + 100 + 3000),
     ],
 )
 def test_what_is_done_between_steps_is_added(
@@ -107,7 +112,14 @@ def test_what_is_done_between_steps_is_added(
 ) -> None:
     names = ("eval_interval", "sample_interval", "checkpoint_interval")
     changed = config.with_changes(steps=10, **dict(zip(names, intervals, strict=True)))
-    assert extrapolate(changed, 1000, COSTS) == (10, expected)
+    assert extrapolate(changed, 1000, COSTS) == (10, 20.0, expected)
+
+
+def test_what_compiling_takes_is_training_time_once(config: RunConfig) -> None:
+    compiled = replace(COSTS, compile_s=8.0)
+    limited = config.with_changes(steps=0, seconds=20.0)
+    assert extrapolate(limited, 1000, compiled)[:2] == (6, 20.0)
+    assert extrapolate(config.with_changes(steps=7), 1000, compiled)[:2] == (7, 22.0)
 
 
 @given(st.integers(1, 200), st.lists(st.integers(0, 40), max_size=3))
@@ -138,18 +150,26 @@ def test_the_intervals_are_those_of_a_real_run(config: RunConfig) -> None:
         counts[type(event).__name__] = counts.get(type(event).__name__, 0) + 1
 
     core.train(config, on_event=count)
-    total = (
-        10 * COSTS.step_s
-        + counts["ValidationCompleted"] * COSTS.validation_s
+    beside = (
+        counts["ValidationCompleted"] * COSTS.validation_s
         + counts["SampleCompleted"] * COSTS.sample_s
         + counts["CheckpointSaved"] * COSTS.checkpoint_s
     )
-    assert extrapolate(config, 1000, COSTS) == (10, total)
+    assert extrapolate(config, 1000, COSTS) == (10, 10 * COSTS.step_s, beside)
 
 
-def trial(config: RunConfig, n_validation: int = 400) -> Trial:
+def on_ground(config: RunConfig, ground: Ground) -> Trial:
+    config = ground.settled(config)
+    return Trial(config, CPU, Transformer(config.model, seed=0), ground.batches(config))
+
+
+def ground(n_validation: int = 400) -> Ground:
     ids = np.random.default_rng(0).integers(0, 31, 2000)
-    return Trial(config, Ground(ids, ids[:n_validation], 2000, n_validation, 31), CPU)
+    return Ground(ids, ids[:n_validation], 2000, n_validation, 31)
+
+
+def trial(config: RunConfig) -> Trial:
+    return on_ground(config, ground())
 
 
 def test_a_validation_is_extrapolated_from_a_part(
@@ -158,10 +178,10 @@ def test_a_validation_is_extrapolated_from_a_part(
     """A clock that shows one second more whenever it is looked at."""
     monkeypatch.setattr("core.measure.evaluate.LOGITS_PER_BATCH", 16 * 31)
     seconds = iter(range(1000))
-    monkeypatch.setattr(measured.time, "perf_counter", lambda: float(next(seconds)))
-    whole = trial(config, 161).validation_s(at_most=1e9)
+    monkeypatch.setattr(costs_of.time, "perf_counter", lambda: float(next(seconds)))
+    whole = validation_s(trial(config), ground(161), at_most=1e9)
     assert whole == pytest.approx(10 * 161 / 160)  # ten windows of 16
-    part = trial(config, 161).validation_s(at_most=3.5)
+    part = validation_s(trial(config), ground(161), at_most=3.5)
     assert part == pytest.approx(4 * 161 / 64)
 
 
@@ -170,13 +190,13 @@ def test_a_sample_is_extrapolated_from_its_first_tokens(
 ) -> None:
     fed = []
     monkeypatch.setattr(
-        trials.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
+        costs_of.Decoder, "feed", lambda self, ids: fed.append(ids) or torch.zeros(31)
     )
     seconds = iter([0.0, 4.0])
-    monkeypatch.setattr(measured.time, "perf_counter", lambda: next(seconds))
-    assert trial(config.with_changes(sample_tokens=96)).sample_s(1e9) == 48.0
+    monkeypatch.setattr(costs_of.time, "perf_counter", lambda: next(seconds))
+    assert sample_s(trial(config.with_changes(sample_tokens=96)), None, 1e9) == 48.0
     assert len(fed) == 8
-    assert trial(config.with_changes(sample_tokens=0)).sample_s(1e9) == 0.0
+    assert sample_s(trial(config.with_changes(sample_tokens=0)), None, 1e9) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -193,15 +213,15 @@ def test_the_peak_is_near_what_arithmetic_says(config: RunConfig, switches: dict
     config = config.with_changes(
         d_model=64, n_layers=3, n_heads=4, batch_size=16, context=32, **switches
     )
-    found = trial(config).peak_bytes()
+    found = peak_bytes(trial(config))
     formula = recipes.estimate(
         RunConfig.from_dict({"model": {"vocab_size": 31}}, config)
     ).training_bytes
     assert found == pytest.approx(formula, rel=0.2)
     moments = arithmetic.count_moments(trial(config).model.config, config.train.optimizer)
-    kept = sum(t.nbytes for n, t in trial(config)._optimizer.state().items() if "step" not in n)
+    kept = sum(t.nbytes for n, t in trial(config).optimizer.state().items() if "step" not in n)
     assert kept == 4 * moments
-    accumulated = trial(config.with_changes(grad_accum=5)).peak_bytes()
+    accumulated = peak_bytes(trial(config.with_changes(grad_accum=5)))
     assert accumulated == found
 
 
@@ -209,8 +229,8 @@ def test_a_large_text_is_not_read(
     config: RunConfig, text_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = Path(text_file).stat().st_size
-    monkeypatch.setattr(measured, "SMALL_BYTES", size - 1)
-    monkeypatch.setattr(measured, "tokenize_corpus", None)
+    monkeypatch.setattr(grounds, "SMALL_BYTES", size - 1)
+    monkeypatch.setattr(grounds, "tokenize_corpus", None)
     result = result_of(config.with_changes(epochs=1.0))
     n_validation = int(size * config.text.validation_fraction)
     assert result.steps == -(-(size - n_validation) // 32)
@@ -236,21 +256,18 @@ def test_a_tasks_rows_begin_with_its_problems(config: RunConfig) -> None:
         text = end.value
     held = text.train_ids, text.validation_ids
     sizes = len(held[0]), len(held[1])
-    found = Trial(config, Ground(*held, *sizes, text.tokenizer.vocab_size, text=text), CPU)
-    assert isinstance(found._batches, ProblemBatches)
-    assert found.step() > 0
-    assert found.validation_s(at_most=1e9) > 0
-    both = Trial(
-        config.with_changes(answers_only=False),
-        Ground(*held, *sizes, text.tokenizer.vocab_size, text=text),
-        CPU,
-    )
-    assert both.validation_s(at_most=1e-9) > 0
+    task = Ground(*held, *sizes, text.tokenizer.vocab_size, text=text)
+    found = on_ground(config, task)
+    assert isinstance(found.batches, ProblemBatches)
+    assert found.step_s() > 0
+    assert validation_s(found, task, at_most=1e9) > 0
+    both = on_ground(config.with_changes(answers_only=False), task)
+    assert validation_s(both, task, at_most=1e-9) > 0
     assert result_of(config.with_changes(steps=5)).final_loss.loss is None
 
 
 def test_a_task_of_any_size_is_read(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "SMALL_BYTES", 1)
+    monkeypatch.setattr(grounds, "SMALL_BYTES", 1)
     task = {"corpus": "task:copy", "tokenizer": "char", "generated_chars": 3000, "context": 32}
     assert result_of(config.with_changes(steps=5, **task)).steps == 5
     assert (paths.cache_dir() / "tokens").is_dir()
@@ -260,10 +277,10 @@ def test_a_task_of_any_size_is_read(config: RunConfig, monkeypatch: pytest.Monke
 def test_health_takes_its_share(config: RunConfig, share: float) -> None:
     always = config.with_changes(health_share=share)
     assert with_health(always, 0.7, 0.0) == pytest.approx(0.7 / (1 - 0.6 * share))
-    assert trial(always).health_s() == 0.0
+    assert health_s(trial(always)) == 0.0
     every = always.with_changes(health_interval=10)
     assert with_health(every, 0.7, 0.5) == pytest.approx(0.75)
-    assert (trial(every).health_s() > 0) == (share > 0)
+    assert (health_s(trial(every)) > 0) == (share > 0)
 
 
 @pytest.mark.parametrize("prompt", ["", "The river"])
@@ -272,13 +289,13 @@ def test_a_sample_is_written_as_a_run_writes_it(
 ) -> None:
     config = config.with_changes(sample_tokens=12, sample_prompt=prompt, steps=5)
     asked: list[Any] = []
-    real = trials.generate
+    real = costs_of.generate
 
     def note(model: Any, tokenizer: Any, ids: Any, sampling: Any, device: Any) -> Any:
         asked.append((tokenizer.decode(ids), sampling.max_new_tokens, sampling.engine))
         return real(model, tokenizer, ids, sampling, device)
 
-    monkeypatch.setattr(trials, "generate", note)
+    monkeypatch.setattr(costs_of, "generate", note)
     assert result_of(config).total_s > 0
     [(text, n_tokens, engine)] = asked
     assert (n_tokens, engine) == (12, "torch")

@@ -11,7 +11,8 @@ from core import recipes
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.events import CheckpointSaved, Forecast, ForecastCompleted, ValidationCompleted
-from core.measure.forecast import Behind, Costs, extrapolate
+from core.measure.costs import Costs
+from core.measure.forecast import Behind, extrapolate
 from core.store.find import find_run
 from core.testing import tiny_run_config
 
@@ -38,13 +39,14 @@ def test_only_what_is_to_come_is_counted(config: RunConfig) -> None:
     events: list[Any] = []
     core.resume("tiny", steps=16, on_event=events.append)
     told = config.with_changes(steps=16)
-    end, total_s = extrapolate(told, 1000, COSTS, Behind(7, 14.0))
+    end, train_s, beside_s = extrapolate(told, 1000, COSTS, Behind(7, 14.0))
     counts = [
         sum(isinstance(e, kind) for e in events) for kind in (ValidationCompleted, CheckpointSaved)
     ]
     samples = 1  # the one at the end
     assert end == 16
-    assert total_s == 9 * 2.0 + counts[0] * 10.0 + samples * 100.0 + counts[1] * 1000.0
+    assert train_s == 9 * 2.0
+    assert beside_s == counts[0] * 10.0 + samples * 100.0 + counts[1] * 1000.0
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,9 @@ def test_only_what_is_to_come_is_counted(config: RunConfig) -> None:
 def test_the_budget_counts_what_was_spent(
     config: RunConfig, budget: dict[str, Any], end: int
 ) -> None:
-    found, total_s = extrapolate(config.with_changes(**budget), 1000, COSTS, Behind(5, 14.0))
+    found, train_s, _ = extrapolate(config.with_changes(**budget), 1000, COSTS, Behind(5, 14.0))
     assert found == end
-    assert (total_s > 0) == (end > 5)
+    assert (train_s > 0) == (end > 5)
 
 
 def test_a_resumed_and_a_forked_run_are_told(config: RunConfig) -> None:

@@ -14,8 +14,8 @@ from core import recipes
 from core.config import RunConfig
 from core.events import Baseline, BaselinesCounted, ForecastCompleted, LossGuess
 from core.measure import outlook
+from core.measure.ground import Ground
 from core.measure.outlook import Effort, guess_loss, law
-from core.measure.trial import Ground
 from core.store.find import all_runs
 from core.store.tokens import TokenizedText
 from core.testing import tiny_run_config

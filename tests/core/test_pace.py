@@ -17,9 +17,11 @@ from core.config import RunConfig
 from core.device import Device, choose_device, why_not_compiled
 from core.errors import DeviceError
 from core.events import Pace, RunStarted, SetupProgressed, StepCompleted, WayTimed
-from core.measure import all_ways, pace, pace_trial
+from core.measure import all_ways, pace, ways
+from core.measure import forecast as forecasts
 from core.measure.pace import chosen, keep, kept_for, settle, ways_of
-from core.measure.pace_trial import Way, time_ways
+from core.measure.trial import Way
+from core.measure.ways import time_ways
 from core.model.transformer import Transformer
 from core.store.find import find_run
 from core.testing import tiny_run_config
@@ -47,7 +49,7 @@ def long_run(monkeypatch: pytest.MonkeyPatch, text_file: str) -> RunConfig:
     monkeypatch.setattr(pace, "LEAST_STEP_FLOPS", 0)
     monkeypatch.setattr(pace, "LEAST_RUN_S", 0.0)
     monkeypatch.setattr(pace, "SHARE", 1e9)
-    monkeypatch.setattr(pace_trial, "MOST_ROUNDS", 6)
+    monkeypatch.setattr(ways, "MOST_ROUNDS", 6)
     monkeypatch.setattr(pace, "ENOUGH_S", 600.0)
     monkeypatch.setattr(pace, "thread_counts", lambda: [1])
     monkeypatch.setattr(pace, "has_fast_bfloat16", lambda: True)
@@ -195,6 +197,36 @@ def test_a_run_with_a_trial_is_one_without_it_and_its_resumption_makes_none(
     assert len(timings) == 1
     assert [e.pace_gain for e in resumed if isinstance(e, RunStarted)] == [1.25]
     assert replayed[-1].result.agreement.is_equal  # type: ignore[union-attr]
+
+
+def test_a_forecast_takes_the_way_of_its_run_and_leaves_it_the_times(
+    long_run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Way(1, "bfloat16")
+    monkeypatch.setattr(pace, "chosen", lambda _p, _c, device, _s: pace.Settled(half.on(device)))
+    made: list[Device] = []
+    real = forecasts.Trial
+    monkeypatch.setattr(forecasts, "Trial", lambda c, d, *a: made.append(d) or real(c, d, *a))
+    trials: list[object] = []
+    monkeypatch.setattr(pace, "Trial", lambda *a: trials.append(a) or real(*a))
+    told = list(recipes.forecasting(long_run, seconds=0.02).run())
+    assert [device.dtype for device in made] == ["bfloat16"]
+    assert any(isinstance(e, SetupProgressed) and "choosing" in e.stage for e in told)
+    events = list(recipes.training(long_run, name="after").run())
+    assert len(trials) == 1
+    assert find_run("after").run.provenance["dtype"] == "bfloat16"
+    assert [e.step for e in events if isinstance(e, StepCompleted)] == [1, 2, 3, 4]
+
+
+def test_a_forecast_of_the_rest_takes_the_way_that_the_run_has(
+    long_run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(recipes.training(long_run.with_changes(dtype="bfloat16"), name="half").run())
+    made: list[Device] = []
+    real = forecasts.Trial
+    monkeypatch.setattr(forecasts, "Trial", lambda c, d, *a: made.append(d) or real(c, d, *a))
+    list(recipes.forecasting_rest("half", {"steps": 9}, seconds=0.02).run())
+    assert [device.dtype for device in made] == ["bfloat16"]
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,12 @@ within a round that count, and how many rounds are won.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
-import torch
-
-from core.config import RunConfig
-from core.device import Device, synchronize
 from core.events import WayTimed
-from core.model.transformer import Transformer
-from core.text.batches import Batches
-from core.training.optimizer import Optimizer, make_optimizer
-from core.training.step import compute_gradients
+from core.measure.trial import Trial, Way
 
 LEAST_ROUNDS, MOST_ROUNDS = 5, 40
 MARGIN, WINS = 0.97, 0.8
@@ -30,53 +20,6 @@ HOPELESS = 1.3
 """Times the first step of default: after it a way is not tried again."""
 N_NEAR, NEAR = 3, 1.05
 """Turns of a way that must be within this factor of its shortest, else nothing has settled."""
-STEPS = 8
-"""Different batches that are trained on in a trial."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """What can be chosen."""
-
-    threads: int
-    dtype: str
-    is_compiled: bool = False
-
-    def on(self, device: Device) -> Device:
-        """That device, used in this way."""
-        return replace(device, threads=self.threads, dtype=self.dtype, is_compiled=self.is_compiled)
-
-
-class Trial:
-    """Steps of a copy of the run's model; nobody keeps what they learn."""
-
-    def __init__(
-        self, config: RunConfig, device: Device, model: Transformer, batches: Batches
-    ) -> None:
-        self._config, self.device, self._batches = config, device, batches
-        self._model = copy.deepcopy(model)
-        self._optimizers: dict[str, Optimizer] = {}
-        self._n = 0
-
-    def step_s(self, way: Way, index: int) -> float:
-        """Seconds of the step with that number, taken in this way."""
-        device = way.on(self.device)
-        if way.dtype not in self._optimizers:
-            made = make_optimizer(self._model, self._config.train, dtype=way.dtype)
-            self._optimizers[way.dtype] = made
-        began = time.perf_counter()
-        compute_gradients(self._model, self._batches, self._config.train, device, index)
-        self._optimizers[way.dtype].step(0.0)  # as much work as with any rate
-        synchronize(device.type)
-        return time.perf_counter() - began
-
-    def turn_s(self, way: Way) -> float:
-        """Seconds of a step after another in the same way, whose threads are then awake."""
-        if torch.get_num_threads() != way.threads:
-            torch.set_num_threads(way.threads)
-            self.step_s(way, self._n % STEPS + 1)
-        self._n += 1
-        return self.step_s(way, self._n % STEPS + 1)
 
 
 def time_ways(
@@ -135,14 +78,3 @@ def _is_open(times: Sequence[Sequence[float]], still: Sequence[int]) -> bool:
     near somebody else."""
     medians = sorted(statistics.median(times[i]) for i in still)
     return len(medians) > 1 and medians[1] < 1.1 * medians[0]
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Random state and threads are then as they were."""
-    threads = torch.get_num_threads()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        torch.set_num_threads(threads)
