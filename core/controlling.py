@@ -51,7 +51,8 @@ def control(
 
     Args:
         words: "pause", "resume", "step", "save", "stop", "sample", "lr" and a factor, "budget"
-            and "+500", "-30" or "=2000" and "steps", "seconds" or "tokens".
+            and "+500", "-30" or "=2000" and "steps", "seconds" or "tokens"; without a unit, that of
+            the only limit.
         wait_s: for the run to obey. A command that it has not taken by then stays asked.
 
     Raises:
@@ -66,7 +67,7 @@ def control(
         for event in reversed([] if inbox.is_waiting(found.path, id) else _answers(found)):
             if event.get("asked") == id:
                 known = {name: event.get(name) for name in ("lr_factor", "steps", "seconds")}
-                return Answer(run=found.name, words=shown, step=event["step"], **known)
+                return Answer(run=found.name, words=event["words"], step=event["step"], **known)
         sleep(POLL_S)
     if not is_trained(found) and inbox.take_back(found.path, id):
         check_trained(found)

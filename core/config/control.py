@@ -50,7 +50,7 @@ class Command:
     sign: str = ""
     """Of a budget: whether that much is added, taken away, or the whole."""
     unit: str = ""
-    """Of a budget: one of `UNITS`."""
+    """Of a budget: one of `UNITS`, or "" for that of the run's own limit."""
     id: str = ""
     """By which whoever asked will know it again; "" if nobody waits."""
 
@@ -65,14 +65,15 @@ class Command:
                 f" {SMALLEST:g} and {LARGEST:g}.",
                 hint=_LR_HINT,
             )
-        if self.action == "budget" and (self.sign not in SIGNS or self.unit not in UNITS):
+        if self.action == "budget" and (self.sign not in SIGNS or self.unit not in ("", *UNITS)):
             raise ConfigError(
                 f"A budget cannot change by {self.sign}{self.value:g} {self.unit!r}.",
                 hint=_BUDGET_HINT,
             )
         if self.action == "budget" and not 0 < self.value <= MOST:
             raise ConfigError(
-                f"A budget of {self.value:g} {self.unit} is not between 0 and {MOST:g}.",
+                f"A budget of {self.value:g} {self.unit}".rstrip()
+                + f" is not between 0 and {MOST:g}.",
                 hint=_BUDGET_HINT,
             )
 
@@ -82,7 +83,8 @@ class Command:
         if self.action == "lr":
             return ("lr", _exactly(self.value))
         if self.action == "budget":
-            return ("budget", f"{self.sign}{_exactly(self.value)}", self.unit)
+            amount = f"{self.sign}{_exactly(self.value)}"
+            return ("budget", amount, self.unit) if self.unit else ("budget", amount)
         return (self.action,)
 
 
@@ -97,11 +99,11 @@ def read_command(words: Sequence[str], *, id: str = "") -> Command:
         return Command(action=action, value=_number(rest[0].lstrip("×x*"), _LR_HINT), id=id)
     if action == "budget" and len(rest) in (1, 2):
         sign, amount = (rest[0][:1], rest[0][1:]) if rest[0][:1] in SIGNS else ("=", rest[0])
-        unit = rest[1] if len(rest) == 2 else UNITS[0]
+        unit = _unit(rest[1]) if len(rest) == 2 else ""
         value = _number(amount, _BUDGET_HINT)
-        return Command(action=action, value=value, sign=sign, unit=_unit(unit), id=id)
+        return Command(action=action, value=value, sign=sign, unit=unit, id=id)
     if action in ACTIONS and (rest or action in ("lr", "budget")):
-        needed = {"lr": "one FACTOR", "budget": "an AMOUNT and a UNIT"}.get(action, "no more words")
+        needed = {"lr": "one FACTOR", "budget": "an AMOUNT"}.get(action, "no more words")
         hints = {"lr": _LR_HINT, "budget": _BUDGET_HINT}
         raise ConfigError(
             f"The command {action} takes {needed}, not {' '.join(rest)!r}.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.config import Command, TrainConfig
@@ -37,6 +37,12 @@ class Budget:
         has_end = bool(self.steps or self.seconds)
         return min(1.0, max(by_steps, by_time)) if has_end else 1.0
 
+    def named(self, command: Command) -> Command:
+        """A command "budget" with the unit that it means: where it has none, that of the only
+        limit, and else steps."""
+        own = "seconds" if self.seconds and not self.steps else "steps"
+        return replace(command, unit=command.unit or own)
+
     def changed(self, command: Command, step: int, train_s: float, step_tokens: int) -> Budget:
         """After a command "budget", given after `step` steps and `train_s` seconds.
 
@@ -44,6 +50,7 @@ class Budget:
         is no limit of that kind: then it counts from here. Nothing ends before here.
 
         Args:
+            command: `named`.
             step_tokens: trained on in one step.
         """
         value, is_time = command.value, command.unit == "seconds"

@@ -87,6 +87,8 @@ class Control:
 
     def _do(self, run: Controllable, command: Command, n: int) -> Generator[TrainEvent, None, None]:
         progress, action = run.progress, command.action
+        if action == "budget":
+            command = run.budget.named(command)
         if n:
             progress.controls = (*progress.controls, n)
         if action == "lr":

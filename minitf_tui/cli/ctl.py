@@ -26,7 +26,7 @@ COMMAND = Command(
     notes=(
         *(f"{name:<7}  {about}" for name, about in COMMANDS.items()),
         "As in: minitf ctl last lr 0.5, or minitf ctl last budget +500 steps; the units are steps, "
-        "seconds and tokens. Added where the run has no limit of that unit, an AMOUNT counts from "
+        "seconds and tokens, by default that of the run's only limit. Added where the run has no limit of that unit, an AMOUNT counts from "
         "here, and is its only limit then. What was done stands in metrics.jsonl, and a replay "
         "repeats it.",
         "A run is forked, under way or not, by minitf train --fork RUN@STEP.",

@@ -30,7 +30,7 @@ from tests.core.test_trainer import make_trainer
         ("pause", Command(action="pause")),
         ("lr 0.5", Command(action="lr", value=0.5)),
         ("lr x2", Command(action="lr", value=2)),
-        ("budget +500", Command(action="budget", value=500, sign="+", unit="steps")),
+        ("budget +500", Command(action="budget", value=500, sign="+")),
         ("budget -30 s", Command(action="budget", value=30, sign="-", unit="seconds")),
         ("budget =5e6 tokens", Command(action="budget", value=5e6, sign="=", unit="tokens")),
         ("budget 90 second", Command(action="budget", value=90, sign="=", unit="seconds")),
@@ -59,7 +59,7 @@ def test_words_become_a_command_and_back(words: str, command: Command) -> None:
         ("save it", "The command save takes no more words, not 'it'.", "Try save alone."),
         (
             "budget",
-            "The command budget takes an AMOUNT and a UNIT, not ''.",
+            "The command budget takes an AMOUNT, not ''.",
             "As in budget +500 steps, budget -30 seconds or budget =5e6 tokens.",
         ),
         (
@@ -69,7 +69,7 @@ def test_words_become_a_command_and_back(words: str, command: Command) -> None:
         ),
         (
             "budget =0",
-            "A budget of 0 steps is not between 0 and 1e+15.",
+            "A budget of 0 is not between 0 and 1e+15.",
             "As in budget +500 steps, budget -30 seconds or budget =5e6 tokens.",
         ),
     ],
@@ -90,8 +90,10 @@ def test_words_that_ask_nothing_a_run_could_do(words: str, sentence: str, hint: 
         ((100, 0.0), "budget +65 tokens", (103, 0.0)),
         ((100, 9.0), "budget +1 seconds", (100, 10.0)),
         ((100, 9.0), "budget =20 seconds", (0, 20.0)),
-        ((0, 9.0), "budget +10", (50, 0.0)),
-        ((0, 9.0), "budget -10", (0, 9.0)),
+        ((100, 9.0), "budget +1", (101, 9.0)),
+        ((0, 9.0), "budget +10", (0, 19.0)),
+        ((0, 9.0), "budget +10 steps", (50, 0.0)),
+        ((0, 9.0), "budget -10 steps", (0, 9.0)),
         ((0, 9.0), "budget -8 seconds", (0, 4.0)),
     ],
 )
@@ -99,7 +101,8 @@ def test_a_budget_moves_and_never_to_before_here(
     budget: tuple[int, float], words: str, limits: tuple[int, float]
 ) -> None:
     """After 40 steps of 32 tokens, and 4 seconds."""
-    moved = Budget(*budget).changed(read_command(words.split()), 40, 4.0, 32)
+    before = Budget(*budget)
+    moved = before.changed(before.named(read_command(words.split())), 40, 4.0, 32)
     assert (moved.steps, moved.seconds) == limits
 
 
