@@ -31,6 +31,7 @@ from core.events import (
 from core.jobs import Job, TrainingJob
 from core.store.named import config_named
 from core.store.run_names import NAME_PATTERN
+from core.store.summary import TRAINED
 from core.store.sweeps import SweepRecord
 from core.training_sessions import resuming, training
 
@@ -149,7 +150,7 @@ def _train(
 ) -> Generator[SweepEvent, None, None]:
     for index, planned in enumerate(plan, 1):
         row = record.row(planned.row)
-        if planned.config is None or row.state in DONE or row.state == "running":
+        if planned.config is None or row.state in DONE or row.state in TRAINED:
             continue
         if job.is_stopping:
             return

@@ -107,7 +107,7 @@ class RunReader:
 
         stamp, known = stamp_of(path), self._summaries.get(path.name)
         # A trainer that was killed leaves its files as they were, but not its lock.
-        if known and known[0] == stamp and known[1].state != "running":
+        if known and known[0] == stamp and not known[1].is_trained:
             return known
         return stamp, summarise(open_run(path))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STATE_STYLES = {
     "running": "bold $accent",
+    "paused": "$warning",
     "diverged": "$error",
     "finished": "",
     "imported": "",

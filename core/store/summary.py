@@ -13,6 +13,9 @@ from core.store.find import all_runs
 from core.store.metrics import read_last_metrics
 from core.store.run import Run
 
+TRAINED = ("running", "paused")
+_PAUSES = ("pause", "resume", "step")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
@@ -23,8 +26,8 @@ class RunSummary:
     created: str
     """ISO 8601, UTC."""
     state: str
-    """"new", "imported", "int8" or "int4" (quantised), "running", "stopped", "finished" or
-    "diverged"."""
+    """"new", "imported", "int8" or "int4" (quantised), "running", "paused", "stopped",
+    "finished" or "diverged"."""
     step: int
     steps: int
     """Budget; 0 is no limit."""
@@ -37,6 +40,11 @@ class RunSummary:
     corpus: str
     tokenizer: str
     size_bytes: int
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether some process trains it at the moment, paused or not."""
+        return self.state in TRAINED
 
 
 def list_runs() -> list[RunSummary]:
@@ -84,7 +92,7 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
         with run.lock():
             pass
     except RunError:
-        return "running"
+        return "paused" if _is_paused(events) else "running"
     except (OSError, StoreError):  # a folder that we may not write cannot be trained by us either
         pass
     last = events[-1] if events else {"event": "Created"}
@@ -96,3 +104,14 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
         return "diverged"
     is_finished = last["event"] == "RunFinished" and last.get("reason") == "budget"
     return "finished" if is_finished else "stopped"
+
+
+def _is_paused(events: list[dict[str, Any]]) -> bool:
+    """Whether the last word was to pause; who resumes a run unpauses it."""
+    words = [
+        "resume" if event["event"] == "RunStarted" else event.get("action")
+        for event in events
+        if event["event"] in ("RunStarted", "Controlled")
+    ]
+    words = [word for word in words if word in _PAUSES]
+    return bool(words) and words[-1] != "resume"

@@ -11,11 +11,10 @@ from typing import Any
 from core.errors import RunError
 from core.store.metrics import read_metrics
 from core.store.run import Run
-from core.store.summary import summarise
+from core.store.summary import TRAINED, summarise
 
 RECENT = 50
 """Steps whose median speed is the one that goes on."""
-_PAUSES = ("pause", "resume", "step")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,7 @@ class RunStatus:
     run: str
     path: str
     state: str
-    """As in `RunSummary`, or "paused"."""
+    """As in `RunSummary`."""
     step: int
     steps: int
     """Budget now; 0 is no limit."""
@@ -43,6 +42,11 @@ class RunStatus:
     train_s: float
     left_s: float | None
     """Training time to the end of the budget at the recent speed; None if that is not known."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether some process trains it at the moment, paused or not."""
+        return self.state in TRAINED
 
 
 def is_trained(run: Run) -> bool:
@@ -72,7 +76,7 @@ def status_of(run: Run) -> RunStatus:
     return RunStatus(
         run=run.name,
         path=str(run.path),
-        state=_state(run, events),
+        state=summarise(run).state,
         step=done,
         steps=int(limit["steps"]),
         seconds=float(limit["seconds"]),
@@ -84,15 +88,6 @@ def status_of(run: Run) -> RunStatus:
         train_s=train_s,
         left_s=_left(done, train_s, int(limit["steps"]), float(limit["seconds"]), pace),
     )
-
-
-def _state(run: Run, events: Sequence[dict[str, Any]]) -> str:
-    state = summarise(run).state
-    pauses = [e for e in events if e["event"] == "Controlled" and e["action"] in _PAUSES]
-    begun = max((i for i, e in enumerate(events) if e["event"] == "RunStarted"), default=0)
-    is_paused = bool(pauses) and pauses[-1]["action"] != "resume"
-    is_new = is_paused and events.index(pauses[-1]) > begun  # who resumes a run unpauses it
-    return "paused" if state == "running" and is_new else state
 
 
 def _moves_budget(event: dict[str, Any]) -> bool:

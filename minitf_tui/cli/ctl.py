@@ -26,9 +26,9 @@ COMMAND = Command(
     notes=(
         *(f"{name:<7}  {about}" for name, about in COMMANDS.items()),
         "As in: minitf ctl last lr 0.5, or minitf ctl last budget +500 steps; the units are steps, "
-        "seconds and tokens, by default that of the run's only limit. Added where the run has no limit of that unit, an AMOUNT counts from "
-        "here, and is its only limit then. What was done stands in metrics.jsonl, and a replay "
-        "repeats it.",
+        "seconds and tokens, by default that of the run's only limit. Added where the run has no "
+        "limit of that unit, an AMOUNT counts from here, and is its only limit then. What was done "
+        "stands in metrics.jsonl, and a replay repeats it.",
         "A run is forked, under way or not, by minitf train --fork RUN@STEP.",
     ),
 )
@@ -66,7 +66,7 @@ def status_line(status: RunStatus) -> str:
         parts.append(f"lr {status.lr:.2e}{factor}")
     if status.tokens_per_s is not None:
         parts.append(f"{fmt.count(status.tokens_per_s)} tok/s")
-    if status.state in ("running", "paused") and status.left_s is not None:
+    if status.is_trained and status.left_s is not None:
         parts.append(f"{fmt.seconds(status.left_s)} left")
     return f"{escape(status.run)}: {', '.join(parts)}"
 

@@ -247,16 +247,16 @@ class RunsPane(DeletingPane):
             self.complain(seen.error)
             self._seen = replace(self._seen, error=seen.error)
             return
-        had_any, states = bool(self._seen.runs), {run.name: run.state for run in seen.runs}
-        is_solved = states.get(self._refused) != "running" if self._refused else False
+        had_any, trained = bool(self._seen.runs), {run.name: run.is_trained for run in seen.runs}
+        is_solved = bool(self._refused) and not trained.get(self._refused)
         if is_solved or (self.error is not None and self.error is self._seen.error):
             self._refused = ""
             self.complain(None)
         self._seen = seen
-        self._marked = [name for name in self._marked if name in states]
+        self._marked = [name for name in self._marked if name in trained]
         self._table.show(seen.runs)
-        if self._wanted in states:
-            self._table.go_to(list(states).index(self._wanted))
+        if self._wanted in trained:
+            self._table.go_to(list(trained).index(self._wanted))
             self._wanted = ""
         self._hint.display = not seen.runs
         self.set_class(bool(seen.runs), "-started")

@@ -56,7 +56,7 @@ class DeletingPane(TableKeys, Pane):
 
     def _refuses(self, run: RunSummary, why: str) -> bool:
         """Say so when a run is being trained, and so cannot be changed."""
-        if run.state != "running":
+        if not run.is_trained:
             self._refused = ""
             self.complain(None)
             return False

@@ -14,6 +14,7 @@ from core.errors import ConfigError, RunError
 from core.events import Controlled, StepCompleted
 from core.store import inbox
 from core.store.find import find_run
+from core.store.summary import list_runs
 from core.testing import tiny_run_config
 from minitf_tui.cli.completing import answers
 from minitf_tui.cli.ctl import answer_line, status_line
@@ -59,6 +60,8 @@ def test_a_run_is_controlled_from_elsewhere(
     found = status("here")
     assert (found.state, found.steps, found.lr_factor) == ("paused", 9, 0.5)
     assert status_line(found) == line
+    (listed,) = list_runs()
+    assert (listed.state, listed.is_trained) == ("paused", True)
     session.control(read_command(["resume"]))
     *_, last = events
     assert last.result.steps == 9
