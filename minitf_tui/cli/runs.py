@@ -12,6 +12,7 @@ from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, UsageError, nearest
 from minitf_tui.cli.running import SUCCESS
 from minitf_tui.problems import escape, quoted
+from minitf_tui.standing import standing
 from minitf_tui.vitals import Vitals, summary
 
 if TYPE_CHECKING:
@@ -82,26 +83,62 @@ def _table(summaries: list[RunSummary]) -> str:
 
 
 def _show(spec: str, as_json: bool) -> int:
-    from core.store.metrics import read_metrics
+    from core.store.metrics import baselines_in, read_metrics
     from core.store.summary import summarise
 
     run = _named(spec)
-    about, vitals = output.plain(summarise(run)), Vitals()
-    vitals.add_past(read_metrics(run.path))
+    about, events, vitals = summarise(run), read_metrics(run.path), Vitals()
+    vitals.add_past(events)
     if as_json:
         health = {"health": vitals.last, "alerts": vitals.alerts}
         made = {"config": run.config.to_dict(), "provenance": output.plain(run.provenance)}
-        output.say_json({**about, **health, **made})
+        output.say_json({**output.plain(about), **health, **made})
         return SUCCESS
-    rows = [(name.replace("_", " "), _value(name, value)) for name, value in about.items()]
-    for fact in ("imported_from", "architecture", "init_from", "replay_of"):
-        if fact in run.provenance:
-            rows.append((fact.replace("_", " "), escape(str(run.provenance[fact]))))
-    rows += [*_quantization(run), *_health(vitals)]
+    where = standing(about.val_loss, baselines_in(events))
+    rows = [
+        *_progress(about),
+        *([("baselines", escape(where))] if where else []),
+        *_health(vitals),
+        *_origin(run, about),
+    ]
     output.say(reports.titled(f"Run {escape(run.name)}", rows))
     for line in ["", *write_toml(run.config).rstrip().split("\n")]:
         output.say(escape(line))
     return SUCCESS
+
+
+def _progress(about: RunSummary) -> list[reports.Row]:
+    """How far it came, and how well it does."""
+    limits = [fmt.whole(about.steps)] if about.steps else []
+    limits += [fmt.seconds(about.seconds)] if about.seconds else []
+    of = f" of {' or '.join(limits)}" if limits else ""
+    best = []
+    if about.val_loss is not None:
+        bits = f", {fmt.loss(about.bits_per_byte)} bits per byte"
+        best = [("best held out", f"{fmt.loss(about.val_loss)} nats per token{bits}")]
+    return [("state", about.state), ("step", f"{fmt.whole(about.step)}{of}"), *best]
+
+
+def _origin(run: Run, about: RunSummary) -> list[reports.Row]:
+    """What it is made of, from what and where."""
+    made = run.provenance
+    device = [str(made[fact]) for fact in ("device", "dtype") if fact in made]
+    if isinstance(threads := made.get("threads"), int):
+        device.append(fmt.plural(threads, "thread"))
+    if made.get("compiled") is True:
+        device.append("compiled")
+    origins = ("imported_from", "architecture", "init_from", "fork_of", "replay_of")
+    return [
+        ("parameters", fmt.whole(about.n_params)),
+        ("text", escape(about.corpus)),
+        ("tokenizer", escape(about.tokenizer)),
+        *([("trained on", escape(", ".join(device)))] if device else []),
+        *((fact.replace("_", " "), escape(str(made[fact]))) for fact in origins if fact in made),
+        *_quantization(run),
+        ("size", fmt.size_bytes(about.size_bytes)),
+        ("made", _moment(escape(about.created))),
+        ("folder", escape(about.path)),
+    ]
 
 
 def _quantization(run: Run) -> list[reports.Row]:
@@ -149,17 +186,6 @@ def _named(spec: str) -> Run:
     from core.store.find import find_run
 
     return find_run(spec, needs_checkpoint=False).run
-
-
-def _value(name: str, value: object) -> str:
-    if value is None:
-        return fmt.NONE
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        shown = {"size_bytes": fmt.size_bytes, "n_params": fmt.count, "seconds": fmt.seconds}
-        if name in shown:
-            return shown[name](value)
-        return fmt.whole(value) if isinstance(value, int) else fmt.loss(value)
-    return escape(str(value))
 
 
 def _short(corpus: str) -> str:

@@ -49,7 +49,11 @@ def test_the_list_as_json(minitf, run):
 def test_one_run(minitf, run):
     outcome = minitf("runs", "show", "tiny")
     assert outcome.code == 0
-    assert "state          finished" in outcome.out
+    lines = dict(line.strip().split("  ", 1) for line in outcome.out.splitlines() if "  " in line)
+    shown = {name: value.strip() for name, value in lines.items()}
+    assert shown["state"] == "finished"
+    assert shown["step"] == "100 of 100"
+    assert shown["parameters"] == "454,016"
     assert 'tokenizer = "bpe"' in outcome.out
     about = json.loads(minitf("runs", "show", "--json").out)
     assert about["config"] == SEED.to_dict()
@@ -63,8 +67,8 @@ def test_a_run_tells_its_health_and_what_was_said_of_it(minitf, run):
         metrics.write(alert(90))
     out = minitf("runs", "show", "tiny").out
     words = "step 100: largest update 10 % of the embedding, most dead units 64.0 %, attention"
-    assert f"health         {words} 0.51 to 0.61, logits -7.0 to 5.7" in out
-    assert "alert          step 90, spike: The loss rose to 4.12 by step 90" in out
+    assert f"health      {words} 0.51 to 0.61, logits -7.0 to 5.7" in out
+    assert "alert       step 90, spike: The loss rose to 4.12 by step 90" in out
     about = json.loads(minitf("runs", "show", "--json").out)
     assert about["health"]["layers"] == ["embedding", "1", "2", "3", "head"]
     assert about["alerts"][0]["kind"] == "spike"
