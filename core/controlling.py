@@ -67,7 +67,12 @@ def control(
         for event in reversed([] if inbox.is_waiting(found.path, id) else _answers(found)):
             if event.get("asked") == id:
                 known = {name: event.get(name) for name in ("lr_factor", "steps", "seconds")}
-                return Answer(run=found.name, words=event["words"], step=event["step"], **known)
+                return Answer(
+                    run=found.name,
+                    words=str(event.get("words") or shown),
+                    step=event["step"],
+                    **known,
+                )
         sleep(POLL_S)
     if not is_trained(found) and inbox.take_back(found.path, id):
         check_trained(found)

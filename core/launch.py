@@ -91,6 +91,8 @@ def launch_new(
     if may_be_measured(config, device):
         yield SetupProgressed(stage="choosing threads and number type")
     parts = paced(config, parts, clock, wishes)
+    if wishes.is_stopping():
+        return
     provenance = provenance_of(parts, config) | begun.provenance
     run = create_run(name, config, provenance, text.tokenizer.to_json(), begun.fill)
     with run.lock():

@@ -10,7 +10,7 @@ from torch import nn
 
 from core.config import RunConfig
 from core.device import Device, choose_device, environment
-from core.measure.ground import budget_steps
+from core.measure.ground import fitted
 from core.measure.machine import check_memory
 from core.measure.pace import settle
 from core.model.transformer import Transformer
@@ -67,12 +67,10 @@ def settled(config: RunConfig, text: TokenizedText) -> RunConfig:
     """What only the text decides: its full name, the number of token ids, and of steps in
     an epoch. Budgets in epochs and tokens become one in steps. A task's rows are drawn at
     random, each beginning with a problem, and the run says so."""
-    model = replace(config.model, vocab_size=text.tokenizer.vocab_size)
-    steps = budget_steps(config.train, len(text.train_ids))
+    config = fitted(config, text.tokenizer.vocab_size, len(text.train_ids))
     rows = "random" if config.text.is_task else config.train.rows  # see `core.text.problem_batches`
-    train = replace(config.train, steps=steps, rows=rows)
     named = replace(config.text, corpus=text.corpus)
-    return replace(config, model=model, text=named, train=train)
+    return replace(config, text=named, train=replace(config.train, rows=rows))
 
 
 def build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes) -> Parts:
@@ -90,7 +88,7 @@ def build(config: RunConfig, text: TokenizedText, device: Device, wishes: Wishes
 def paced(config: RunConfig, parts: Parts, clock: Clock, wishes: Wishes) -> Parts:
     """The same, to be trained in the way that is fastest here; finding out is training time."""
     with clock.during("train"):
-        found = settle(config, parts.device, parts.model, parts.batches)
+        found = settle(config, parts.device, parts.model, parts.batches, wishes.is_stopping)
     if found.device == parts.device:
         return replace(parts, gain=found.gain)
     probes = make_probes(config, parts.text, found.device, wishes.is_stopping)

@@ -116,6 +116,13 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     return f"{mean:,.{decimals}f} ± {sd:,.{decimals}f}"
 
 
+def budget(done: int, steps: int, seconds_: float) -> str:
+    """`940 of 2,000`, or `940 · 1 min 30 s`: steps done, and the limit; 0 is none."""
+    if steps:
+        return f"{whole(done)} of {whole(steps)}"
+    return f"{whole(done)} · {seconds(seconds_)}" if seconds_ else whole(done)
+
+
 def plural(n: int, noun: str) -> str:
     """`1 step`, `1,200 steps`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -14,7 +14,7 @@ from minitf_tui.sanitize import clean_line
 
 PLAIN = ("pause", "save", "stop", "sample", "fork")
 """Actions that are their own words; to go on after a pause, and single steps, get none."""
-_UNITS = {"steps": "", "seconds": " s", "tokens": " tok"}
+_UNITS = {"": "", "steps": "", "seconds": " s", "tokens": " tok"}
 
 
 def mark_of(event: Any) -> Mark | None:

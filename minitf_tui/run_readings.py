@@ -50,14 +50,6 @@ class Column:
     is_left: bool = False
 
 
-def budget(summary: RunSummary) -> str:
-    """`940 of 2,000`, or `940 · 90 s`: steps done, and the limit."""
-    done = fmt.whole(summary.step)
-    if summary.steps:
-        return f"{done} of {fmt.whole(summary.steps)}"
-    return f"{done} · {fmt.seconds(summary.seconds)}" if summary.seconds else done
-
-
 def moment(created: str) -> str:
     """A time in UTC, as this place's clock showed it: `11-24 12:05`."""
     try:
@@ -73,7 +65,7 @@ def text_name(corpus: str) -> str:
 
 
 STATE = Column("state", 8, lambda s: s.state, is_left=True)
-STEP = Column("step", 14, budget)
+STEP = Column("step", 14, lambda s: fmt.budget(s.step, s.steps, s.seconds))
 COLUMNS = (
     STATE,
     Column("text", 16, lambda s: text_name(s.corpus), is_left=True),
@@ -153,7 +145,7 @@ def details_groups(summary: RunSummary, details: RunDetails) -> tuple[Group, ...
             (
                 Reading("name", summary.name, style="bold"),
                 Reading("state", summary.state, style=STATE_STYLES.get(summary.state, "")),
-                Reading("step", budget(summary)),
+                Reading("step", fmt.budget(summary.step, summary.steps, summary.seconds)),
                 Reading("best held out", best, style="bold $warning"),
                 Reading("bits/byte", fmt.loss(summary.bits_per_byte)),
                 Reading("trained for", fmt.seconds(float(trained[-1]) if len(trained) else 0.0)),

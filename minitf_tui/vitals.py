@@ -16,6 +16,7 @@ from minitf_tui import format as fmt
 from minitf_tui.sanitize import clean_line
 
 PER_LAYER = ("weight_norms", "grad_norms", "update_ratios")
+TUPLES = (*PER_LAYER, "dead_shares", "attention_entropies")
 
 
 class Vitals:
@@ -97,6 +98,8 @@ def _measurement(event: Mapping[str, Any]) -> HealthMeasured:
         elif name in ("logit_low", "logit_high", "cost_s"):
             values[name] = math.nan if value is None else float(value)
     found = HealthMeasured(**values)
+    if not all(isinstance(getattr(found, name), tuple) for name in TUPLES):
+        raise ValueError("figures that are no lists")
     lengths = {len(found.layers), *(len(getattr(found, name)) for name in PER_LAYER)}
     if len(lengths) > 1 or not found.layers:
         raise ValueError("figures of other layers")

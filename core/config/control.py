@@ -2,7 +2,8 @@
 
     pause   resume   step   save   stop   sample
     lr FACTOR                    the rate times that, from the next step on: `lr 0.5`
-    budget AMOUNT [UNIT]         `budget +500 steps`, `budget -30 seconds`, `budget =5e6 tokens`
+    budget AMOUNT [UNIT]         `budget +500 steps`, `budget -30 seconds`, `budget =5e6 tokens`;
+                                 without a unit seconds where nothing else limits, else steps
 
 The words are the same on the command line, in the app, in the library and in the files by which
 one process asks another; so whatever comes from elsewhere is checked here.
@@ -50,7 +51,8 @@ class Command:
     sign: str = ""
     """Of a budget: whether that much is added, taken away, or the whole."""
     unit: str = ""
-    """Of a budget: one of `UNITS`, or "" for that of the run's own limit."""
+    """Of a budget: one of `UNITS`, or "": seconds where nothing else limits the run, else
+    steps."""
     id: str = ""
     """By which whoever asked will know it again; "" if nobody waits."""
 

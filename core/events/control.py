@@ -20,7 +20,7 @@ class Controlled:
     value: float | None = None
     """The factor on the learning rate, or the amount by which a budget changes."""
     words: str = ""
-    """As it was asked: "lr 0.5", "budget +500 steps"; of a fork: "other@500, lr 0.0003"."""
+    """As it was understood: "lr 0.5", "budget +500 steps"; of a fork: "other@500, lr 0.0003"."""
     n: int = 0
     """Its number among the commands of this run that a replay repeats; 0 of any other."""
     lr_factor: float = 1.0

@@ -93,12 +93,13 @@ class Forecast:
     steps: int
     """Until the nearest budget ends the run."""
     train_s: float
-    """Of pure training."""
+    """Of pure training, with what compiling the steps takes."""
     total_s: float
     """In all: with set-up, health, validations, samples and checkpoints, as if each validation was
     the best so far."""
     setup_s: float
-    """Until the first step: loading PyTorch where it was not loaded, the text again, the model."""
+    """Until the first step: loading PyTorch where it was not loaded, the text again, the model; on
+    the command line the start of the program, too."""
     tokens: int
     """Trained on, repetitions counted."""
     tokens_per_s: float

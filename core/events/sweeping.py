@@ -17,7 +17,7 @@ class SweepRow:
     """`(field, value)`, as the file asks."""
     seed: int
     state: str
-    """"planned", "running", "stopped", "finished", "diverged" or "failed"."""
+    """"planned", "running", "paused", "stopped", "finished", "diverged" or "failed"."""
     val_loss: float | None = None
     """Of the newest validation, nats per token."""
     bits_per_byte: float | None = None

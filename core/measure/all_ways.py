@@ -44,20 +44,22 @@ def time_all_ways(
     ways = ways_of(config, device)
     yield SetupProgressed(stage="timing all ways to train, a minute or two to compile them")
     with undisturbed():
-        timed, note = timed_ways(trial, ways)
+        timed, note = timed_ways(trial, ways, is_stopping)
     if is_stopping() or not timed:
         return None
     return keep(config, device, timed, note, is_settled=UNSETTLED not in note)
 
 
-def timed_ways(trial: Trial, ways: Sequence[Way]) -> tuple[list[WayTimed], str]:
+def timed_ways(
+    trial: Trial, ways: Sequence[Way], is_stopping: Callable[[], bool]
+) -> tuple[list[WayTimed], str]:
     """These, the first of them that of default, and what they are compiled; and a sentence
-    where something came in between. None if each turn takes seconds."""
+    where something came in between. None if each turn takes seconds, or it was stopped."""
     trial.turn_s(ways[0])
-    timed, is_settled = time_ways(trial, ways, time.perf_counter() + PLAIN_S)
+    timed, is_settled = time_ways(trial, ways, time.perf_counter() + PLAIN_S, is_stopping)
     if not timed:
         return [], ""
-    compiled, note = _compiled(trial, ways[0], _fastest(timed))
+    compiled, note = _compiled(trial, ways[0], _fastest(timed), is_stopping)
     notes = [note, "" if is_settled else UNSETTLED]
     return [*timed, *compiled], " ".join(filter(None, notes))
 
@@ -69,7 +71,9 @@ def _fastest(timed: Sequence[WayTimed]) -> list[Way]:
     return [Way(best.threads, dtype, is_compiled=True) for dtype in dtypes]
 
 
-def _compiled(trial: Trial, default: Way, ways: Sequence[Way]) -> tuple[list[WayTimed], str]:
+def _compiled(
+    trial: Trial, default: Way, ways: Sequence[Way], is_stopping: Callable[[], bool]
+) -> tuple[list[WayTimed], str]:
     """Those that could be compiled, and a sentence on why others could not."""
     if reason := why_not_compiled(trial.device.type):
         return [], reason
@@ -84,5 +88,6 @@ def _compiled(trial: Trial, default: Way, ways: Sequence[Way]) -> tuple[list[Way
         why = (lines[0] if lines else type(error).__name__).removesuffix(".")
         return [], f"PyTorch could not compile the step: {why[:200]}."
     until = time.perf_counter() + COMPILED_S
-    timed, _ = time_ways(trial, [default, *ways], until, compile_s=[0.0, *took])
+    both = [default, *ways]
+    timed, _ = time_ways(trial, both, until, is_stopping, compile_s=[0.0, *took])
     return timed[1:], ""

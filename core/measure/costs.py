@@ -42,7 +42,8 @@ class Costs:
     sample_s: float
     checkpoint_s: float
     compile_s: float = 0.0
-    """Of the run's first step, if its steps are compiled."""
+    """What the first steps take beyond others where they are compiled; less if that was done here
+    before."""
 
 
 def health_s(trial: Trial) -> float:

@@ -75,7 +75,6 @@ def forecast(
         return
     config = ground.settled(config)
     yield Setup(stage="building the model")
-    has_peak = memory.set_back_peak("cpu")
     began = time.perf_counter()
     model = Transformer(config.model, seed=config.train.seed).to(device.type)
     batches = ground.batches(config)
@@ -83,7 +82,8 @@ def forecast(
     if behind is None:
         if may_be_measured(config, device):
             yield Setup(stage="choosing threads and number type")
-        device = settle(config, device, model, batches).device
+        device = settle(config, device, model, batches, is_stopping).device
+    has_peak = memory.set_back_peak("cpu")
     trial = Trial(config, device, model, batches)
     warm_ups_s, samples_s = yield from _timed(trial, seconds, is_stopping)
     if is_stopping():
@@ -140,12 +140,13 @@ def _measured(
 ) -> Measured:
     step = summarize(samples_s)
     checkpoint_s, checkpoint_bytes = checkpoint(trial)
+    compile_s = sum(warm_ups_s) - len(warm_ups_s) * step.mean
     costs = Costs(
         step_s=with_health(trial.config, step.mean, health_s(trial)),
         validation_s=validation_s(trial, ground, at_most),
         sample_s=sample_s(trial, ground.text, at_most),
         checkpoint_s=checkpoint_s,
-        compile_s=sum(warm_ups_s) if trial.device.is_compiled else 0.0,
+        compile_s=max(0.0, compile_s) if trial.device.is_compiled else 0.0,
     )
     return Measured(step, costs, checkpoint_bytes)
 
@@ -201,8 +202,9 @@ def extrapolate(
     steps = budget_steps(train, n_train)
     limits = [steps] if steps else []
     if train.seconds:
-        rest_s = train.seconds - behind.train_s - costs.compile_s
-        limits.append(behind.step + math.ceil(rest_s / costs.step_s))
+        rest_s = train.seconds - behind.train_s
+        n = max(1, math.ceil((rest_s - costs.compile_s) / costs.step_s)) if rest_s > 0 else 0
+        limits.append(behind.step + n)
     end = max(1, behind.step, min(limits)) if limits else behind.step
     if behind.step and end == behind.step:
         return end, 0.0, 0.0
@@ -214,7 +216,8 @@ def extrapolate(
     beside_s = (
         validations * costs.validation_s + samples * costs.sample_s + saves * costs.checkpoint_s
     )
-    return end, (end - behind.step) * costs.step_s + costs.compile_s, beside_s
+    compile_s = costs.compile_s if end > behind.step else 0.0
+    return end, (end - behind.step) * costs.step_s + compile_s, beside_s
 
 
 def _saves(config: RunConfig, steps: int) -> int:

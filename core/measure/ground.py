@@ -52,9 +52,14 @@ class Ground:
 
     def settled(self, config: RunConfig) -> RunConfig:
         """With what only the text decides: the number of token ids and of steps."""
-        model = replace(config.model, vocab_size=self.vocab_size)
-        steps = budget_steps(config.train, self.n_train)
-        return replace(config, model=model, train=replace(config.train, steps=steps))
+        return fitted(config, self.vocab_size, self.n_train)
+
+
+def fitted(config: RunConfig, vocab_size: int, n_train: int) -> RunConfig:
+    """To a text of so many token ids, and tokens to learn from: budgets become one in steps."""
+    model = replace(config.model, vocab_size=vocab_size)
+    steps = budget_steps(config.train, n_train)
+    return replace(config, model=model, train=replace(config.train, steps=steps))
 
 
 def budget_steps(train: TrainConfig, n_train: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from core.events import Pace, WayTimed
 from core.measure.trial import Trial, Way, undisturbed
 from core.measure.ways import LEAST_ROUNDS, MARGIN, time_ways
 from core.model.arithmetic import training_flops_per_token
+from core.model.attention import MOST_IN_FLOAT32
 from core.model.transformer import Transformer
 from core.store.paces import keep_pace, kept_pace
 from core.text.batches import Batches
@@ -52,7 +53,13 @@ class Settled:
     """How many times as fast as in the way of default; None if nothing was measured."""
 
 
-def settle(config: RunConfig, device: Device, model: Transformer, batches: Batches) -> Settled:
+def settle(
+    config: RunConfig,
+    device: Device,
+    model: Transformer,
+    batches: Batches,
+    is_stopping: Callable[[], bool],
+) -> Settled:
     """The way in which a new run takes its steps, and torch's threads set to it.
 
     Args:
@@ -68,7 +75,7 @@ def settle(config: RunConfig, device: Device, model: Transformer, batches: Batch
     if pace is None:
         with undisturbed():
             trial = Trial(config, plain, copy.deepcopy(model), batches)
-            pace = _measured(config, trial, ways)
+            pace = _measured(config, trial, ways, is_stopping)
     if pace is None:
         return Settled(device)
     return chosen(pace, config, device, _budget_s(config, pace.ways[0].step_ms))
@@ -147,8 +154,10 @@ def shape_of(config: RunConfig) -> str:
     return f"{model.n_layers} × {model.d_model}, {train.optimizer}, batch {rows}"
 
 
-def _measured(config: RunConfig, trial: Trial, ways: Sequence[Way]) -> Pace | None:
-    """What a trial found; None if there was no time for it."""
+def _measured(
+    config: RunConfig, trial: Trial, ways: Sequence[Way], is_stopping: Callable[[], bool]
+) -> Pace | None:
+    """What a trial found; None if there was no time for it, or it was stopped."""
     began = time.perf_counter()
     trial.turn_s(ways[0])  # with what happens once in a process
     step_s = trial.turn_s(ways[0])
@@ -159,7 +168,7 @@ def _measured(config: RunConfig, trial: Trial, ways: Sequence[Way]) -> Pace | No
     if budget_s < LEAST_RUN_S or least_s > allowed_s:
         return None
     until = began + min(allowed_s, max(ENOUGH_S, 2 * least_s))
-    timed, is_settled = time_ways(trial, ways, until)
+    timed, is_settled = time_ways(trial, ways, until, is_stopping)
     return keep(config, trial.device, timed, is_settled=is_settled) if timed else None
 
 
@@ -175,6 +184,7 @@ def _about(config: RunConfig, device: Device) -> dict[str, Any]:
     train = config.train
     names = ("context", "batch_size", "grad_accum", "optimizer", "muon_rows", "grad_clip")
     asked = {"dtype": train.dtype, "fixed": device.threads * device.has_fixed_threads}
+    asked |= {"attention": MOST_IN_FLOAT32}
     return {
         **asdict(config.model),
         **{name: getattr(train, name) for name in names},

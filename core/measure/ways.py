@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from core.events import WayTimed
 from core.measure.trial import Trial, Way
@@ -23,7 +23,12 @@ N_NEAR, NEAR = 3, 1.05
 
 
 def time_ways(
-    trial: Trial, ways: Sequence[Way], until: float, *, compile_s: Sequence[float] = ()
+    trial: Trial,
+    ways: Sequence[Way],
+    until: float,
+    is_stopping: Callable[[], bool],
+    *,
+    compile_s: Sequence[float] = (),
 ) -> tuple[list[WayTimed], bool]:
     """Time them in turns, in an order that turns too, until no more is to be learned or the
     clock (`time.perf_counter`) says `until`.
@@ -32,7 +37,8 @@ def time_ways(
         compile_s: of each way, what its first step took.
 
     Returns:
-        The ways, none if there was no time for a sound answer, and whether the times settled.
+        The ways, none if it was stopped or there was no time for a sound answer, and whether the
+        times settled.
     """
     times: list[list[float]] = [[] for _ in ways]
     rounds, still = 0, list(range(len(ways)))
@@ -40,7 +46,8 @@ def time_ways(
         if rounds >= LEAST_ROUNDS and time.perf_counter() > until:
             break
         for i in still if rounds % 2 == 0 else reversed(still):
-            if rounds < LEAST_ROUNDS and time.perf_counter() > until:
+            is_late = rounds < LEAST_ROUNDS and time.perf_counter() > until
+            if is_late or is_stopping():
                 return [], False
             times[i].append(trial.turn_s(ways[i]))
         rounds += 1

@@ -67,7 +67,7 @@ class CausalSelfAttention(nn.Module):
         q_BNTH = self._split_heads(q, self.n_heads)
         k_BKSH = self._split_heads(k, self.n_kv_heads)
         v_BKSH = self._split_heads(v, self.n_kv_heads)
-        if in_float32 := _is_faster_in_float32(q_BNTH):
+        if in_float32 := cache is None and _is_faster_in_float32(q_BNTH):
             q_BNTH, k_BKSH, v_BKSH = (x.float() for x in (q_BNTH, k_BKSH, v_BKSH))
         if self.q_norm is not None and self.k_norm is not None:
             # In float32, the type of the norm's weight, also where products are bfloat16.

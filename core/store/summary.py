@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from core.config.control import MOST
 from core.errors import RunError, StoreError
 from core.store.find import all_runs
 from core.store.metrics import read_last_metrics
@@ -30,9 +32,9 @@ class RunSummary:
     "finished" or "diverged"."""
     step: int
     steps: int
-    """Budget; 0 is no limit."""
+    """Budget now, as far as the newest events tell; 0 is no limit."""
     seconds: float
-    """Budget; 0 is no limit."""
+    """The same of training time."""
     val_loss: float | None
     """Best so far, nats per token."""
     bits_per_byte: float | None
@@ -57,22 +59,43 @@ def summarise(run: Run) -> RunSummary:
     events = read_last_metrics(run.path)
     best = run.best_validation()
     steps = [int(e["step"]) for e in events if e["event"] == "StepCompleted"]
-    text, train = run.config.text, run.config.train
+    text, (most_steps, most_s) = run.config.text, limits_of(run, events)
     return RunSummary(
         name=run.name,
         path=str(run.path),
         created=str(run.provenance.get("created", "")),
         state=_state(run, events),
         step=steps[-1] if steps else max(run.checkpoint_steps(), default=0),
-        steps=train.steps,
-        seconds=train.seconds,
+        steps=most_steps,
+        seconds=most_s,
         val_loss=best[0] if best else None,
         bits_per_byte=best[1] if best else None,
-        n_params=int(run.provenance.get("n_params", 0)),
+        n_params=_count(run.provenance.get("n_params")),
         corpus=text.corpus,
         tokenizer=str(run.provenance.get("tokenizer", text.tokenizer)),
         size_bytes=_size(run.path),
     )
+
+
+def limits_of(run: Run, events: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
+    """Budgets in steps and seconds as commands have moved them, 0 for none: what the newest of
+    these events says, and without one what was asked for in the beginning."""
+    train = run.config.train
+    for event in reversed(events):
+        is_told = event["event"] == "RunStarted" or event.get("action") == "budget"
+        steps, seconds = event.get("steps"), event.get("seconds")
+        if is_told and _is_limit(steps) and _is_limit(seconds):
+            return int(steps), float(seconds)
+    return train.steps, train.seconds
+
+
+def _is_limit(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value <= MOST
+
+
+def _count(value: Any) -> int:
+    """Of a record that somebody else may have written."""
+    return value if isinstance(value, int) and 0 <= value <= MOST else 0
 
 
 def _size(folder: Path) -> int:
@@ -107,11 +130,12 @@ def _state(run: Run, events: list[dict[str, Any]]) -> str:
 
 
 def _is_paused(events: list[dict[str, Any]]) -> bool:
-    """Whether the last word was to pause; who resumes a run unpauses it."""
+    """Whether the last word was to pause. Who resumes a run unpauses it, which is seen when it
+    starts, its text read."""
     words = [
-        "resume" if event["event"] == "RunStarted" else event.get("action")
+        event.get("action") if event["event"] == "Controlled" else "resume"
         for event in events
-        if event["event"] in ("RunStarted", "Controlled")
+        if event["event"] in ("RunStarted", "RunFinished", "Controlled")
     ]
     words = [word for word in words if word in _PAUSES]
     return bool(words) and words[-1] != "resume"

@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import RunError
 from core.store.metrics import read_metrics
 from core.store.run import Run
-from core.store.summary import TRAINED, summarise
+from core.store.summary import TRAINED, limits_of, summarise
 
 RECENT = 50
 """Steps whose median speed is the one that goes on."""
@@ -66,11 +66,9 @@ def status_of(run: Run) -> RunStatus:
     """Where the run stands now."""
     events = read_metrics(run.path)
     steps = [e for e in events if e["event"] == "StepCompleted"]
-    limits = [e for e in events if e["event"] == "RunStarted" or _moves_budget(e)]
     factors = [e for e in events if e["event"] in ("Controlled", "ReturnedToCheckpoint")]
     last, validation = _newest(steps), _newest(_of(events, "ValidationCompleted"))
-    train = run.config.train
-    limit = _newest(limits) or {"steps": train.steps, "seconds": train.seconds}
+    most_steps, most_s = limits_of(run, events)
     done, train_s = int(last.get("step", 0)), float(last.get("train_s") or 0.0)
     tokens, pace = last.get("tokens"), _pace(steps)
     return RunStatus(
@@ -78,20 +76,16 @@ def status_of(run: Run) -> RunStatus:
         path=str(run.path),
         state=summarise(run).state,
         step=done,
-        steps=int(limit["steps"]),
-        seconds=float(limit["seconds"]),
+        steps=most_steps,
+        seconds=most_s,
         loss=last.get("loss"),
         val_loss=validation.get("loss"),
         lr=last.get("lr"),
         lr_factor=float(_newest(factors).get("lr_factor") or 1.0),
         tokens_per_s=tokens / done / pace if tokens and pace else None,
         train_s=train_s,
-        left_s=_left(done, train_s, int(limit["steps"]), float(limit["seconds"]), pace),
+        left_s=_left(done, train_s, most_steps, most_s, pace),
     )
-
-
-def _moves_budget(event: dict[str, Any]) -> bool:
-    return event["event"] == "Controlled" and event["action"] == "budget"
 
 
 def _of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

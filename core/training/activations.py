@@ -41,7 +41,7 @@ class Activations:
 
 @torch.no_grad()
 def look_inside(model: Transformer, ids_BT: Tensor, device: Device) -> Activations:
-    """Compute these rows as training does, dropout left out."""
+    """Compute these rows as a validation does."""
     seen, was_training = Activations(), model.training
     model.eval()
     try:

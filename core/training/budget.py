@@ -1,8 +1,8 @@
 """When a run is over: by steps, by training time, whichever is nearer.
 
-Epochs and tokens are counted in steps once the text is known (`core/launch.py`). A run without
-any limit is one that nobody wants to train: it is over before its first step. A limit can be
-moved while the run is under way; run.toml keeps what was asked for in the beginning.
+Epochs and tokens are counted in steps once the text is known (`core/measure/ground.py`). A run
+without any limit is one that nobody wants to train: it is over before its first step. A limit can
+be moved while the run is under way; run.toml keeps what was asked for in the beginning.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ COMMAND = Command(
     notes=(
         *(f"{name:<7}  {about}" for name, about in COMMANDS.items()),
         "As in: minitf ctl last lr 0.5, or minitf ctl last budget +500 steps; the units are steps, "
-        "seconds and tokens, by default that of the run's only limit. Added where the run has no "
-        "limit of that unit, an AMOUNT counts from here, and is its only limit then. What was done "
-        "stands in metrics.jsonl, and a replay repeats it.",
+        "seconds and tokens; without one steps, or seconds where nothing else limits the run. "
+        "Added where the run has no limit of that unit, an AMOUNT counts from here, and is its "
+        "only limit then. What was done stands in metrics.jsonl, and a replay repeats it.",
         "A run is forked, under way or not, by minitf train --fork RUN@STEP.",
     ),
 )
@@ -76,7 +76,8 @@ def answer_line(answer: Answer) -> str:
     name = escape(answer.run)
     if answer.step is None:
         return f"{name} was asked: {answer.words}. It has not come to it yet."
-    after = f"{name}, after step {fmt.whole(answer.step)}: {answer.words}"
+    words = escape(answer.words)
+    after = f"{name}, after step {fmt.whole(answer.step)}: {words}"
     if answer.words.startswith("lr"):
         return f"{after}; the schedule is multiplied by {answer.lr_factor:g} now"
     if answer.words.startswith("budget"):

@@ -25,7 +25,8 @@ COMMAND = Command(
         *flags_of(preset(train.DEFAULT_PRESET)),
     ),
     notes=(
-        "Nothing of it is kept. The final loss is a guess: from a finished run on the same text,"
+        "No run is kept of it, only what the next one finds again: the text's tokens, and which way"
+        " of training is fastest. The final loss is a guess: from a finished run on the same text,"
         " where there is one, else by a law that was fitted to small runs. With --resume or --fork"
         " it tells what is still to come, and the loss at the end.",
     ),

@@ -11,7 +11,7 @@ from minitf_tui import format as fmt
 from minitf_tui.cli import output, reports
 from minitf_tui.cli.arguments import JSON, Arguments, Command, Flag, UsageError, nearest
 from minitf_tui.cli.running import SUCCESS
-from minitf_tui.problems import escape, quoted
+from minitf_tui.problems import escape, quoted, shortened
 from minitf_tui.standing import standing
 from minitf_tui.vitals import Vitals, summary
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from core.store.summary import RunSummary
 
 ACTIONS = ("list", "show", "rm")
+LONGEST = 200
+"""Characters of a fact that are shown."""
+MAX_THREADS = 1024
 
 COMMAND = Command(
     name="runs",
@@ -109,21 +112,19 @@ def _show(spec: str, as_json: bool) -> int:
 
 def _progress(about: RunSummary) -> list[reports.Row]:
     """How far it came, and how well it does."""
-    limits = [fmt.whole(about.steps)] if about.steps else []
-    limits += [fmt.seconds(about.seconds)] if about.seconds else []
-    of = f" of {' or '.join(limits)}" if limits else ""
     best = []
     if about.val_loss is not None:
         bits = f", {fmt.loss(about.bits_per_byte)} bits per byte"
         best = [("best held out", f"{fmt.loss(about.val_loss)} nats per token{bits}")]
-    return [("state", about.state), ("step", f"{fmt.whole(about.step)}{of}"), *best]
+    step = fmt.budget(about.step, about.steps, about.seconds)
+    return [("state", about.state), ("step", step), *best]
 
 
 def _origin(run: Run, about: RunSummary) -> list[reports.Row]:
     """What it is made of, from what and where."""
     made = run.provenance
-    device = [str(made[fact]) for fact in ("device", "dtype") if fact in made]
-    if isinstance(threads := made.get("threads"), int):
+    device = [fact for name in ("device", "dtype") if (fact := _fact(made.get(name)))]
+    if isinstance(threads := made.get("threads"), int) and 0 < threads <= MAX_THREADS:
         device.append(fmt.plural(threads, "thread"))
     if made.get("compiled") is True:
         device.append("compiled")
@@ -132,13 +133,18 @@ def _origin(run: Run, about: RunSummary) -> list[reports.Row]:
         ("parameters", fmt.whole(about.n_params)),
         ("text", escape(about.corpus)),
         ("tokenizer", escape(about.tokenizer)),
-        *([("trained on", escape(", ".join(device)))] if device else []),
-        *((fact.replace("_", " "), escape(str(made[fact]))) for fact in origins if fact in made),
+        *([("trained on", ", ".join(device))] if device else []),
+        *((name.replace("_", " "), fact) for name in origins if (fact := _fact(made.get(name)))),
         *_quantization(run),
         ("size", fmt.size_bytes(about.size_bytes)),
-        ("made", _moment(escape(about.created))),
+        ("made", escape(_moment(about.created))),
         ("folder", escape(about.path)),
     ]
+
+
+def _fact(value: object) -> str:
+    """Words of a record that somebody else may have written; nothing where it has none."""
+    return escape(shortened(value, LONGEST)) if isinstance(value, str) else ""
 
 
 def _quantization(run: Run) -> list[reports.Row]:

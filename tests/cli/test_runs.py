@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from core.events import RunFinished
+from core.events import Baseline, BaselinesCounted, Controlled, RunFinished
 from core.presets import SEED
 from core.store.metrics import MetricsWriter
 from core.store.run import Run, create_run
@@ -72,6 +72,41 @@ def test_a_run_tells_its_health_and_what_was_said_of_it(minitf, run):
     about = json.loads(minitf("runs", "show", "--json").out)
     assert about["health"]["layers"] == ["embedding", "1", "2", "3", "head"]
     assert about["alerts"][0]["kind"] == "spike"
+
+
+def test_a_run_stands_among_baselines_and_under_its_budget_of_now(minitf, run, monkeypatch):
+    monkeypatch.setattr(Run, "best_validation", lambda self: (3.0, 1.5))
+    counted = BaselinesCounted(
+        baselines=(
+            Baseline(name="2-gram", loss=3.1, kind="ngram"),
+            Baseline(name="3-gram", loss=2.6, kind="ngram"),
+        ),
+        counted_tokens=9,
+        scored_tokens=9,
+    )
+    moved = Controlled(step=90, action="budget", words="budget +50 steps", steps=150)
+    with MetricsWriter(run.path) as metrics:
+        for event in (counted, moved):
+            metrics.write(event)
+    out = minitf("runs", "show", "tiny").out
+    assert "step           100 of 150" in out
+    assert "baselines      below 2-gram 3.100, above 3-gram 2.600" in out
+
+
+def test_a_record_may_say_anything(minitf):
+    hostile = {
+        "n_params": 10**400,
+        "threads": 10**400,
+        "device": "\x1b[31m" * 99,
+        "imported_from": "x" * 9999,
+        "architecture": [1],
+    }
+    create_run("odd", SEED, hostile, "{}")
+    out = minitf("runs", "show", "odd").out
+    assert "parameters     0" in out
+    assert "000 threads" not in out
+    assert "\x1b" not in out
+    assert "x" * 300 not in out
 
 
 def test_removing_needs_a_yes(minitf, refused, run):

@@ -23,7 +23,7 @@ from core.measure import costs as costs_of
 from core.measure import forecast as measured
 from core.measure import ground as grounds
 from core.measure.costs import Costs, health_s, peak_bytes, sample_s, validation_s
-from core.measure.forecast import extrapolate, with_health
+from core.measure.forecast import Behind, extrapolate, with_health
 from core.measure.ground import Ground
 from core.measure.trial import Trial
 from core.model import arithmetic
@@ -120,6 +120,10 @@ def test_what_compiling_takes_is_training_time_once(config: RunConfig) -> None:
     limited = config.with_changes(steps=0, seconds=20.0)
     assert extrapolate(limited, 1000, compiled)[:2] == (6, 20.0)
     assert extrapolate(config.with_changes(steps=7), 1000, compiled)[:2] == (7, 22.0)
+    short = config.with_changes(steps=0, seconds=5.0)  # a step is taken before anybody looks
+    assert extrapolate(short, 1000, compiled)[:2] == (1, 10.0)
+    assert extrapolate(limited, 1000, compiled, Behind(9, 15.0))[:2] == (10, 10.0)
+    assert extrapolate(limited, 1000, compiled, Behind(9, 20.0)) == (9, 0.0, 0.0)
 
 
 @given(st.integers(1, 200), st.lists(st.integers(0, 40), max_size=3))

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from core import device as devices
-from core import recipes
+from core import paths, recipes
 from core.config import RunConfig
 from core.device import Device, choose_device, why_not_compiled
-from core.errors import DeviceError
+from core.errors import DeviceError, RunError
 from core.events import Pace, RunStarted, SetupProgressed, StepCompleted, WayTimed
 from core.measure import all_ways, pace, ways
 from core.measure import forecast as forecasts
@@ -29,6 +29,10 @@ from core.text.batches import make_batches
 
 ONE, TWO = Way(1, "float32"), Way(2, "float32")
 DEVICE = Device("cpu", "float32", 2)
+
+
+def never() -> bool:
+    return False
 
 
 def tiny_config() -> RunConfig:
@@ -80,33 +84,50 @@ def with_ways(*others: WayTimed) -> Pace:
 
 def test_a_way_that_wins_nearly_always_by_a_margin_is_clear() -> None:
     trial = Scripted({TWO: lambda _: 0.010, ONE: lambda _: 0.009})
-    (default, other), is_settled = time_ways(trial, [TWO, ONE], time.perf_counter() + 60)
+    (default, other), is_settled = time_ways(trial, [TWO, ONE], time.perf_counter() + 60, never)
     assert (default.ratio, default.is_clear) == (1, False)
     assert (other.ratio, other.is_clear, is_settled) == (0.9, True, True)
 
 
 def test_noise_decides_nothing() -> None:
     trial = Scripted({TWO: lambda _: 0.010, ONE: lambda n: 0.008 if n % 2 else 0.0125})
-    (_, other), _ = time_ways(trial, [TWO, ONE], time.perf_counter() + 60)
+    (_, other), _ = time_ways(trial, [TWO, ONE], time.perf_counter() + 60, never)
     assert not other.is_clear
 
 
 def test_times_that_never_repeat_have_not_settled() -> None:
     trial = Scripted({TWO: lambda n: 0.010 * 1.1**n, ONE: lambda n: 0.009 * 1.1**n})
-    (_, other), is_settled = time_ways(trial, [TWO, ONE], time.perf_counter() + 60)
+    (_, other), is_settled = time_ways(trial, [TWO, ONE], time.perf_counter() + 60, never)
     assert other.is_clear
     assert not is_settled
 
 
 def test_a_hopeless_way_is_tried_once() -> None:
     trial = Scripted({TWO: lambda _: 0.010, ONE: lambda _: 0.100})
-    time_ways(trial, [TWO, ONE], time.perf_counter() + 60)
+    time_ways(trial, [TWO, ONE], time.perf_counter() + 60, never)
     assert trial.turns[ONE] == 1
 
 
 def test_without_time_there_is_no_answer() -> None:
     trial = Scripted({TWO: lambda _: 0.010, ONE: lambda _: 0.009})
-    assert time_ways(trial, [TWO, ONE], time.perf_counter() - 1) == ([], False)
+    assert time_ways(trial, [TWO, ONE], time.perf_counter() - 1, never) == ([], False)
+
+
+def test_a_trial_that_is_stopped_tells_and_keeps_nothing(long_run: RunConfig) -> None:
+    trial = Scripted({TWO: lambda _: 0.010, ONE: lambda _: 0.009})
+    answers = iter([False, False, False, True])
+    assert time_ways(trial, [TWO, ONE], time.perf_counter() + 60, lambda: next(answers)) == (
+        [],
+        False,
+    )
+    assert sum(trial.turns.values()) == 3
+    session = recipes.training(long_run, name="stopped")
+    for event in session.run():
+        if isinstance(event, SetupProgressed) and "choosing" in event.stage:
+            session.stop()
+    with pytest.raises(RunError):
+        find_run("stopped")
+    assert not (paths.cache_dir() / "paces").exists()
 
 
 def test_short_and_tiny_runs_are_not_timed() -> None:
@@ -162,7 +183,7 @@ def test_a_trial_changes_nothing_and_is_kept(long_run: RunConfig) -> None:
     batches = make_batches(torch.arange(256).numpy(), long_run.train)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     random = torch.random.get_rng_state()
-    found = settle(config, device, model, batches)
+    found = settle(config, device, model, batches, never)
     assert found.gain is not None
     assert torch.equal(torch.random.get_rng_state(), random)
     assert all(torch.equal(weights[name], p) for name, p in model.named_parameters())
@@ -242,8 +263,6 @@ def test_a_forecast_of_the_rest_takes_the_way_that_the_run_has(
     ],
 )
 def test_a_kept_file_may_say_anything(spoil: Callable[..., object]) -> None:
-    from core import paths
-
     keep(tiny_config(), DEVICE, [timed(TWO, 1.0)])
     (path,) = Path(paths.cache_dir() / "paces").glob("*.json")
     assert kept_for(tiny_config(), DEVICE) is not None
@@ -260,7 +279,7 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch: pytest.MonkeyPatch
         choose_device("cpu", is_compiled=True)
     assert caught.value.hint == "--compile off trains without one."
     trial = Scripted({TWO: lambda _: 0.01})
-    assert all_ways._compiled(trial, TWO, [TWO]) == ([], why_not_compiled("cpu"))
+    assert all_ways._compiled(trial, TWO, [TWO], never) == ([], why_not_compiled("cpu"))
 
 
 def test_a_compiler_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,5 +288,5 @@ def test_a_compiler_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     def fail(_: int) -> float:
         raise RuntimeError("cl.exe went away.\nTraceback of forty lines")
 
-    found = all_ways._compiled(Scripted({TWO: fail}), TWO, [TWO])
+    found = all_ways._compiled(Scripted({TWO: fail}), TWO, [TWO], never)
     assert found == ([], "PyTorch could not compile the step: cl.exe went away.")

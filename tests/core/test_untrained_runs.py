@@ -14,7 +14,8 @@ from core.config import ModelConfig, RunConfig
 from core.errors import TokenizerError
 from core.events import CheckpointSaved, RunFinished
 from core.interop.gguf.tokenizer import to_fields
-from core.measure.forecast import Costs, extrapolate
+from core.measure.costs import Costs
+from core.measure.forecast import extrapolate
 from core.open_run import open_for_use
 from core.presets import preset
 from core.store.find import find_run
@@ -59,7 +60,7 @@ def test_gone_on_with_it_is_finished_until_a_budget_is_given(config: RunConfig) 
 
 def test_its_forecast_is_nothing_but_a_checkpoint(config: RunConfig) -> None:
     costs = {f.name: 2.0 for f in dataclasses.fields(Costs)}
-    assert extrapolate(config, 1000, Costs(**costs)) == (0, 2.0)
+    assert extrapolate(config, 1000, Costs(**costs)) == (0, 0.0, 2.0)
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "byte", "char"])

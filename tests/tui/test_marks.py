@@ -49,7 +49,12 @@ def test_any_place_and_any_size() -> None:
 
 
 def test_events_become_marks() -> None:
-    told = {"lr 0.3": "lr ×0.3", "budget +500 steps": "+500", "budget =90 seconds": "=90 s"}
+    told = {
+        "lr 0.3": "lr ×0.3",
+        "budget +500 steps": "+500",
+        "budget =90 seconds": "=90 s",
+        "budget +5": "+5",
+    }
     for words, word in (told | {"save": "save", "resume": "", "step": ""}).items():
         event = Controlled(step=7, action=words.split()[0], words=words)
         mark = mark_of(event)
