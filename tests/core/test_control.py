@@ -21,7 +21,7 @@ from core.events import (
 from core.store import inbox
 from core.training.budget import Budget
 from core.training.wishes import LOOK_S, Wishes
-from tests.core.test_trainer import make_trainer
+from tests.core.small_trainers import make_trainer
 
 
 @pytest.mark.parametrize(
