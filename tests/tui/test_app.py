@@ -13,23 +13,15 @@ from core.events import Diverged, SetupProgressed
 from core.presets import QUICK
 from minitf_tui.app import MinitfApp, is_first_start
 from minitf_tui.theme import DARK, LIGHT
-from tests.tui.scripted import (
-    Endless,
-    Script,
-    app_with,
+from tests.tui.events import finished, sample, started, step, validation
+from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.scripted import Endless, Script, app_with
+from tests.tui.stories import (
     benchmark_story,
     evaluation_story,
-    finished,
     generation_story,
-    reach,
     repetitions,
-    sample,
-    screen_text,
-    settle,
-    started,
-    step,
     training_story,
-    validation,
 )
 
 SIZES = [(80, 24), (120, 36), (200, 60), (60, 16)]

@@ -10,7 +10,8 @@ from minitf_tui import bench_files
 from minitf_tui.widgets.bench_form import PLANS
 from minitf_tui.widgets.fields import Completer
 from tests.tui.bench_story import FAST, NONE, STATIC, bench_story, variant
-from tests.tui.scripted import Script, app_with, reach, screen_text, settle
+from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.scripted import Script, app_with
 
 NARROW, BROAD = (80, 24), (120, 36)
 

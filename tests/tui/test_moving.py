@@ -20,8 +20,9 @@ from minitf_tui.panes.runs import RunsPane
 from minitf_tui.widgets.export_box import ExportBox, place_of
 from minitf_tui.widgets.transfer import Transfer, TransferScreen, bare
 from tests.cli.scripted import exported, imported
+from tests.tui.pilot import reach, screen_text, settle
 from tests.tui.runs_on_disk import make_run
-from tests.tui.scripted import Endless, Script, app_with, reach, screen_text, settle
+from tests.tui.scripted import Endless, Script, app_with
 from tests.tui.test_palette import choose
 from tests.tui.test_runs_pane import NARROW, opened, seen, two_runs
 

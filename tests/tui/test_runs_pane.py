@@ -40,8 +40,11 @@ from minitf_tui.run_readings import (
     moment,
     row,
 )
+from tests.tui.events import step
+from tests.tui.pilot import screen_text, settle
 from tests.tui.runs_on_disk import CONFIG, make_run
-from tests.tui.scripted import Script, app_with, generation_story, screen_text, settle, step
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import generation_story
 
 NARROW, BROAD, VAST = (80, 24), (120, 36), (200, 60)
 

@@ -27,23 +27,11 @@ from minitf_tui.app import MinitfApp
 from minitf_tui.commands import control_commands
 from minitf_tui.panes.train import TrainPane
 from minitf_tui.widgets.curves import LEVELS, next_level
+from tests.tui.events import finished, sample, started, step, validation
+from tests.tui.pilot import reach, screen_text, settle
 from tests.tui.runs_on_disk import make_run
-from tests.tui.scripted import (
-    Commanded,
-    Endless,
-    Script,
-    app_with,
-    evaluation_story,
-    finished,
-    reach,
-    sample,
-    screen_text,
-    settle,
-    started,
-    step,
-    training_story,
-    validation,
-)
+from tests.tui.scripted import Commanded, Endless, Script, app_with
+from tests.tui.stories import evaluation_story, training_story
 
 NARROW, BROAD, ROOMY = (80, 24), (120, 36), (200, 60)
 FORECAST = Forecast(
