@@ -8,6 +8,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+NARROW, BROAD, VAST = (80, 24), (120, 36), (200, 60)
+
 
 async def settle(pilot: Pilot[Any]) -> None:
     """Until no job runs and every message has been heard."""

@@ -20,11 +20,11 @@ from minitf_tui.panes.runs import RunsPane
 from minitf_tui.widgets.export_box import ExportBox, place_of
 from minitf_tui.widgets.transfer import Transfer, TransferScreen, bare
 from tests.cli.scripted import exported, imported
-from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.pilot import NARROW, reach, screen_text, settle
 from tests.tui.runs_on_disk import make_run
+from tests.tui.runs_pane import opened, seen, two_runs
 from tests.tui.scripted import Endless, Script, app_with
 from tests.tui.test_palette import choose
-from tests.tui.test_runs_pane import NARROW, opened, seen, two_runs
 
 SIZES = [NARROW, (120, 36), (200, 60), (60, 16)]
 
