@@ -8,6 +8,9 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from minitf_tui.app import MinitfApp
+from minitf_tui.panes.train import TrainPane
+
 NARROW, BROAD, VAST = (80, 24), (120, 36), (200, 60)
 
 
@@ -29,7 +32,24 @@ async def reach(pilot: Pilot[Any], event: threading.Event) -> None:
         await pilot.pause()
 
 
+async def until(pilot: Any, is_so: Any) -> None:
+    """Until it is so, at most 20 seconds."""
+    async with asyncio.timeout(20):
+        while not is_so():
+            await pilot.pause()
+
+
 def screen_text(app: Any) -> str:
     """The screen as text, a line a row."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+def footer(app: MinitfApp) -> str:
+    """The bottom line of the screen."""
+    return screen_text(app).splitlines()[-1]
+
+
+def pane_of(app: MinitfApp) -> TrainPane:
+    """The Train pane, in sight or not."""
+    return app.query_one(TrainPane)

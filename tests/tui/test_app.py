@@ -11,10 +11,10 @@ from textual.widgets import Input
 from core.errors import DataError, RunError
 from core.events import Diverged, SetupProgressed
 from core.presets import QUICK
-from minitf_tui.app import MinitfApp, is_first_start
+from minitf_tui.app import is_first_start
 from minitf_tui.theme import DARK, LIGHT
 from tests.tui.events import finished, sample, started, step, validation
-from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.pilot import footer, reach, screen_text, settle
 from tests.tui.scripted import Endless, Script, app_with
 from tests.tui.stories import (
     benchmark_story,
@@ -26,10 +26,6 @@ from tests.tui.stories import (
 
 SIZES = [(80, 24), (120, 36), (200, 60), (60, 16)]
 NARROW, BROAD = (80, 24), (120, 36)
-
-
-def footer(app: MinitfApp) -> str:
-    return screen_text(app).splitlines()[-1]
 
 
 # Entry, panes, leaving.
