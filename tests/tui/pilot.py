@@ -12,6 +12,7 @@ from minitf_tui.app import MinitfApp
 from minitf_tui.panes.train import TrainPane
 
 NARROW, BROAD, VAST = (80, 24), (120, 36), (200, 60)
+SIZES = [NARROW, BROAD, VAST, (60, 16)]
 
 
 async def settle(pilot: Pilot[Any]) -> None:

@@ -15,6 +15,28 @@ from tests.tui.stories import training_story
 # The run.
 
 
+async def test_p_pauses_and_resumes() -> None:
+    session = Endless()
+    app = app_with(training=session)
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await pilot.pause()
+        await pilot.press("p")
+        while app.pane.state != "paused":
+            await pilot.pause()
+        at = session.step
+        await pilot.pause(0.1)
+        assert "paused; p goes on" in screen_text(app)
+        assert session.step == at
+        await pilot.press("p")
+        while session.step == at:
+            await pilot.pause()
+        await pilot.press("s")
+        await settle(pilot)
+        assert "stopped: " in screen_text(app)
+        assert "r run" in footer(app)
+
+
 async def test_n_takes_one_step_while_paused() -> None:
     session = Endless()
     app = app_with(training=session)

@@ -8,12 +8,88 @@ from typing import Any
 
 import pytest
 
-from core.events import CheckpointSaved, ReturnedToCheckpoint, SetupProgressed
+from core.errors import DataError
+from core.events import CheckpointSaved, Diverged, ReturnedToCheckpoint, SetupProgressed
 from minitf_tui.widgets.curves import LEVELS
-from tests.tui.events import finished, started, step
+from tests.tui.events import finished, sample, started, step, validation
 from tests.tui.pilot import BROAD, NARROW, pane_of, reach, screen_text, settle, until
 from tests.tui.scripted import Script, app_with
 from tests.tui.stories import training_story
+
+
+async def test_a_problem_stays_until_it_is_solved() -> None:
+    bad = Script([step(1)], error=DataError("The text [/foo] \x1b[2J is empty.", hint="Try [x]."))
+    app = app_with(training=[bad, Script([started(), finished()])])
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        text = screen_text(app)
+        assert "The text [/foo] \\x1b[2J is empty." in text
+        assert "Try [x]." in text
+        assert "\x1b" not in text
+        await pilot.press("2", "1")
+        await pilot.pause()
+        assert app.pane.problem.display
+        await pilot.press("r")
+        await settle(pilot)
+        assert not app.pane.problem.display
+
+
+async def test_a_fault_of_ours_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("MINITF_HOME", str(tmp_path))
+    app = app_with(training=Script([], error=ZeroDivisionError("[oops]")))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        text = screen_text(app)
+        assert "fault in minitf" in text
+        assert "Traceback" not in text
+
+
+async def test_divergence_is_told_with_a_way_on() -> None:
+    story = [started(), step(1), Diverged(step=2, what="loss is nan", checkpoint_step=0)]
+    app = app_with(training=Script(story))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        text = screen_text(app)
+        assert "The run ended at step 2: loss is nan." in text
+        assert "The checkpoint of step 0 is kept. Try a lower lr, then press r." in text
+
+
+async def test_numbers_that_are_not_finite_do_not_hurt() -> None:
+    nan, inf = float("nan"), float("inf")
+    story = [started(), *(step(n) for n in range(1, 30)), step(30, loss=nan, grad_norm=inf, lr=nan)]
+    app = app_with(training=Script([*story, validation(30), finished()]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        await pilot.press("y")
+        await pilot.pause()
+        assert "loss, nats/token (log)" in screen_text(app)
+
+
+async def test_a_sample_cannot_reach_the_terminal() -> None:
+    app = app_with(training=Script([started(), sample(1, "[/x] \x1b[31m \x9b \u202e\x00 end")]))
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await settle(pilot)
+        text = screen_text(app)
+        assert "[/x] ·[31m · ·· end" in text
+
+
+async def test_setting_up_says_what_is_being_done() -> None:
+    session = Script([SetupProgressed(stage="training a tokenizer")], waits=True)
+    app = app_with(training=session)
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("r")
+        await reach(pilot, session.reached_gate)
+        await pilot.pause(0.1)
+        assert "training a tokenizer" in screen_text(app)
+        session.stop()
+        await settle(pilot)
 
 
 async def test_setting_up_shows_its_share() -> None:
