@@ -133,16 +133,17 @@ def in_app(given: argparse.Namespace) -> None:
 def memory(given: argparse.Namespace) -> None:
     """An hour of scripted events through the whole app, without its waiting."""
     sys.path.insert(0, str(ROOT))
-    from tests.tui import scripted
+    from tests.tui.scripted import Script, app_with
+    from tests.tui.stories import training_story
 
     n_steps = round(given.hours * 3600 * STEPS_PER_S)
     resident: list[int] = []
 
     async def watch() -> None:
-        story = scripted.training_story(n_steps)
+        story = training_story(n_steps)
         quarter = len(story) // 4
-        script = scripted.Script([])
-        app = scripted.app_with(training=script)
+        script = Script([])
+        app = app_with(training=script)
 
         def tell() -> Iterator[Any]:
             for index, event in enumerate(story, 1):

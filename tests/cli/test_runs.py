@@ -10,7 +10,7 @@ from core.events import Baseline, BaselinesCounted, Controlled, RunFinished
 from core.presets import SEED
 from core.store.metrics import MetricsWriter
 from core.store.run import Run, create_run
-from tests.tui.scripted import alert, health
+from tests.tui.events import alert, health
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from core.events import (
     ValidationDiffered,
 )
 from core.store.duels import KeptDuel
-from tests.tui.scripted import finished, started
+from tests.tui.events import finished, started
 
 
 def differed(n: int, gap: float = 0.08) -> StepDiffered:

@@ -11,7 +11,7 @@ from core.presets import preset
 from core.store.files import write_atomically
 from core.store.metrics import MetricsWriter
 from core.store.run import Run, create_run
-from tests.tui.scripted import finished, sample, started, step, validation
+from tests.tui.events import finished, sample, started, step, validation
 
 CONFIG = preset("seed")
 

@@ -13,15 +13,10 @@ from minitf_tui import readings
 from minitf_tui.figure import Curve, Figure, Level, Palette
 from minitf_tui.history import History
 from minitf_tui.plotting import draw
-from tests.tui.scripted import (
-    Script,
-    app_with,
-    evaluation_story,
-    screen_text,
-    settle,
-    training_story,
-    validation,
-)
+from tests.tui.events import validation
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import evaluation_story, training_story
 
 PALETTE = Palette({}, text=(200, 200, 200), quiet=(90, 90, 90))
 BASELINES = tuple(

@@ -10,7 +10,9 @@ from minitf_tui import bench_files
 from minitf_tui.widgets.bench_form import PLANS
 from minitf_tui.widgets.fields import Completer
 from tests.tui.bench_story import FAST, NONE, STATIC, bench_story, variant
-from tests.tui.scripted import Script, app_with, reach, screen_text, settle
+from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import repetitions
 
 NARROW, BROAD = (80, 24), (120, 36)
 
@@ -190,6 +192,17 @@ async def test_hostile_names_stay_text() -> None:
             assert "\u202e" not in text
         assert "[/r]·" in text
         assert "[/no]·[2J" in text
+
+
+async def test_a_benchmark_can_be_stopped() -> None:
+    session = Script(repetitions()[:3], waits=True)
+    app = app_with(benchmarking=session)
+    async with app.run_test(size=NARROW) as pilot:
+        await pilot.press("3", "b")
+        await reach(pilot, session.reached_gate)
+        await pilot.press("s")
+        await settle(pilot)
+        assert "b starts again" in screen_text(app)
 
 
 async def test_a_benchmark_that_is_stopped_keeps_what_was_seen() -> None:

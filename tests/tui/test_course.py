@@ -10,7 +10,7 @@ from core.config import RunConfig
 from core.presets import QUICK
 from minitf_tui.course import course_figure, lowered, own_rates, planned_figure
 from minitf_tui.history import History
-from tests.tui.scripted import step
+from tests.tui.events import step
 
 STEPS = QUICK.with_changes(steps=1000)
 

@@ -16,12 +16,11 @@ from minitf_tui.widgets.confirm import Confirm
 from minitf_tui.widgets.duel_box import DuelBox
 from minitf_tui.widgets.duel_screen import DuelScreen
 from tests.tui import duel_story as story
+from tests.tui.pilot import NARROW, SIZES, reach, screen_text, settle
 from tests.tui.runs_on_disk import make_run
-from tests.tui.scripted import Endless, Script, app_with, reach, screen_text, settle
+from tests.tui.runs_pane import opened
+from tests.tui.scripted import Endless, Script, app_with
 from tests.tui.test_palette import choose
-from tests.tui.test_runs_pane import NARROW, opened
-
-SIZES = [NARROW, (120, 36), (200, 60), (60, 16)]
 
 
 def box_of(app: Any) -> DuelBox:

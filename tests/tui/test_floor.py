@@ -14,17 +14,10 @@ from minitf_tui import readings
 from minitf_tui.figure import Figure
 from minitf_tui.history import History
 from minitf_tui.plotting import limits
-from tests.tui.scripted import (
-    Script,
-    app_with,
-    evaluation_story,
-    screen_text,
-    settle,
-    started,
-    step,
-    training_story,
-    validation,
-)
+from tests.tui.events import started, step, validation
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import evaluation_story, training_story
 
 KNOWN: dict[str, Any] = {"floor_loss": 1.25, "floor_se": 0.0125, "entropy_per_char": math.log(2)}
 

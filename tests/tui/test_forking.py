@@ -7,8 +7,11 @@ import pytest
 from core.errors import ConfigError
 from minitf_tui.forking import fork_box, read_fork
 from minitf_tui.run_list import RunDetails
+from tests.tui.events import finished
+from tests.tui.pilot import screen_text, settle
 from tests.tui.runs_on_disk import CONFIG, make_run
-from tests.tui.scripted import Script, app_with, finished, screen_text, settle, training_story
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import training_story
 
 
 def test_words_of_a_fork_become_changes_of_their_types() -> None:

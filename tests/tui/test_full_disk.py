@@ -9,19 +9,10 @@ import pytest
 from core.errors import StoreError
 from core.events import CheckpointFailed, CheckpointSaved, Event, ReportFailed
 from minitf_tui.job import Device, Job
-from tests.tui.scripted import (
-    Endless,
-    Script,
-    app_with,
-    benchmark_story,
-    evaluation_story,
-    finished,
-    reach,
-    screen_text,
-    settle,
-    started,
-    step,
-)
+from tests.tui.events import finished, started, step
+from tests.tui.pilot import reach, screen_text, settle
+from tests.tui.scripted import Endless, Script, app_with
+from tests.tui.stories import benchmark_story, evaluation_story
 
 NARROW = (80, 24)
 FAILED = CheckpointFailed(step=1, reason="No space left on device", kept_step=None)

@@ -17,15 +17,9 @@ from core.events import (
     SetupProgressed,
 )
 from minitf_tui.app import MinitfApp
-from tests.tui.scripted import (
-    Endless,
-    Script,
-    app_with,
-    generation_story,
-    screen_text,
-    settle,
-    token,
-)
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Endless, Script, app_with
+from tests.tui.stories import generation_story, token
 
 NARROW, BROAD = (80, 24), (120, 36)
 RARE = ("repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_window", "stop")

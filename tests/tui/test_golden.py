@@ -24,18 +24,11 @@ from core.events import ExportCompleted, GenerationProved
 from minitf_tui.theme import DARK, LIGHT
 from tests.cli.scripted import exported
 from tests.tui.bench_story import FAST, FAST8, PROOFS, bench_story
+from tests.tui.events import finished
+from tests.tui.pilot import screen_text, settle
 from tests.tui.runs_on_disk import make_run
-from tests.tui.scripted import (
-    Script,
-    app_with,
-    evaluation_story,
-    finished,
-    generation_story,
-    health_story,
-    screen_text,
-    settle,
-    training_story,
-)
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import evaluation_story, generation_story, health_story, training_story
 
 FOLDER = Path(__file__).parents[1] / "golden"
 SIZES = ((80, 24), (120, 36), (200, 60))

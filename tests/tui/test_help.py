@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 
 from minitf_tui.app import PANES, MinitfApp
 from minitf_tui.widgets.help import HelpScreen, Section, key_name, sections
-from tests.tui.scripted import app_with, screen_text
+from tests.tui.pilot import screen_text
+from tests.tui.scripted import app_with
 
 NAMES = [pane.NAME for pane in PANES]
 ENDS_THE_APP = {"q"}

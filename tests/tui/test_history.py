@@ -10,7 +10,7 @@ import pytest
 
 from minitf_tui.history import Average, History, Table
 from minitf_tui.smoothing import BLOCK, Smoothed
-from tests.tui.scripted import step, validation
+from tests.tui.events import step, validation
 
 
 def test_a_table_keeps_every_row_while_it_grows() -> None:

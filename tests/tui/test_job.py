@@ -14,7 +14,8 @@ from core.errors import DataError
 from core.events import CheckpointFailed, CheckpointSaved, Controlled, Event, StepCompleted
 from minitf_tui import job
 from minitf_tui.job import Device, DeviceBusyError, Job
-from tests.tui.scripted import Commanded, Endless, Script, step
+from tests.tui.events import step
+from tests.tui.scripted import Commanded, Endless, Script
 
 
 class Lab:

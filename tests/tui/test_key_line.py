@@ -7,7 +7,8 @@ import gc
 from textual.widget import Widget
 
 from minitf_tui.widgets.key_line import Key, KeyLine, fitting
-from tests.tui.scripted import app_with, screen_text
+from tests.tui.pilot import screen_text
+from tests.tui.scripted import app_with
 
 KEYS = tuple(Key(k, k, word) for k, word in (("r", "run"), ("f", "forecast"), ("?", "help")))
 LAST = Key("q", "q", "quit")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import pytest
 
 from minitf_tui.measured import settling_figure
-from tests.tui.scripted import (
-    Script,
-    app_with,
-    evaluation_story,
-    screen_text,
-    settle,
-)
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import evaluation_story
 
 
 def test_a_loss_that_settles() -> None:

@@ -9,7 +9,9 @@ from minitf_tui.pacing import LONGEST_INTERVAL_S, SHARE, Pace
 from minitf_tui.panes.benchmark import BenchmarkPane
 from minitf_tui.settings import Settings
 from minitf_tui.widgets.pane import Pane
-from tests.tui.scripted import Script, app_with, benchmark_story, evaluation_story, reach, settle
+from tests.tui.pilot import reach, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import benchmark_story, evaluation_story
 
 
 class Clock:

@@ -13,8 +13,10 @@ from core.presets import ABOUT
 from minitf_tui import commands
 from minitf_tui.commands import Command, pane_commands, run_commands, run_names, setting_commands
 from minitf_tui.settings import load_settings
+from tests.tui.events import finished, started
+from tests.tui.pilot import screen_text, settle
 from tests.tui.runs_on_disk import make_run
-from tests.tui.scripted import Endless, Script, app_with, finished, screen_text, settle, started
+from tests.tui.scripted import Endless, Script, app_with
 
 SIZE = (120, 36)
 

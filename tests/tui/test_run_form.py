@@ -14,7 +14,9 @@ from minitf_tui.app import MinitfApp
 from minitf_tui.widgets.form import Item
 from minitf_tui.widgets.lines import Heading, field_of, painted
 from minitf_tui.widgets.run_form import RunForm, sections
-from tests.tui.scripted import Script, app_with, finished, screen_text, settle
+from tests.tui.events import finished
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Script, app_with
 
 NARROW = (80, 24)
 BROAD = (120, 36)

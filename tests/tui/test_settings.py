@@ -17,7 +17,8 @@ from minitf_tui.settings import (
     settings_file,
 )
 from minitf_tui.theme import DARK, LIGHT
-from tests.tui.scripted import app_with, screen_text
+from tests.tui.pilot import screen_text
+from tests.tui.scripted import app_with
 
 SIZE = (120, 36)
 

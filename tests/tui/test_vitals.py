@@ -17,7 +17,7 @@ from minitf_tui.figure import Mark
 from minitf_tui.marks import marks_of
 from minitf_tui.vitals import Vitals, course
 from minitf_tui.watch import Watch
-from tests.tui.scripted import alert, health, step
+from tests.tui.events import alert, health, step
 
 
 def on_disk(event: Any) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from core.config import SamplingConfig
 from core.events import GenerationProved, PromptRead
 from minitf_tui.ways import PROVE, way_lines, way_name
 from tests.tui.bench_story import FAST8, PROOFS, STATIC, proof
-from tests.tui.scripted import Script, app_with, generation_story, screen_text, settle
+from tests.tui.pilot import screen_text, settle
+from tests.tui.scripted import Script, app_with
+from tests.tui.stories import generation_story
 
 STORED, ROUNDED = SamplingConfig(), SamplingConfig(bits="8", cache="window", window=32)
 

@@ -13,7 +13,7 @@ from minitf_tui.widgets.bars import Bar, drawn
 from minitf_tui.widgets.form import Item, items_of, shown
 from minitf_tui.widgets.readout import Group, Reading, bar_line, column_count, table
 from minitf_tui.widgets.stream import _after
-from tests.tui.scripted import started
+from tests.tui.events import started
 
 GROUPS = (
     Group("one", (Reading("loss", "1.234", "nats"), Reading("lr", "0.1"))),
