@@ -117,10 +117,11 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
 
 
 def budget(done: int, steps: int, seconds_: float) -> str:
-    """`940 of 2,000`, or `940 · 1 min 30 s`: steps done, and the limit; 0 is none."""
+    """`940 of 2,000`, or `940 · 90 s`: steps done, and the limit; 0 is none."""
     if steps:
         return f"{whole(done)} of {whole(steps)}"
-    return f"{whole(done)} · {seconds(seconds_)}" if seconds_ else whole(done)
+    limit = seconds(seconds_) if seconds_ >= 1000 else f"{seconds_:g} s"  # a list has little room
+    return f"{whole(done)} · {limit}" if seconds_ else whole(done)
 
 
 def plural(n: int, noun: str) -> str:

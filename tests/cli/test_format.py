@@ -89,3 +89,10 @@ def test_a_count_is_never_off_by_more_than_its_digits(n):
     number, _, prefix = fmt.count(n).partition(" ")
     factor = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[prefix]
     assert float(number.replace(",", "")) * factor == pytest.approx(n, rel=0.051, abs=0.51)
+
+
+def test_steps_and_their_limit():
+    assert fmt.budget(940, 2000, 90.0) == "940 of 2,000"
+    assert fmt.budget(940, 0, 90.0) == "940 · 90 s"
+    assert fmt.budget(940, 0, 7200.0) == "940 · 2 h 00 min"
+    assert fmt.budget(940, 0, 0.0) == "940"

@@ -29,8 +29,9 @@ def make_run(
 ) -> Run:
     """A run of so many steps, last worked on `age_s` ago, its checkpoint validated at `loss`."""
     run = create_run(name, CONFIG.with_changes(**changes), {"n_params": 454_016}, "{}")
+    limits = {"steps": run.config.train.steps, "seconds": run.config.train.seconds}
     with MetricsWriter(run.path) as metrics:
-        metrics.write(started(run=name, **(started_with or {})))
+        metrics.write(started(**{"run": name} | limits | (started_with or {})))
         for n in range(1, steps + 1):
             metrics.write(step(n))
         metrics.write(validation(steps))

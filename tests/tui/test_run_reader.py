@@ -18,8 +18,8 @@ from minitf_tui import comparison
 from minitf_tui.run_list import RunReader
 from minitf_tui.run_readings import (
     COLUMNS,
+    STEP,
     baseline_groups,
-    budget,
     checkpoints_line,
     columns_for,
     heading,
@@ -119,7 +119,7 @@ def test_the_most_wanted_columns_stay_longest() -> None:
 def test_words_of_the_list() -> None:
     make_run("a", steps=40)
     run = RunReader().look([], 0.9).runs[0]
-    assert budget(run) == "40 of 100"
+    assert STEP.value(run) == "40 of 100"
     assert checkpoints_line(()) == "none yet"
     assert checkpoints_line(range(0, 1000, 100)) == "…, 600, 700, 800, 900"
     assert moment("[/x] \x1b no date") == "[/x] · no d"
