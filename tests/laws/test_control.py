@@ -149,6 +149,10 @@ def test_what_a_fork_cannot_change_is_refused(whole: Run) -> None:
             "A new run may begin with the same weights, and other text and settings:"
             " minitf train --init-from whole@12"
         )
+    with pytest.raises(ConfigError) as caught:
+        list(recipes.forking("whole@12", steps=12).run())
+    assert str(caught.value) == "A budget of 12 steps is spent at step 12 of whole."
+    assert caught.value.hint == "Those steps count: try steps=1012."
     (whole.checkpoint_path(12) / "state.safetensors").unlink()
     (whole.checkpoint_path(12) / "model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointError):
