@@ -85,17 +85,23 @@ class SweepRecord:
         try:
             kept: dict[str, Any] = json.loads(self.path.read_bytes())
             if kept["format"] != FORMAT or not isinstance(kept["plan"], list):
-                raise ValueError("wrong format")
+                raise ValueError
             if not all(isinstance(why, str) for why in dict(kept["failed"]).values()):
-                raise ValueError("a reason is no text")
+                raise ValueError
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise StoreError(
-                f"The record of the sweep {self.name} is damaged: {error}.",
-                hint=f"Delete {self.path}, and give the file another name: the old runs stay.",
-            ) from error
+        except OSError as error:
+            why = error.strerror or "it cannot be read"
+            raise self._damaged(why) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._damaged("it is not what minitf wrote") from error
         return kept
+
+    def _damaged(self, why: str) -> StoreError:
+        return StoreError(
+            f"The record of the sweep {self.name} is damaged: {why}.",
+            hint=f"Delete {self.path}, and give the file another name: the old runs stay.",
+        )
 
     def _write(self) -> None:
         about = {"format": FORMAT, "plan": self._plan, "failed": self.failed}

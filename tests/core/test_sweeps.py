@@ -187,7 +187,7 @@ def test_another_plan_is_another_sweep(file: Path, tmp_path: Path) -> None:
     )
     record.write_text("{")
     sentence, hint = refused()
-    assert sentence.startswith("The record of the sweep sweep is damaged: ")
+    assert sentence == "The record of the sweep sweep is damaged: it is not what minitf wrote."
     assert hint == f"Delete {record}, and give the file another name: the old runs stay."
     file.unlink()
     assert refused() == (
