@@ -3,6 +3,8 @@
     python tests/benchmarks/loss_guess.py run rows.jsonl [--texts python-docs ...]
     python tests/benchmarks/loss_guess.py fit rows.jsonl
 
+loss_guess_rows.jsonl beside it is what the module's law was fitted to.
+
 `fit` begins with a table: each run's loss beside what the module's law says today, and what a law
 says that was fitted without its text (leave one text out).
 
@@ -177,7 +179,7 @@ def fit(path: Path) -> None:
             near.append((float((features(b) - features(a)) @ weights), yb - ya))
     for told, real in near:
         print(f"from a near run: law {told:+.3f}, real {real:+.3f}")
-    print("MOST_PASSES =", round(max(passes for _, _, passes, _ in rows), 1))
+    print("passes over a text, at most:", round(max(passes for _, _, passes, _ in rows), 1))
     for name, values in (
         ("BYTES", [effort.n_bytes for _, effort, _, _ in rows]),
         ("PARAMS", [effort.n_params for _, effort, _, _ in rows]),

@@ -63,10 +63,15 @@ def test_the_law_is_relative_to_the_best_ngram(config: RunConfig) -> None:
     assert guess.high == pytest.approx(guess.loss * math.exp(1.645 * spread))
 
 
-def test_more_text_and_a_larger_model_promise_less_loss() -> None:
+def test_more_text_promises_less_loss_and_less_so_the_more_there_was() -> None:
     effort = Effort(PARAMS, TOKENS, 1.0, "muon")
     assert law(replace(effort, tokens=2 * TOKENS)) < law(effort)
-    assert law(replace(effort, n_params=2 * PARAMS)) < law(effort)
+    gains = [
+        law(replace(effort, tokens=n * TOKENS)) - law(replace(effort, tokens=2 * n * TOKENS))
+        for n in (1, 2, 4)
+    ]
+    assert gains == sorted(gains, reverse=True)
+    assert gains[-1] > 0
     assert law(effort) < law(replace(effort, optimizer="adamw"))
     # As many bytes in fewer tokens are as much text.
     assert law(Effort(PARAMS, TOKENS // 2, 2.0, "muon")) == pytest.approx(law(effort))
