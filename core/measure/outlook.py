@@ -1,12 +1,13 @@
 """What the last validation of a run may say: a guess with an interval, and where it is from.
 
 A law of small runs says how far a model gets below (or stays above) the best n-gram of its own
-tokens, from the bytes of text it learns on; at these sizes its parameters tell no more. Where a finished run on the same
-text and tokens is at hand, the law only has to say how the two runs differ.
+tokens, from the bytes of text it learns on; at these sizes its parameters tell no more. Where a
+finished run on the same text and tokens is at hand, the law only has to say how the two differ.
 
 The law is a least-squares fit of ln(loss / best n-gram) = a + b / sqrt(bytes), with an a and a b
-for either optimiser; a straight line in ln(bytes) left half as much again (docs/lab-notes.md). The spread is what remained on a text that
-was left out of the fit. They hold for what was in that grid; outside of it there is no guess.
+for either optimiser; a straight line in ln(bytes) left half as much again (docs/lab-notes.md). The
+spread is what remained on a text that was left out of the fit. They hold for what was in that grid;
+outside of it there is no guess.
 
 Source of the constants LAW … MOST_PARAMS: 31 runs, `python tests/benchmarks/loss_guess.py fit
 tests/benchmarks/loss_guess_rows.jsonl`. MOST_PASSES, BEYOND and NEAR are chosen, and so are
