@@ -32,8 +32,8 @@ LIVE = ("save", "command", "halve", "double", "extend", "cut", "sample")
 HELP = (
     "lr 0.3                rate × 0.3 from the next step on\n"
     "budget +500 steps     longer; -500 shorter, =2000 sets the end\n"
-    "                      steps, seconds or tokens; steps without a unit,\n"
-    "                      or seconds where nothing else limits the run\n"
+    "                      in steps, seconds or tokens; without a unit\n"
+    "                      steps, or seconds if nothing else limits\n"
     "sample   save   pause   resume   step   stop\n\n"
     "Enter does it, Esc leaves. The same as minitf ctl RUN …"
 )
