@@ -11,6 +11,7 @@ from typing import Any
 from core import launch
 from core.config import BUDGETS, RunConfig
 from core.device import Device
+from core.errors import ConfigError
 from core.events import Controlled, SetupProgressed, TrainEvent
 from core.launch import Retaken
 from core.measure.agreement import judged
@@ -79,8 +80,8 @@ def launch_forked(
     moments, and goes on with other settings. Without changes it goes on as that run did.
 
     Raises:
-        MinitfError: there is no such checkpoint, a setting cannot change, the text has changed,
-            or the name cannot be used; nothing was written.
+        MinitfError: there is no such checkpoint, a setting cannot change, no budget is left, the
+            text has changed, or the name cannot be used; nothing was written.
     """
     ref = find_run(spec)
     source = checked_not_quantized(ref.run)
@@ -95,6 +96,12 @@ def launch_forked(
     if text is None:
         return
     config = settled(config, text)
+    budget = Budget.of(config.train, progress.budget)
+    if budget.share(ref.step, clock.seconds("train")) >= 1:
+        raise ConfigError(
+            f"The budget of a fork from {source.name}@{ref.step} is spent where it begins.",
+            hint=f"What was trained until there counts: try steps={ref.step + 1000}.",
+        )
     yield SetupProgressed(stage="building the model")
     parts = build(config, text, device, wishes)
     if wishes.is_stopping():

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from core.config import BUDGETS, EvalConfig, ModelConfig, RunConfig, TrainConfig
+from core.config import EvalConfig, ModelConfig, RunConfig, TrainConfig
 from core.errors import CheckpointError, ConfigError
 from core.store.checkpoint import read_weights, take_weights
 from core.store.find import RunRef, find_run
@@ -109,12 +109,6 @@ def settings_for_fork(source: Run, step: int, changes: Mapping[str, Any]) -> Run
                 hint="A new run may begin with the same weights, and other text and settings:"
                 f" minitf train --init-from {source.name}@{step}",
             )
-    planned = config.train.planned_steps
-    if BUDGETS.keys() & changes.keys() and 0 < planned <= step:
-        raise ConfigError(
-            f"A budget of {planned:,} steps is spent at step {step:,} of {source.name}.",
-            hint=f"Those steps count: try steps={step + 1000}.",
-        )
     return config
 
 

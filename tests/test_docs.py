@@ -47,7 +47,7 @@ def affordable(words: list[str]) -> list[str]:
         if "--replay" in words:
             return words
         if "--fork" in words:
-            return [*words, "--steps", "5"]
+            return [*words, "--steps", "8"]
         if "--init-from" in words:
             return [*words, *TRAINING]
         if "--resume" in words:

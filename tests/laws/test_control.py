@@ -149,10 +149,12 @@ def test_what_a_fork_cannot_change_is_refused(whole: Run) -> None:
             "A new run may begin with the same weights, and other text and settings:"
             " minitf train --init-from whole@12"
         )
-    with pytest.raises(ConfigError) as caught:
-        list(recipes.forking("whole@12", steps=12).run())
-    assert str(caught.value) == "A budget of 12 steps is spent at step 12 of whole."
-    assert caught.value.hint == "Those steps count: try steps=1012."
+    spent = ("whole@12", {"steps": 12}), ("whole@12", {"seconds": 1e-6}), ("whole", {"lr": 1e-3})
+    for spec, changes in spent:
+        with pytest.raises(ConfigError, match="The budget of a fork from whole@1") as caught:
+            list(recipes.forking(spec, **changes).run())
+        assert str(caught.value).endswith(" is spent where it begins.")
+        assert caught.value.hint.startswith("What was trained until there counts: try steps=10")
     (whole.checkpoint_path(12) / "state.safetensors").unlink()
     (whole.checkpoint_path(12) / "model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointError):
