@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from core.config.control import MOST
-from core.errors import RunError, StoreError
+from core.errors import CheckpointError, RunError, StoreError
 from core.store.find import all_runs
 from core.store.metrics import read_last_metrics
 from core.store.run import Run
@@ -32,7 +32,7 @@ class RunSummary:
     "finished" or "diverged"."""
     step: int
     steps: int
-    """Budget now, as far as the newest events tell; 0 is no limit."""
+    """Budget now; 0 is no limit."""
     seconds: float
     """The same of training time."""
     val_loss: float | None
@@ -79,14 +79,22 @@ def summarise(run: Run) -> RunSummary:
 
 def limits_of(run: Run, events: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
     """Budgets in steps and seconds as commands have moved them, 0 for none: what the newest of
-    these events says, and without one what was asked for in the beginning."""
-    train = run.config.train
-    for event in reversed(events):
-        is_told = event["event"] == "RunStarted" or event.get("action") == "budget"
-        steps, seconds = event.get("steps"), event.get("seconds")
-        if is_told and _is_limit(steps) and _is_limit(seconds):
-            return int(steps), float(seconds)
-    return train.steps, train.seconds
+    these events says, without one the newest checkpoint, and else run.toml."""
+    told = [e for e in events if e["event"] == "RunStarted" or e.get("action") == "budget"]
+    moved = told[-1] if told else _moved_limits(run)
+    steps, seconds = moved.get("steps"), moved.get("seconds")
+    if _is_limit(steps) and _is_limit(seconds):
+        return int(steps), float(seconds)
+    return run.config.train.steps, run.config.train.seconds
+
+
+def _moved_limits(run: Run) -> Mapping[str, Any]:
+    """What the newest checkpoint says of them; nothing where no command has moved them."""
+    with suppress(CheckpointError):
+        for step in run.checkpoint_steps()[-1:]:
+            moved = run.checkpoint_state(step).get("budget")
+            return moved if isinstance(moved, dict) else {}
+    return {}
 
 
 def _is_limit(value: Any) -> TypeGuard[float]:

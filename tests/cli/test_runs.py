@@ -8,6 +8,7 @@ import pytest
 
 from core.events import Baseline, BaselinesCounted, Controlled, RunFinished
 from core.presets import SEED
+from core.store.files import write_atomically
 from core.store.metrics import MetricsWriter
 from core.store.run import Run, create_run
 from tests.tui.events import alert, health
@@ -91,6 +92,16 @@ def test_a_run_stands_among_baselines_and_under_its_budget_of_now(minitf, run, m
     out = minitf("runs", "show", "tiny").out
     assert "step           100 of 150" in out
     assert "baselines      below 2-gram 3.100, above 3-gram 2.600" in out
+
+
+def test_a_budget_moved_long_ago_is_known_from_the_checkpoint(minitf, run):
+    """Before the newest events, which are all that is read of a long run."""
+    state = {"format": 1, "step": 100, "validation": None, "budget": {"steps": 150, "seconds": 0.0}}
+    write_atomically(run.checkpoint_path(100) / "state.json", json.dumps(state).encode())
+    assert "  step        100 of 150\n" in minitf("runs", "show", "tiny").out
+    state["budget"] = {"steps": "many", "seconds": None}
+    write_atomically(run.checkpoint_path(100) / "state.json", json.dumps(state).encode())
+    assert "  step        100 of 100\n" in minitf("runs", "show", "tiny").out
 
 
 def test_a_record_may_say_anything(minitf):
